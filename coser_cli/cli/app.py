@@ -1,0 +1,77 @@
+"""The root command, and `main`: the one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from coser_cli import __version__
+from coser_cli.cli.info import info
+from coser_cli.cli.options import PictureCommand
+from coser_cli.cli.reference import reference
+from coser_cli.cli.upscale import upscale
+from coser_cli.errors import CoserError, Exit
+
+app = typer.Typer(
+    name="coser",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Examples: coser upscale photo.jpg -s 4 · coser upscale *.jpg -o enlarged/",
+)
+app.command(cls=PictureCommand)(upscale)
+app.command(cls=PictureCommand)(reference)
+app.command()(info)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"coser {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Enlarge photographs: understand them, imagine a reference, restore the detail."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `coser` with `args` (default: the process's own) and return its exit code."""
+    _accept_any_file_name()
+    try:
+        app(args=args, prog_name="coser")
+    except SystemExit as end:
+        return _flushed(end.code if isinstance(end.code, int) else Exit.OK)
+    except CoserError as error:
+        if os.environ.get("COSER_DEBUG"):
+            raise
+        typer.echo(f"coser: {error}", err=True)
+        return _flushed(error.exit_code)
+    raise AssertionError("typer always ends by SystemExit")
+
+
+def _accept_any_file_name() -> None:
+    """File names need not be valid text; print their bytes as they are."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
+
+
+def _flushed(code: int) -> int:
+    """Empty stdout now, so that a reader that has gone is no traceback at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(code)

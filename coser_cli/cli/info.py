@@ -1,0 +1,134 @@
+"""`coser info`: what is installed, where, and what would be used."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from coser_cli import __version__
+from coser_cli.cli import options
+from coser_cli.errors import DeviceError
+from coser_cli.paths import bundled_weights_dir, weights_dir, weights_manifest
+
+INFO_VERSION = 1
+DISTRIBUTION = "coser-cli"
+_PACKAGES = ("torch", "torchvision", "diffusers", "open_clip_torch", "pillow", "numpy", "typer")
+
+
+def info(
+    device: options.Device = "auto", dtype: options.Dtype = "auto", as_json: options.Json = False
+) -> None:
+    """Show versions, models, device and memory, and which optional parts are missing."""
+    facts = gather(device, dtype)
+    typer.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
+
+
+def gather(device: str, dtype: str) -> dict[str, Any]:
+    """Everything that `coser info` shows; its keys are a contract with scripts."""
+    return {
+        "type": "info",
+        "version": INFO_VERSION,
+        "coser": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version_of(name) for name in _PACKAGES},
+        "weights_dir": str(weights_dir()),
+        "models": _models(),
+        "compute": _compute(device, dtype),
+        "extras": _extras(),
+    }
+
+
+def _models() -> list[dict[str, Any]]:
+    """The variants of `weights.toml`, and whether each is there."""
+    import tomllib
+
+    variants = tomllib.loads(weights_manifest().read_text(encoding="utf-8"))["variants"]
+    return [_model(name, entry) for name, entry in variants.items()]
+
+
+def _model(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    folder: Path = (bundled_weights_dir() if entry["bundled"] else weights_dir()) / name
+    return {
+        "name": name,
+        "description": entry["description"],
+        "bundled": entry["bundled"],
+        "folder": str(folder),
+        "installed": (folder / "model.json").is_file(),
+    }
+
+
+def _compute(device: str, dtype: str) -> dict[str, Any]:
+    """Device, number type and free memory that a run would find."""
+    import torch
+
+    from coser_cli.engine.device import available_memory, choose_device, choose_dtype
+
+    try:
+        chosen = choose_device(device)
+    except DeviceError as error:
+        return {"device": None, "dtype": None, "free_bytes": None, "problem": str(error)}
+    return {
+        "device": str(chosen),
+        "dtype": str(choose_dtype(dtype, chosen)).removeprefix("torch."),
+        "free_bytes": available_memory(chosen),
+        "threads": torch.get_num_threads(),
+        "problem": None,
+    }
+
+
+def _extras() -> dict[str, list[str]]:
+    """Optional parts of the installed package, with the packages that each still lacks."""
+    from importlib import metadata
+
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return {}
+    missing: dict[str, list[str]] = {}
+    for requirement in requirements:
+        match = re.match(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]", requirement)
+        if match:
+            package, extra = match.groups()
+            lacking = [] if _version_of(package) else [package]
+            missing.setdefault(extra, []).extend(lacking)
+    return missing
+
+
+def _version_of(package: str) -> str | None:
+    from importlib import metadata  # 10 ms, which `coser --help` does not need
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    packages = ", ".join(f"{name} {found or '-'}" for name, found in facts["packages"].items())
+    lines = [
+        f"coser {facts['coser']} on Python {facts['python']}, {facts['platform']}",
+        f"packages   {packages}",
+        f"weights    {facts['weights_dir']}",
+    ]
+    for model in facts["models"]:
+        state = "ready in" if model["installed"] else "not installed; would be in"
+        lines.append(f"model      {model['name']}: {state} {model['folder']}")
+    lines.append(f"device     {_compute_line(facts['compute'])}")
+    for extra, lacking in facts["extras"].items():
+        state = f"missing {', '.join(lacking)}" if lacking else "installed"
+        lines.append(f"optional   [{extra}] {state}")
+    return lines
+
+
+def _compute_line(compute: dict[str, Any]) -> str:
+    if compute["problem"]:
+        return str(compute["problem"])
+    free = compute["free_bytes"]
+    memory = "memory unknown" if free is None else f"{free / 2**30:.1f} GiB free"
+    return f"{compute['device']}, {compute['dtype']}, {memory}, {compute['threads']} CPU threads"

@@ -1,0 +1,320 @@
+"""The options that commands share, each declared once: name, bounds, help, panel, variable.
+
+Parameter names equal the fields of `Settings`, and the keys of a TOML file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from coser_cli import settings as names
+from coser_cli.errors import UsageError, shown
+from coser_cli.imageio.formats import WRITABLE_SUFFIXES
+
+IN_OUT = "Input and output"
+SAMPLING = "Sampling"
+REFERENCE = "Reference"
+MODEL = "Model and device"
+REPORTING = "Reporting"
+
+
+def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
+    """An option whose default is the model's own."""
+    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
+
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUTS",
+        help="Picture files: PNG, JPEG, WebP, TIFF, BMP, or the first frame of a GIF.",
+        show_default=False,
+        # Whether they can be read is found out one by one: a bad one must not stop the others.
+        readable=False,
+    ),
+]
+Output = Annotated[
+    str | None,
+    _choose(
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        panel=IN_OUT,
+        help="Write to this file (one input; the extension decides the format: "
+        f"{' '.join(WRITABLE_SUFFIXES)}) or into this folder; default: beside each input, as PNG.",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write again what exists; without it, finished outputs are skipped.",
+        rich_help_panel=IN_OUT,
+    ),
+]
+Scale = Annotated[
+    float,
+    typer.Option(
+        "--scale",
+        "-s",
+        min=names.MIN_SCALE,
+        max=names.MAX_SCALE,
+        envvar="COSER_SCALE",
+        help="Enlarge each side by this factor, which may be fractional.",
+        rich_help_panel=IN_OUT,
+    ),
+]
+SaveReference = Annotated[
+    str | None,
+    _choose(
+        "--save-reference",
+        metavar="[DIR]",
+        panel=REFERENCE,
+        help="Also write the generated reference: beside the result, or into DIR "
+        "(--save-reference=DIR).",
+    ),
+]
+Steps = Annotated[
+    int | None,
+    _choose(
+        "--steps",
+        panel=SAMPLING,
+        min=1,
+        max=names.MAX_STEPS,
+        envvar="COSER_STEPS",
+        help="Take this many sampling steps, for the reference and for the result each.",
+    ),
+]
+Sampler = Annotated[
+    names.Sampler | None,
+    _choose("--sampler", panel=SAMPLING, envvar="COSER_SAMPLER", help="Denoise with this sampler."),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=names.MAX_SEED,
+        envvar="COSER_SEED",
+        help="Draw the noise from this seed; it means the same on every device.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+_GUIDANCE = {"min": 1.0, "max": names.MAX_GUIDANCE}
+_FRACTION = {"min": 0.0, "max": 1.0}
+GuidanceScale = Annotated[
+    float | None,
+    _choose(
+        "--guidance-scale",
+        panel=SAMPLING,
+        envvar="COSER_GUIDANCE_SCALE",
+        help="Follow prompt and understanding this strongly; 1 is off and takes half the time.",
+        **_GUIDANCE,
+    ),
+]
+Strength = Annotated[
+    float | None,
+    _choose(
+        "--strength",
+        panel=SAMPLING,
+        envvar="COSER_STRENGTH",
+        help="Let diffusion change this much: 0 not at all, 1 from pure noise.",
+        **_FRACTION,
+    ),
+]
+Fidelity = Annotated[
+    float | None,
+    _choose(
+        "--fidelity",
+        panel=SAMPLING,
+        envvar="COSER_FIDELITY",
+        help="Keep to the input's structures while decoding: 0 free, 1 faithful.",
+        **_FRACTION,
+    ),
+]
+ColorFix = Annotated[
+    names.ColorFix | None,
+    _choose(
+        "--color-fix",
+        panel=SAMPLING,
+        envvar="COSER_COLOR_FIX",
+        help="Take the colours of the input over by this method.",
+    ),
+]
+Prompt = Annotated[
+    str,
+    typer.Option(
+        "--prompt",
+        help="Say what the picture shows.",
+        rich_help_panel=SAMPLING,
+        show_default=False,
+    ),
+]
+NegativePrompt = Annotated[
+    str | None,
+    _choose("--negative-prompt", panel=SAMPLING, help="Say what the picture must not look like."),
+]
+ReferenceMode = Annotated[
+    names.ReferenceMode,
+    typer.Option(
+        "--reference-mode",
+        envvar="COSER_REFERENCE_MODE",
+        help="Imagine one reference for the whole picture, or none.",
+        rich_help_panel=REFERENCE,
+    ),
+]
+ReferenceGuidanceScale = Annotated[
+    float | None,
+    _choose(
+        "--reference-guidance-scale",
+        panel=REFERENCE,
+        envvar="COSER_REFERENCE_GUIDANCE_SCALE",
+        help="Guidance scale while the reference is imagined.",
+        **_GUIDANCE,
+    ),
+]
+ReferenceStrength = Annotated[
+    float | None,
+    _choose(
+        "--reference-strength",
+        panel=REFERENCE,
+        envvar="COSER_REFERENCE_STRENGTH",
+        help="Strength while the reference is imagined: 0 is the input itself, 1 pure noise.",
+        **_FRACTION,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="auto|mini|sd21",
+        envvar="COSER_MODEL",
+        help="Use this model; auto takes sd21 where its weights are installed, else mini.",
+        rich_help_panel=MODEL,
+    ),
+]
+Device = Annotated[
+    names.Device,
+    typer.Option(
+        "--device",
+        envvar="COSER_DEVICE",
+        help="Compute here; auto takes the fastest there is.",
+        rich_help_panel=MODEL,
+    ),
+]
+Dtype = Annotated[
+    names.Dtype,
+    typer.Option(
+        "--dtype",
+        envvar="COSER_DTYPE",
+        help="Compute with this number type; auto suits the device.",
+        rich_help_panel=MODEL,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object per picture and a summary last.",
+        rich_help_panel=REPORTING,
+    ),
+]
+
+
+def _load_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make the file's table for this command the defaults of its options."""
+    if path is None or ctx.resilient_parsing:
+        return path
+    table = _read_table(path, str(ctx.info_name))
+    known = {param.name for param in ctx.command.params} - {"inputs", "config"}
+    values = {key.replace("-", "_"): value for key, value in table.items()}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(
+            f"{shown(path)}: unknown key {unknown[0]!r} in [{ctx.info_name}]",
+            f"known are {', '.join(sorted(known))}",
+        )
+    ctx.default_map = values
+    return path
+
+
+def _read_table(path: Path, command: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot read {shown(path)}: {reason}", "check --config") from None
+    except ValueError as error:  # not UTF-8 or not TOML
+        raise UsageError(f"cannot read {shown(path)}: {error}", "it must be TOML") from None
+    table = document.get(command, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"{shown(path)}: {command!r} must be a table", f"write [{command}]")
+    return table
+
+
+Config = Annotated[
+    Path | None,
+    _choose(
+        "--config",
+        metavar="FILE",
+        panel=REPORTING,
+        envvar="COSER_CONFIG",
+        is_eager=True,
+        callback=_load_config,
+        help="Take defaults from this TOML file: a table per command, keys named like options.",
+    ),
+]
+
+
+class PictureCommand(TyperCommand):
+    """A command that is heard at once, and whose `--save-reference` may stand without a folder."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Say something on a terminal first: converting the values imports for a while."""
+        if args and not _SILENT.intersection(args) and sys.stderr.isatty():
+            typer.echo("starting ...", err=True)
+        return super().parse_args(ctx, list(_with_optional_dir(args)))  # type: ignore[arg-type]
+
+
+_SILENT = {"-q", "--quiet", "-h", "--help"}
+
+
+def _with_optional_dir(args: list[str]) -> Iterable[str]:
+    """`--save-reference` takes the next word only where that can be nothing but a folder.
+
+    Typer knows no options with an optional value. Pictures never are folders, so a word that is a
+    folder, ends in a slash, or neither exists nor has an extension is meant as one.
+    """
+    rest = iter(enumerate(args))
+    for index, word in rest:
+        if word == "--":
+            yield from args[index:]
+            return
+        if word != "--save-reference":
+            yield word
+            continue
+        following = args[index + 1] if index + 1 < len(args) else ""
+        if _names_a_folder(following):
+            next(rest)
+            yield f"{word}={following}"
+        else:
+            yield f"{word}="
+
+
+def _names_a_folder(word: str) -> bool:
+    if not word or word.startswith("-"):
+        return False
+    path = Path(word)
+    return path.is_dir() or word.endswith("/") or not (path.exists() or path.suffix)

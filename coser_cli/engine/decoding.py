@@ -1,0 +1,34 @@
+"""Latents to pixels: VAE or CFW decoder, crop, colour fix, clamp."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from coser_cli.engine.color_fix import color_fix
+from coser_cli.engine.preparation import LowRes
+
+if TYPE_CHECKING:
+    from coser_cli.models.build import CoSeR
+
+
+def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> Tensor:
+    """Pixels of the padded size, float32, not clamped, of latents `(1, 4, h, w)`.
+
+    With CFW, detail of the low-resolution picture enters with weight `fidelity` in [0, 1].
+    """
+    latents = latents.to(low_res.padded.dtype)
+    if model.cfw is None:
+        return model.autoencoder.decode(latents).float()
+    features = low_res.features
+    if features is None:
+        features = model.cfw.features(low_res.padded)
+    return model.cfw.decode(latents, features, fidelity).float()
+
+
+def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
+    """Cut the padding off, give the colours of the input, clamp to [0, 1]: `(1, 3, *size)`."""
+    height, width = low_res.size
+    pixels = pixels[..., :height, :width]
+    return color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)

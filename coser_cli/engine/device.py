@@ -1,0 +1,139 @@
+"""Where and how exactly to compute, and whether the memory suffices."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from coser_cli.engine.preparation import srresnet_passes, target_size
+from coser_cli.errors import DeviceError
+
+if TYPE_CHECKING:
+    from coser_cli.models.config import ModelConfig
+
+MAPS_AT_ONCE = 6
+"""How many maps of its widest level the decoder holds at its peak (measured: 4 to 6)."""
+_CGROUP_LIMIT, _CGROUP_USED = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name` ("auto": cuda, else mps, else cpu). Raises `DeviceError`."""
+    if name == "auto":
+        usable = (kind for kind in ("cuda", "mps") if _usable(kind))
+        return torch.device(next(usable, "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"there is no device {name!r}", "use auto, cuda, mps or cpu") from None
+    if not _usable(device.type) or (device.index or 0) >= max(_count(device.type), 1):
+        raise DeviceError(
+            f"the device {name} cannot be used here: {_reason(device.type)}",
+            "use --device cpu, or auto",
+        )
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the networks; "auto" is bfloat16 on CUDA devices that have it, else float32."""
+    if name == "auto":
+        bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if bfloat16 else torch.float32
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DeviceError(f"there is no dtype {name!r}", "use auto, float32, bfloat16 or float16")
+    return dtype
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that can still be taken on `device`; None where that cannot be known."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    known = [bytes_ for bytes_ in (_linux_memory(), _cgroup_memory()) if bytes_ is not None]
+    return min(known, default=None)
+
+
+def needed_memory(
+    config: ModelConfig, size: tuple[int, int], scale: float, dtype: torch.dtype
+) -> int:
+    """Estimated peak in bytes of enlarging `size` (height, width), weights not counted.
+
+    The widest maps decide: those of the decoder at its finest levels, or of the SRResNet.
+    """
+    height, width = target_size(*size, scale)
+    widths = config.autoencoder.block_out_channels
+    # enlarging brings the next level's channels along to the finer resolution
+    finest = max(widths[0], widths[min(1, len(widths) - 1)])
+    decoder = height * width * finest * MAPS_AT_ONCE
+    srresnet = 0
+    if config.low_res_source == "srresnet":
+        grown = size[0] * size[1] * 16 ** srresnet_passes(scale)
+        srresnet = grown * config.srresnet.num_feat * 2
+    return max(decoder, srresnet) * dtype.itemsize
+
+
+def require_memory(
+    config: ModelConfig,
+    size: tuple[int, int],
+    scale: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    """Raise `DeviceError` before minutes of work where the picture cannot fit."""
+    available = available_memory(device)
+    needed = needed_memory(config, size, scale, dtype)
+    if available is None or needed <= available:
+        return
+    rows, columns = target_size(*size, scale)
+    raise DeviceError(
+        f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {_gib(needed)} GiB of memory, "
+        f"{_gib(available)} are free on {device.type}",
+        "use a smaller scale, or cut the picture into parts",
+    )
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / 2**30:.1f}"
+
+
+def _usable(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available())
+
+
+def _count(kind: str) -> int:
+    return torch.cuda.device_count() if kind == "cuda" else 1
+
+
+def _reason(kind: str) -> str:
+    if kind == "cuda" and not torch.backends.cuda.is_built():
+        return "this torch was built without CUDA"
+    return "torch does not find it"
+
+
+def _linux_memory() -> int | None:
+    """MemAvailable, where there is a /proc."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    entry = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return int(entry.split()[1]) * 1024 if entry else None
+
+
+def _cgroup_memory() -> int | None:
+    """What a container's limit leaves, where there is one."""
+    if not os.path.exists(_CGROUP_LIMIT):
+        return None
+    try:
+        limit, used = (Path(p).read_text(encoding="ascii") for p in (_CGROUP_LIMIT, _CGROUP_USED))
+    except OSError:
+        return None
+    return max(int(limit) - int(used), 0) if limit.strip().isdigit() else None

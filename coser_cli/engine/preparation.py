@@ -1,0 +1,96 @@
+"""The low-resolution picture enlarged, padded and encoded: what every later stage starts from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from coser_cli.models.build import CoSeR
+    from coser_cli.models.srresnet import SRResNet
+
+
+@dataclass(frozen=True)
+class LowRes:
+    """What is known of the input before anything is imagined.
+
+    `pixels` `(1, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
+    `pixel_multiple`; only `size` (height, width) of it is picture. `latents` `(1, 4, h, w)` of
+    `padded`. `features`: the VAE encoder's, where its CFW decoder feeds on them. `pre_restored`
+    `(1, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is made of it.
+    """
+
+    pixels: Tensor
+    padded: Tensor
+    size: tuple[int, int]
+    latents: Tensor
+    features: tuple[Tensor, ...] | None = None
+    pre_restored: Tensor | None = None
+
+    @property
+    def enlarged(self) -> Tensor:
+        """The enlarged input alone, `(1, 3, *size)` in [0, 1]."""
+        return self.padded[..., : self.size[0], : self.size[1]]
+
+
+def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Height and width of the result: each side times `scale`, rounded, at least 1."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
+    """Enlarge pixels `(1, 3, H, W)` in [0, 1] by `scale`, pad, encode."""
+    size = target_size(pixels.shape[-2], pixels.shape[-1], scale)
+    pre_restored = None
+    if model.config.low_res_source == "srresnet":
+        pre_restored = model.srresnet(pixels)
+        enlarged = enlarge_srresnet(model.srresnet, pre_restored, scale, size)
+    else:
+        enlarged = enlarge_bicubic(pixels, size)
+    padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
+    if model.cfw is not None and not model.cfw.config.own_encoder:
+        latents, features = model.autoencoder.encode_with_features(padded)
+        return LowRes(pixels, padded, size, latents.float(), features, pre_restored)
+    latents = model.autoencoder.encode(padded).float()
+    return LowRes(pixels, padded, size, latents, pre_restored=pre_restored)
+
+
+def enlarge_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic to `size`, not antialiased, clamped to [0, 1], as the published code."""
+    return F.interpolate(pixels, size=size, mode="bicubic").clamp(0, 1)
+
+
+def enlarge_srresnet(
+    network: SRResNet, pre_restored: Tensor, scale: float, size: tuple[int, int]
+) -> Tensor:
+    """The SRResNet's enlargement at `size`, clamped to [0, 1]; `pre_restored` is its first pass.
+
+    Further passes follow until at most a factor √2 is left to the (antialiased) bicubic resize:
+    a pass for less than that costs sixteen times the memory and shows nothing.
+    """
+    enlarged = pre_restored.clamp(0, 1)
+    for _ in range(srresnet_passes(scale) - 1):
+        enlarged = network(enlarged).clamp(0, 1)
+    if enlarged.shape[-2:] == size:
+        return enlarged
+    resized = F.interpolate(enlarged.float(), size=size, mode="bicubic", antialias=True)
+    return resized.clamp(0, 1).to(enlarged.dtype)
+
+
+def srresnet_passes(scale: float) -> int:
+    """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
+    return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
+
+
+def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:
+    """Fill right and bottom up to multiples of `multiple`, mirrored where the picture suffices."""
+    height, width = pixels.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return pixels
+    mirror = bottom < height and right < width
+    return F.pad(pixels, (0, right, 0, bottom), mode="reflect" if mirror else "replicate")

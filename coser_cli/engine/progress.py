@@ -1,0 +1,31 @@
+"""Progress of one picture: what is told, and the bar of the Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Progress = Callable[[str, int, int], None]
+"""(stage, steps done, steps in all); stages: prepare, understand, imagine, restore, decode."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def tqdm_progress() -> Progress:
+    """A tqdm bar on stderr for every stage of more than one step."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        if total == 1:
+            return
+        if stage not in bars:
+            bars[stage] = tqdm(total=total, desc=stage)
+        bars[stage].update(done - bars[stage].n)
+        if done == total:
+            bars.pop(stage).close()
+
+    return show

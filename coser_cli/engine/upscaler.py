@@ -1,0 +1,260 @@
+"""`Upscaler`: one picture in, one picture out, in stages that can be called one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine import decoding, preparation
+from coser_cli.engine.device import choose_device, choose_dtype, require_memory
+from coser_cli.engine.preparation import LowRes
+from coser_cli.engine.progress import Progress, silent, tqdm_progress
+from coser_cli.errors import InputError
+from coser_cli.sampling import (
+    Draw,
+    OnStep,
+    Walk,
+    add_noise,
+    make_scheduler,
+    seeded_noise,
+)
+from coser_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from coser_cli.engine.cognition import Cognition
+    from coser_cli.models.build import CoSeR
+
+__all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """The result `(1, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if it was
+    wanted, the reference of the same size."""
+
+    pixels: Tensor
+    reference: Tensor | None = None
+
+
+class Upscaler:
+    """CoSeR for single pictures.
+
+    `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
+    stages. Pixels are `(1, 3, H, W)` float RGB in [0, 1], latents `(1, 4, h, w)`. The same seed
+    gives the same noise on every device. Networks are loaded when first needed.
+    """
+
+    def __init__(self, model: CoSeR, device: torch.device, dtype: torch.dtype) -> None:
+        self.model = model
+        self.device = device
+        self.dtype = dtype
+        self._texts: dict[str, Tensor] = {}
+
+    @classmethod
+    def load(
+        cls, model: str | Path = "auto", *, device: str = "auto", dtype: str = "auto"
+    ) -> Upscaler:
+        """An upscaler with the installed model of that name or in that folder.
+
+        "auto": `sd21` if installed, else the bundled `mini`. Raises `WeightsError`, `DeviceError`.
+        """
+        from coser_cli.models.build import load_model
+
+        where = choose_device(device)
+        precision = choose_dtype(dtype, where)
+        return cls(load_model(model, where, precision), where, precision)
+
+    def upscale(
+        self,
+        pixels: Tensor,
+        settings: Settings | None = None,
+        *,
+        on_progress: Progress | None = None,
+        progress: bool = False,
+        want_reference: bool = False,
+    ) -> Upscaled:
+        """Enlarge pixels `(1, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`.
+
+        `on_progress(stage, done, total)` is told how far it is; `progress` shows tqdm bars
+        instead. With `strength` 0 nothing is imagined, and no diffusion network is loaded, unless
+        `want_reference` asks for the reference all the same. Raises `InputError`, `DeviceError`.
+        """
+        settings = self._complete(settings)
+        tell = on_progress or (tqdm_progress() if progress else silent)
+        low_res = self.prepare(pixels, settings)
+        tell("prepare", 1, 1)
+        latents, reference = self._diffuse(low_res, settings, tell, want_reference)
+        result = self.decode(latents, low_res, settings)
+        picture = None if reference is None else self.decode_reference(reference, low_res)
+        tell("decode", 1, 1)
+        return Upscaled(result, picture)
+
+    def reference(
+        self,
+        pixels: Tensor,
+        settings: Settings | None = None,
+        on_progress: Progress | None = None,
+    ) -> Tensor:
+        """The reference picture alone, as large as the result would be, float32 on the CPU."""
+        settings = self._complete(settings)
+        tell = on_progress or silent
+        low_res = self.prepare(pixels, settings)
+        tell("prepare", 1, 1)
+        cognition = self.understand(low_res, settings)
+        tell("understand", 1, 1)
+        latents = self.imagine(low_res, cognition, settings, on_step=_steps(tell, "imagine"))
+        picture = self.decode_reference(latents, low_res)
+        tell("decode", 1, 1)
+        return picture
+
+    @torch.inference_mode()
+    def prepare(self, pixels: Tensor, settings: Settings | None = None) -> LowRes:
+        """Stage 1: check, enlarge, pad and encode pixels `(1, 3, H, W)`."""
+        settings = self._complete(settings)
+        _require_picture(pixels)
+        size = pixels.shape[-2], pixels.shape[-1]
+        require_memory(self.model.config, size, settings.scale, self.dtype, self.device)
+        pixels = pixels.to(self.device, self.dtype)
+        return preparation.prepare(self.model, pixels, settings.scale)
+
+    @torch.inference_mode()
+    def understand(self, low_res: LowRes, settings: Settings | None = None) -> Cognition:
+        """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
+        from coser_cli.engine.cognition import understand
+
+        settings = self._complete(settings)
+        assert settings.negative_prompt is not None
+        pre_restored = low_res.pre_restored
+        if pre_restored is None:
+            pre_restored = self.model.srresnet(low_res.pixels)
+        texts = self._text(settings.prompt), self._text(settings.negative_prompt)
+        return understand(self.model, pre_restored, *texts)
+
+    @torch.inference_mode()
+    def imagine(
+        self,
+        low_res: LowRes,
+        cognition: Cognition,
+        settings: Settings | None = None,
+        *,
+        draw: Draw | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Stage 3: the latents `(1, 4, h, w)` of a reference picture, from the noised input.
+
+        `draw` replaces the seeded noise. With `reference_strength` 0 it is the input itself.
+        """
+        from coser_cli.engine.reference import imagine
+
+        settings = self._complete(settings)
+        strength, guidance = settings.reference_strength, settings.reference_guidance_scale
+        if not strength:
+            return low_res.latents
+        walk, start = self._walk("imagine", strength, guidance, low_res, settings, draw, on_step)
+        return imagine(self.model, cognition, start, walk)
+
+    @torch.inference_mode()
+    def restore(
+        self,
+        low_res: LowRes,
+        cognition: Cognition,
+        reference: Tensor | None,
+        settings: Settings | None = None,
+        *,
+        draw: Draw | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Stage 4: the latents of the result, from the same noised input as the reference.
+
+        `reference` None leaves the reference attention out. With `strength` 0 it is the input.
+        """
+        from coser_cli.engine.restoration import with_controls
+
+        settings = self._complete(settings)
+        strength, guidance = settings.strength, settings.guidance_scale
+        if not strength:
+            return low_res.latents
+        walk, start = self._walk("restore", strength, guidance, low_res, settings, draw, on_step)
+        hints = low_res.latents, reference
+        return walk(with_controls(self.model, cognition, walk.guided, *hints), start)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
+        """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU."""
+        settings = self._complete(settings)
+        assert settings.fidelity is not None and settings.color_fix is not None
+        pixels = decoding.decode(self.model, latents, low_res, settings.fidelity)
+        return decoding.finish(pixels, low_res, settings.color_fix).cpu()
+
+    @torch.inference_mode()
+    def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:
+        """The reference as a picture, `(1, 3, *low_res.size)`: what the VAE alone makes of it."""
+        pixels = self.model.autoencoder.decode(latents.to(self.dtype)).float()
+        return decoding.finish(pixels, low_res, "none").cpu()
+
+    def _diffuse(
+        self, low_res: LowRes, settings: Settings, tell: Progress, want_reference: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Latents of the result and, if wanted, of the reference: stages 2 to 4 as needed."""
+        if settings.strength == 0 and not want_reference:
+            return low_res.latents, None
+        cognition = self.understand(low_res, settings)
+        tell("understand", 1, 1)
+        reference, guided_by = None, settings.strength != 0 and settings.reference_mode != "none"
+        if want_reference or guided_by:
+            steps = _steps(tell, "imagine")
+            reference = self.imagine(low_res, cognition, settings, on_step=steps)
+        hint = reference if guided_by else None
+        steps = _steps(tell, "restore")
+        latents = self.restore(low_res, cognition, hint, settings, on_step=steps)
+        return latents, reference if want_reference else None
+
+    def _walk(
+        self,
+        stream: str,
+        strength: float,
+        guidance_scale: float | None,
+        low_res: LowRes,
+        settings: Settings,
+        draw: Draw | None,
+        on_step: OnStep | None,
+    ) -> tuple[Walk, Tensor]:
+        """How to sample, and the start: both passes share its noise, as published."""
+        assert settings.sampler and settings.steps and guidance_scale
+        schedule, latents = self.model.config.schedule, low_res.latents
+        draw = draw or seeded_noise(settings.seed, latents.shape)
+        sampler = make_scheduler(settings.sampler, schedule, settings.steps, strength)
+        walk = Walk(sampler, guidance_scale, partial(draw, stream), on_step)
+        return walk, add_noise(latents, draw("start", 0).to(latents), schedule, sampler.start)
+
+    def _complete(self, settings: Settings | None) -> Settings:
+        return (settings or Settings()).with_defaults(self.model.config.defaults)
+
+    def _text(self, prompt: str) -> Tensor:
+        """Embedding `(1, L, C)` of a prompt; computed once per model."""
+        if prompt not in self._texts:
+            self._texts[prompt] = self.model.text.encode([prompt])
+        return self._texts[prompt]
+
+
+def _steps(tell: Progress, stage: str) -> OnStep:
+    return lambda done, total, _: tell(stage, done, total)
+
+
+def _require_picture(pixels: Tensor) -> None:
+    """Raise `InputError` unless it is one RGB picture of at least one pixel, float in [0, 1]."""
+    if pixels.dim() != 4 or pixels.shape[:2] != (1, 3) or 0 in pixels.shape:
+        raise InputError(
+            f"pixels have the shape {tuple(pixels.shape)}", "give (1, 3, H, W), RGB in [0, 1]"
+        )
+    if not pixels.is_floating_point():
+        raise InputError(f"pixels are {pixels.dtype}", "give floating point numbers in [0, 1]")
+    low, high = pixels.min().item(), pixels.max().item()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"pixels range from {low:g} to {high:g}", "give numbers in [0, 1]")

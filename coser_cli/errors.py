@@ -1,0 +1,65 @@
+"""What can go wrong for a user, and the exit code it becomes: the only exit codes there are."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Exit(IntEnum):
+    """Exit codes of `coser`; `docs/cli.md` explains them."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    WEIGHTS = 3
+    DEVICE = 4
+    INTERRUPTED = 130
+
+
+class CoserError(Exception):
+    """An error that the user can act on: what happened (`message`) and what helps (`hint`).
+
+    The library raises it; `coser_cli.cli.app.main` catches it once and ends with `exit_code`.
+    """
+
+    exit_code: ClassVar[Exit] = Exit.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """One line: the message, then the hint."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class InputError(CoserError):
+    """A picture cannot be read, enlarged or written; the other pictures go on."""
+
+    exit_code = Exit.FAILED
+
+
+class UsageError(CoserError):
+    """An option, a setting or their combination is wrong; nothing has run."""
+
+    exit_code = Exit.USAGE
+
+
+class WeightsError(CoserError):
+    """Weights are missing, unreachable, refused or damaged."""
+
+    exit_code = Exit.WEIGHTS
+
+
+class DeviceError(CoserError):
+    """The device cannot be used, or its memory cannot hold the work."""
+
+    exit_code = Exit.DEVICE
+
+
+def shown(path: object) -> str:
+    """A path for a one-line message: quoted, with line breaks and control characters escaped."""
+    text = str(path)
+    return f"'{text}'" if text.isprintable() and "'" not in text else repr(text)

@@ -1,0 +1,55 @@
+"""What each output format can hold: one row per format; neither numpy nor Pillow here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coser_cli.errors import InputError, UsageError, shown
+
+
+@dataclass(frozen=True)
+class Format:
+    """What one output format can hold, and how Pillow is asked to write it."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    alpha: bool = False
+    sixteen_bits: bool = False
+    icc: bool = True
+    exif: bool = True
+    max_side: int = 2**31 - 1
+
+
+FORMATS = (
+    Format("PNG", (".png",), alpha=True, sixteen_bits=True),
+    Format("JPEG", (".jpg", ".jpeg"), {"quality": 95, "subsampling": 0}, max_side=65500),
+    Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383),
+    # Not compressed: Pillow cannot write EXIF's sub-directories through libtiff.
+    Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True),
+    Format("BMP", (".bmp",), icc=False, exif=False),
+)
+WRITABLE_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file name asks for by its extension; `UsageError` if there is none."""
+    suffix = path.suffix.lower()
+    for row in FORMATS:
+        if suffix in row.suffixes:
+            return row
+    known = ", ".join(WRITABLE_SUFFIXES)
+    raise UsageError(f"cannot write {shown(path)}: unknown extension {suffix!r}", f"use {known}")
+
+
+def require_fits(path: Path, width: int, height: int) -> None:
+    """`InputError` where the format cannot hold a picture of this size."""
+    row = format_of(path)
+    if max(width, height) > row.max_side:
+        raise InputError(
+            f"cannot write {shown(path)}: {width}×{height} pixels, "
+            f"{row.name} ends at {row.max_side} per side",
+            "write .png or .tif, or use a smaller scale",
+        )

@@ -1,0 +1,36 @@
+"""A picture in memory: pixels as the network wants them, and what a file keeps beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One decoded picture, upright and in sRGB unless said otherwise.
+
+    `pixels` is float32 `(3, H, W)` in [0, 1]; `alpha` float32 `(H, W)` in [0, 1] or None.
+    `icc` is the profile to write back: colours are converted to it again where `convert` is true,
+    else they never left it. `exif` holds descriptive tags only, without orientation.
+    `bit_depth` is 16 where the pixels carry 16 bits. `notes` are things the user should know.
+    """
+
+    pixels: FloatArray
+    alpha: FloatArray | None = None
+    grey: bool = False
+    bit_depth: int = 8
+    icc: bytes | None = None
+    convert: bool = False
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.shape[2], self.pixels.shape[1]

@@ -1,0 +1,300 @@
+"""AutoencoderKL and its CFW decoder, from diffusers' blocks, with diffusers' parameter names.
+
+The only module that knows that networks see pixels in [-1, 1] and that latents carry a scaling
+factor. Structure: latent diffusion's KL autoencoder; controllable feature wrapping: StableSR.
+The encoder and decoder are put together here, as diffusers' own give no access to the features of
+their levels, and importing them imports every autoencoder diffusers has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coser_cli.models.attention import Attention, to_maps, to_tokens
+from coser_cli.models.blocks import Downsample2D, ResnetBlock2D, Upsample2D
+from coser_cli.models.config import AutoencoderConfig, CFWConfig
+
+Features = tuple[Tensor, ...]
+Fuse = Callable[[int, Tensor], Tensor]
+
+EPS = 1e-6
+
+
+def _resnet(config: AutoencoderConfig, in_channels: int, out_channels: int) -> ResnetBlock2D:
+    block = ResnetBlock2D(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        temb_channels=None,
+        groups=config.norm_num_groups or 1,
+        eps=EPS,
+    )
+    if not config.norm_num_groups:
+        block.norm1, block.norm2 = nn.Identity(), nn.Identity()
+    return block
+
+
+def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
+    groups = config.norm_num_groups
+    return nn.GroupNorm(groups, channels, eps=EPS) if groups else nn.Identity()
+
+
+def _resnets(
+    config: AutoencoderConfig, count: int, in_channels: int, out_channels: int
+) -> nn.ModuleList:
+    widths = [in_channels] + [out_channels] * (count - 1)
+    return nn.ModuleList(_resnet(config, width, out_channels) for width in widths)
+
+
+class MapAttention(Attention):
+    """Single-head self-attention over all positions of a map, with its norm and residual."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__(channels, heads=1, head_dim=channels, bias=True)
+        self.group_norm = nn.GroupNorm(groups, channels, eps=EPS)
+
+    def forward(self, maps: Tensor, context: Tensor | None = None) -> Tensor:
+        tokens = super().forward(to_tokens(self.group_norm(maps)), context)
+        return maps + to_maps(tokens, *maps.shape[-2:])
+
+
+class MidBlock(nn.Module):
+    """Two residual blocks, with attention between them if the config has it."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        width = config.block_out_channels[-1]
+        self.resnets = _resnets(config, 2, width, width)
+        self.attentions = nn.ModuleList()
+        if config.mid_block_attention:
+            self.attentions.append(MapAttention(width, config.norm_num_groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.resnets[0](x, None)
+        for attention in self.attentions:
+            x = attention(x)
+        return self.resnets[1](x, None)
+
+
+class Level(nn.Module):
+    """The residual blocks of one resolution; its resampler, if any, is called by its owner."""
+
+    def __init__(
+        self, config: AutoencoderConfig, count: int, in_channels: int, out_channels: int
+    ) -> None:
+        super().__init__()
+        self.resnets = _resnets(config, count, in_channels, out_channels)
+        self.downsamplers = nn.ModuleList()
+        self.upsamplers = nn.ModuleList()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for resnet in self.resnets:
+            x = resnet(x, None)
+        return x
+
+
+def _levels(config: AutoencoderConfig, count: int, widths: tuple[int, ...]) -> list[Level]:
+    incoming = (widths[0], *widths[:-1])
+    return [Level(config, count, *pair) for pair in zip(incoming, widths, strict=True)]
+
+
+class _Stack(nn.Module):
+    """What encoder and decoder have in common: the last norm, activation and convolution."""
+
+    conv_norm_out: nn.Module
+    conv_out: nn.Conv2d
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+
+class Encoder(_Stack):
+    """`(B, 3, H, W)` in [-1, 1] → `(B, 2·latent, H/f, W/f)` and the output of each level."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        widths = config.block_out_channels
+        self.patch_size = config.patch_size
+        self.conv_in = nn.Conv2d(3 * config.patch_size**2, widths[0], 3, padding=1)
+        levels = _levels(config, config.layers_per_block, widths)
+        for level, width in zip(levels[:-1], widths, strict=False):
+            # padding 0: diffusers then pads right and bottom only, as latent diffusion does
+            down = Downsample2D(width, use_conv=True, padding=0, name="op")
+            level.downsamplers.append(down)
+        self.down_blocks = nn.ModuleList(levels)
+        self.mid_block = MidBlock(config)
+        self.conv_norm_out = _norm(config, widths[-1])
+        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Features]:
+        features: list[Tensor] = []
+        x = self.conv_in(F.pixel_unshuffle(x, self.patch_size))
+        for level in cast("list[Level]", self.down_blocks):
+            x = level(x)
+            features.append(x)
+            for downsampler in level.downsamplers:
+                x = downsampler(x)
+        return self.finish(self.mid_block(x)), tuple(features)
+
+
+class Decoder(_Stack):
+    """`(B, latent, h, w)` → `(B, 3, f·h, f·w)`, nominally [-1, 1].
+
+    `fuse(level, x)` may change the output of a level before it is enlarged; level 0 is the last.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        widths = config.block_out_channels[::-1]
+        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.mid_block = MidBlock(config)
+        levels = _levels(config, config.layers_per_block + 1, widths)
+        for level, width in zip(levels[:-1], widths, strict=False):
+            level.upsamplers.append(Upsample2D(width, use_conv=True))
+        self.up_blocks = nn.ModuleList(levels)
+        self.conv_norm_out = _norm(config, widths[-1])
+        self.patch_size = config.patch_size
+        self.conv_out = nn.Conv2d(widths[-1], 3 * config.patch_size**2, 3, padding=1)
+
+    def forward(self, latents: Tensor, fuse: Fuse | None = None) -> Tensor:
+        x = self.mid_block(self.conv_in(latents))
+        for index, level in enumerate(cast("list[Level]", self.up_blocks)):
+            x = level(x)
+            x = x if fuse is None else fuse(len(self.up_blocks) - 1 - index, x)
+            for upsampler in level.upsamplers:
+                x = upsampler(x)
+        return F.pixel_shuffle(self.finish(x), self.patch_size)
+
+
+class Autoencoder(nn.Module):
+    """KL autoencoder between pixels `(B, 3, H, W)` in [0, 1] and scaled latents `(B, 4, h, w)`.
+
+    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        latent = config.latent_channels
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
+        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
+
+    def moments(self, pixels: Tensor) -> Tensor:
+        """Mean and log-variance `(B, 2·4, h, w)` of the posterior, not scaled."""
+        return self.quant_conv(self.encoder(pixels * 2 - 1)[0])
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Mode of the posterior, scaled."""
+        return self.encode_with_features(pixels)[0]
+
+    def encode_with_features(self, pixels: Tensor) -> tuple[Tensor, Features]:
+        """`encode`, and the output of every encoder level before its downsampling, finest first."""
+        encoded, features = self.encoder(pixels * 2 - 1)
+        mean = self.quant_conv(encoded).chunk(2, dim=1)[0]
+        return mean * self.config.scaling_factor, features
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped."""
+        x = self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
+        return (x + 1) / 2
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each fed with all before it; the last one, times 0.2, is added."""
+
+    def __init__(self, channels: int, growth: int) -> None:
+        super().__init__()
+        for index in range(1, 5):
+            width = channels + (index - 1) * growth
+            self.add_module(f"conv{index}", nn.Conv2d(width, growth, 3, padding=1))
+        self.conv5 = nn.Conv2d(channels + 4 * growth, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grown = x
+        for index in range(1, 5):
+            new = F.leaky_relu(self.get_submodule(f"conv{index}")(grown), 0.2)
+            grown = torch.cat((grown, new), dim=1)
+        return x + 0.2 * self.conv5(grown)
+
+
+class ResidualInResidual(nn.Module):
+    """Three dense blocks; their change, times 0.2, is added (RRDB of ESRGAN)."""
+
+    def __init__(self, channels: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1 = DenseBlock(channels, growth)
+        self.rdb2 = DenseBlock(channels, growth)
+        self.rdb3 = DenseBlock(channels, growth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.2 * self.rdb3(self.rdb2(self.rdb1(x)))
+
+
+class Fusion(nn.Module):
+    """What the encoder's features of one level add to the decoder's: both `(B, C, h, w)`."""
+
+    def __init__(self, config: CFWConfig, channels: int) -> None:
+        super().__init__()
+        growth = config.growth_channels
+        self.merge = _resnet(config.autoencoder, 2 * channels, channels)
+        self.blocks = nn.Sequential(
+            *(ResidualInResidual(channels, growth) for _ in range(config.num_fuse_blocks))
+        )
+        self.finish = _resnet(config.autoencoder, channels, channels)
+
+    def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        merged = self.merge(torch.cat((encoded, decoded), dim=1), None)
+        return self.finish(self.blocks(merged), None)
+
+
+class CFWDecoder(nn.Module):
+    """Decoder that takes detail from the encoder features of the low-resolution picture.
+
+    At every level of `config.fuse_levels`: x + fidelity · fusion([encoder features, x]).
+    """
+
+    def __init__(self, config: CFWConfig) -> None:
+        super().__init__()
+        self.config = config
+        latent = config.autoencoder.latent_channels
+        if config.own_encoder:
+            self.encoder = Encoder(config.autoencoder)
+            self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
+        self.decoder = Decoder(config.autoencoder)
+        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
+        widths = config.autoencoder.block_out_channels
+        self.fusions = nn.ModuleDict(
+            {str(level): Fusion(config, widths[level]) for level in config.fuse_levels}
+        )
+
+    def features(self, pixels: Tensor) -> Features:
+        """Own encoder's level outputs, finest first, of pixels `(B, 3, H, W)` in [0, 1].
+
+        Raises AttributeError where the config has `own_encoder` off.
+        """
+        return self.encoder(pixels * 2 - 1)[1]
+
+    def moments(self, pixels: Tensor) -> Tensor:
+        """Posterior moments `(B, 2·4, h, w)` of the own encoder, not scaled."""
+        return self.quant_conv(self.encoder(pixels * 2 - 1)[0])
+
+    def decode(self, latents: Tensor, features: Features, fidelity: float | Tensor) -> Tensor:
+        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped.
+
+        `features` are a level's outputs each, finest first, of the picture the latents' size
+        belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
+        """
+
+        def fuse(level: int, x: Tensor) -> Tensor:
+            if level not in self.config.fuse_levels:
+                return x
+            return x + fidelity * self.fusions[str(level)](features[level], x)
+
+        latents = latents / self.config.autoencoder.scaling_factor
+        return (self.decoder(self.post_quant_conv(latents), fuse) + 1) / 2

@@ -1,0 +1,75 @@
+"""Q-Former: learnable queries that read image tokens, and the loss that makes them a caption."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coser_cli.models.attention import Attention
+from coser_cli.models.config import QFormerConfig
+
+
+class QFormerLayer(nn.Module):
+    """BERT layer (post-norm, exact GELU) on the queries, with cross-attention if `cross`."""
+
+    def __init__(self, config: QFormerConfig, cross: bool) -> None:
+        super().__init__()
+        width, eps, heads = config.hidden_size, config.layer_norm_eps, config.num_heads
+        self.self_attn = Attention(width, heads, width // heads, bias=True)
+        self.self_attn_norm = nn.LayerNorm(width, eps)
+        self.cross = cross
+        if cross:
+            image_width = config.encoder_width
+            self.cross_attn = Attention(width, heads, width // heads, image_width, bias=True)
+            self.cross_attn_norm = nn.LayerNorm(width, eps)
+        self.ff_in = nn.Linear(width, config.intermediate_size)
+        self.ff_out = nn.Linear(config.intermediate_size, width)
+        self.ff_norm = nn.LayerNorm(width, eps)
+
+    def forward(self, queries: Tensor, image_tokens: Tensor) -> Tensor:
+        queries = self.self_attn_norm(queries + self.self_attn(queries))
+        if self.cross:
+            queries = self.cross_attn_norm(queries + self.cross_attn(queries, image_tokens))
+        return self.ff_norm(queries + self.ff_out(F.gelu(self.ff_in(queries))))
+
+
+class QFormer(nn.Module):
+    """Cognitive adapter (CoSeR sec. 3.1): image tokens → T_e tokens in the text's space."""
+
+    def __init__(self, config: QFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query_tokens = nn.Parameter(torch.empty(1, config.num_queries, config.hidden_size))
+        nn.init.normal_(self.query_tokens, std=0.02)
+        self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        every = config.cross_attention_frequency
+        self.layers = nn.ModuleList(
+            QFormerLayer(config, cross=index % every == 0) for index in range(config.num_layers)
+        )
+
+    def forward(self, image_tokens: Tensor) -> Tensor:
+        """Image tokens `(B, M, encoder_width)` → embedding E `(B, T_e, hidden_size)`."""
+        queries = self.norm(self.query_tokens).expand(len(image_tokens), -1, -1)
+        for layer in self.layers:
+            queries = layer(queries, image_tokens)
+        return queries
+
+
+def select_text_tokens(text: Tensor, lengths: Tensor, count: int) -> Tensor:
+    """The last `count` caption tokens of text states `(B, L, C)` → `(B, count, C)`.
+
+    `lengths` `(B,)` counts the tokens up to and with the end token; a caption with fewer than
+    `count` is filled up by repeating its end token (spec sec. 4).
+    """
+    last = (lengths - 1).unsqueeze(1)
+    first = (lengths - count).clamp_min(0).unsqueeze(1)
+    index = torch.minimum(first + torch.arange(count, device=text.device), last)
+    return text.gather(1, index.unsqueeze(-1).expand(-1, -1, text.shape[-1]))
+
+
+def cognitive_loss(embedding: Tensor, text: Tensor, lengths: Tensor) -> Tensor:
+    """L_CE: mean squared error between E `(B, T_e, C)` and the selected tokens of the caption's
+    states `(B, L, C)`; a scalar.
+    """
+    return F.mse_loss(embedding, select_text_tokens(text, lengths, embedding.shape[1]))

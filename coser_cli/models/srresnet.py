@@ -1,0 +1,47 @@
+"""Light SRResNet: residual blocks without batch norm, two pixel shuffles, bilinear skip (×4)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coser_cli.models.config import SRResNetConfig
+
+
+class ResidualBlock(nn.Module):
+    """conv → ReLU → conv, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class SRResNet(nn.Module):
+    """Pre-restorer of the cognitive encoder (CoSeR sec. 3.1; layout of the published checkpoint).
+
+    Input `(B, 3, H, W)` in [0, 1]; output `(B, 3, 4H, 4W)`, nominally [0, 1] but not clamped.
+    """
+
+    scale = 4
+
+    def __init__(self, config: SRResNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.num_feat
+        self.conv_first = nn.Conv2d(3, width, 3, padding=1)
+        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(config.num_block)))
+        self.upconv1 = nn.Conv2d(width, width * 4, 3, padding=1)
+        self.upconv2 = nn.Conv2d(width, width * 4, 3, padding=1)
+        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
+        self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.body(F.leaky_relu(self.conv_first(pixels), 0.1))
+        features = F.leaky_relu(F.pixel_shuffle(self.upconv1(features), 2), 0.1)
+        features = F.leaky_relu(F.pixel_shuffle(self.upconv2(features), 2), 0.1)
+        residual = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.1))
+        return residual + F.interpolate(pixels, scale_factor=4.0, mode="bilinear")

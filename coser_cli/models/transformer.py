@@ -1,0 +1,127 @@
+"""The U-Net's plain transformer: self-attention, cross-attention to the context, feed-forward.
+
+Guidance branches (contexts of different lengths) share one call. The state stays at the batch of
+the latents until the first cross-attention, where the branches part; from there it is
+branch-major: branch 0's entries first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coser_cli.models.attention import Attention, KeyValue, match_batch, to_maps, to_tokens
+from coser_cli.models.blocks import FeedForward
+
+Branches = tuple[KeyValue, ...]
+
+
+@dataclass(frozen=True)
+class PreparedContext:
+    """Keys and values of every cross-attention: `layers[attention][branch]`.
+
+    They depend on the text and the cognitive embedding only, so one serves all steps of an image.
+    """
+
+    layers: tuple[Branches, ...]
+
+    @property
+    def branches(self) -> int:
+        """How many guidance branches one call computes."""
+        return len(self.layers[0])
+
+
+class CrossAttention(Attention):
+    """Attention over one context per guidance branch."""
+
+    def over_branches(self, tokens: Tensor, branches: Branches, batch: int) -> Tensor:
+        """Tokens `(batch, L, C)`, equal in all branches, or `(branches·batch, L, C)`, each over its
+        branch's keys and values → `(branches·batch, L, C)`.
+        """
+        query = self.query(tokens)
+        shared = query.shape[0] == batch
+        queries = [query] * len(branches) if shared else query.split(batch)
+        attended = [
+            F.scaled_dot_product_attention(q, match_batch(k, batch), match_batch(v, batch))
+            for q, (k, v) in zip(queries, branches, strict=True)
+        ]
+        return self.merge(torch.cat(attended))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block on tokens `(B, L, dim)`: self-attention, cross-attention, GEGLU."""
+
+    def __init__(self, dim: int, head_dim: int, context_dim: int) -> None:
+        super().__init__()
+        heads = dim // head_dim
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn1 = Attention(dim, heads, head_dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.attn2 = CrossAttention(dim, heads, head_dim, context_dim)
+        self.norm3 = nn.LayerNorm(dim)
+        self.ff = FeedForward(dim, activation_fn="geglu")
+
+    def forward(self, tokens: Tensor, branches: Branches, batch: int) -> Tensor:
+        tokens = tokens + self.attn1(self.norm1(tokens))
+        attended = self.attn2.over_branches(self.norm2(tokens), branches, batch)
+        tokens = match_batch(tokens, attended.shape[0]) + attended
+        return tokens + self.ff(self.norm3(tokens))
+
+
+class SpatialTransformer(nn.Module):
+    """A transformer block on the positions of a map, between linear projections.
+
+    `context_index` is the place of its cross-attention in a `PreparedContext`; the network that
+    owns it sets it.
+    """
+
+    def __init__(self, dim: int, head_dim: int, context_dim: int, groups: int) -> None:
+        super().__init__()
+        self.context_index = 0
+        self.norm = nn.GroupNorm(groups, dim, eps=1e-6)
+        self.proj_in = nn.Linear(dim, dim)
+        self.transformer_blocks = nn.ModuleList([self.make_block(dim, head_dim, context_dim)])
+        self.proj_out = nn.Linear(dim, dim)
+
+    @property
+    def block(self) -> TransformerBlock:
+        """The block between the projections."""
+        return cast("TransformerBlock", self.transformer_blocks[0])
+
+    def make_block(self, dim: int, head_dim: int, context_dim: int) -> TransformerBlock:
+        """A new block of the kind that this transformer holds."""
+        return TransformerBlock(dim, head_dim, context_dim)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Map `(B, dim, H, W)` → tokens of the block."""
+        return self.proj_in(to_tokens(self.norm(x)))
+
+    def leave(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """Tokens of the block → map, added to the map `x` that entered."""
+        maps = to_maps(self.proj_out(tokens), *x.shape[-2:])
+        return match_batch(x, maps.shape[0]) + maps
+
+    def forward(self, x: Tensor, context: PreparedContext, batch: int) -> Tensor:
+        branches = context.layers[self.context_index]
+        return self.leave(self.block(self.enter(x), branches, batch), x)
+
+
+def number_transformers(transformers: Iterable[SpatialTransformer]) -> None:
+    """Give each its place in the `PreparedContext`."""
+    for index, transformer in enumerate(transformers):
+        transformer.context_index = index
+
+
+def prepare_context(
+    transformers: Iterable[SpatialTransformer], contexts: Sequence[Tensor]
+) -> PreparedContext:
+    """Keys and values for contexts `(B, L, context_dim)`, one per guidance branch; the lengths may
+    differ.
+    """
+    attentions = [transformer.block.attn2 for transformer in transformers]
+    return PreparedContext(tuple(tuple(a.key_value(c) for c in contexts) for a in attentions))

@@ -1,0 +1,281 @@
+"""Denoising U-Net of Stable Diffusion with All-in-Attention in its middle and decoder.
+
+Parameter names are those of diffusers' `UNet2DConditionModel`; the All-in-Attention's own begin
+with `low_res_` or `reference_`. The encoder half is shared with the ControlNet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from coser_cli.models.aia import AiATransformer, ControlMaps, initialise_from_base
+from coser_cli.models.attention import match_batch
+from coser_cli.models.blocks import (
+    Downsample2D,
+    ResnetBlock2D,
+    TimestepEmbedding,
+    Timesteps,
+    Upsample2D,
+)
+from coser_cli.models.config import ControlNetConfig, UNetConfig
+from coser_cli.models.transformer import (
+    PreparedContext,
+    SpatialTransformer,
+    number_transformers,
+    prepare_context,
+)
+
+EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The ControlNet's maps, finest first, the middle's last, as `ControlNet.forward` returns them.
+
+    `low_res`: of the low-resolution image, batch B. `reference`: of N reference images, batch N·B,
+    reference-major, or None to leave the reference attention out.
+    """
+
+    low_res: tuple[Tensor, ...]
+    reference: tuple[Tensor, ...] | None = None
+
+    def at(self, index: int) -> ControlMaps:
+        """Both maps of one place."""
+        return self.low_res[index], None if self.reference is None else self.reference[index]
+
+
+class Level(nn.Module):
+    """One resolution of the U-Net, as a container: `resnets`, `attentions` (one per residual block
+    or none), and its resampler, if any, under diffusers' name.
+    """
+
+    def __init__(self, resnets: list[nn.Module], attentions: list[SpatialTransformer]) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(resnets)
+        self.attentions = nn.ModuleList(attentions)
+        self.downsamplers = nn.ModuleList()
+        self.upsamplers = nn.ModuleList()
+
+    def steps(self) -> Iterator[tuple[nn.Module, nn.Module | None]]:
+        """Each residual block with its transformer, or with None."""
+        return zip_longest(self.resnets, self.attentions)
+
+
+def levels(blocks: nn.ModuleList) -> Iterator[Level]:
+    """The levels in a list of them."""
+    return (block for block in blocks if isinstance(block, Level))
+
+
+class UNetEncoder(nn.Module):
+    """Encoder half: `conv_in`, `time_embedding`, `down_blocks`, `mid_block`."""
+
+    def __init__(self, config: UNetConfig | ControlNetConfig) -> None:
+        super().__init__()
+        widths = config.block_out_channels
+        self.time_proj = Timesteps(widths[0], flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(widths[0], 4 * widths[0])
+        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList(
+            self._down_level(config, level) for level in range(len(widths))
+        )
+        width = widths[-1]
+        resnets: list[nn.Module] = [make_resnet(config, width, width) for _ in range(2)]
+        self.mid_block = Level(resnets, [self.make_middle(config)])
+
+    def _down_level(self, config: UNetConfig | ControlNetConfig, level: int) -> Level:
+        widths = config.block_out_channels
+        width, count = widths[level], config.layers_per_block
+        incoming = [widths[max(level - 1, 0)]] + [width] * (count - 1)
+        attentive = 2**level in config.attention_factors
+        block = Level(
+            [make_resnet(config, previous, width) for previous in incoming],
+            [make_transformer(config, width) for _ in range(count if attentive else 0)],
+        )
+        if level < len(widths) - 1:
+            block.downsamplers.append(Downsample2D(width, use_conv=True, padding=1, name="op"))
+        return block
+
+    def make_middle(self, config: UNetConfig | ControlNetConfig) -> SpatialTransformer:
+        """The transformer of the middle block."""
+        return make_transformer(config, config.block_out_channels[-1])
+
+    def transformers(self) -> Iterator[SpatialTransformer]:
+        """All transformers, in the order of a `PreparedContext`."""
+        return (module for module in self.modules() if isinstance(module, SpatialTransformer))
+
+    def prepare_context(self, contexts: Sequence[Tensor]) -> PreparedContext:
+        """Keys and values of every cross-attention for contexts `(B or 1, L, context_dim)`, one per
+        guidance branch; the lengths may differ. Once per image.
+        """
+        return prepare_context(self.transformers(), contexts)
+
+    def embed_time(self, timesteps: Tensor | int) -> Tensor:
+        """Embedding `(B or 1, 4·width)` of timesteps `(B,)` or of one for all."""
+        device, dtype = self.conv_in.weight.device, self.conv_in.weight.dtype
+        steps = torch.as_tensor(timesteps, device=device).reshape(-1)
+        return self.time_embedding(self.time_proj(steps).to(dtype))
+
+    def encode(self, x: Tensor, time: Tensor, context: PreparedContext, batch: int) -> list[Tensor]:
+        """All maps of the encoder, from the output of `conv_in` (which `x` is) on; finest first."""
+        maps = [x]
+        for block in levels(self.down_blocks):
+            for resnet, attention in block.steps():
+                x = resnet(x, match_batch(time, x.shape[0]))
+                x = x if attention is None else attention(x, context, batch)
+                maps.append(x)
+            for downsampler in block.downsamplers:
+                x = downsampler(x)
+                maps.append(x)
+        return maps
+
+    def middle(
+        self,
+        x: Tensor,
+        time: Tensor,
+        context: PreparedContext,
+        batch: int,
+        *controls: ControlMaps | None,
+    ) -> Tensor:
+        """The middle block; `controls` only where its transformer takes them."""
+        x = self.mid_block.resnets[0](x, match_batch(time, x.shape[0]))
+        x = self.mid_block.attentions[0](x, context, batch, *controls)
+        return self.mid_block.resnets[1](x, match_batch(time, x.shape[0]))
+
+
+def make_resnet(
+    config: UNetConfig | ControlNetConfig, in_channels: int, out_channels: int
+) -> ResnetBlock2D:
+    """Residual block with time embedding."""
+    return ResnetBlock2D(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        temb_channels=4 * config.block_out_channels[0],
+        groups=config.norm_num_groups,
+        eps=EPS,
+    )
+
+
+def make_transformer(config: UNetConfig | ControlNetConfig, width: int) -> SpatialTransformer:
+    """Plain transformer of the encoder."""
+    return SpatialTransformer(width, config.head_dim, config.context_dim, config.norm_num_groups)
+
+
+def map_channels(config: UNetConfig | ControlNetConfig) -> list[int]:
+    """Channels of the encoder's maps, finest first; the skips and (with the middle's) the controls
+    have these.
+    """
+    widths = config.block_out_channels
+    channels = [widths[0]]
+    for level, width in enumerate(widths):
+        channels += [width] * (config.layers_per_block + (level < len(widths) - 1))
+    return channels
+
+
+class UNet(UNetEncoder):
+    """Noise prediction for latents `(B, 4, h, w)`; h, w multiples of 2^(levels − 1)."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__(config)
+        self.config = config
+        widths = config.block_out_channels
+        skips = map_channels(config)
+        self.up_blocks = nn.ModuleList(
+            self._up_level(config, level, skips) for level in reversed(range(len(widths)))
+        )
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=EPS)
+        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+        number_transformers(self.transformers())
+
+    def make_middle(self, config: UNetConfig | ControlNetConfig) -> SpatialTransformer:
+        assert isinstance(config, UNetConfig)
+        width = config.block_out_channels[-1]
+        return make_aia(config, width, control_dim=width)
+
+    def _up_level(self, config: UNetConfig, level: int, skips: list[int]) -> Level:
+        """Takes the channels of its skips off the end of `skips`."""
+        widths = config.block_out_channels
+        width, previous = widths[level], widths[min(level + 1, len(widths) - 1)]
+        resnets: list[nn.Module] = []
+        attentions: list[SpatialTransformer] = []
+        for _ in range(config.layers_per_block + 1):
+            skip = skips.pop()
+            resnets.append(make_resnet(config, previous + skip, width))
+            if 2**level in config.attention_factors:
+                attentions.append(make_aia(config, width, control_dim=skip))
+            previous = width
+        block = Level(resnets, attentions)
+        if level > 0:
+            block.upsamplers.append(Upsample2D(width, use_conv=True))
+        return block
+
+    def forward(
+        self,
+        latents: Tensor,
+        timesteps: Tensor | int,
+        context: PreparedContext,
+        controls: Controls | None = None,
+    ) -> Tensor:
+        """Prediction `(branches·B, 4, h, w)`, branch-major, for latents `(B, 4, h, w)`.
+
+        `timesteps` `(B,)`, or one for all, count in the training schedule. Without controls both
+        new attentions are left out: the model that imagines the reference. What is equal in all
+        branches is computed once.
+        """
+        batch = latents.shape[0]
+        time = self.embed_time(timesteps)
+        skips = self.encode(self.conv_in(latents), time, context, batch)
+        maps = None if controls is None else controls.at(-1)
+        x = self.middle(skips[-1], time, context, batch, maps)
+        x = self._decode(x, skips, time, context, batch, controls)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+    def _decode(
+        self,
+        x: Tensor,
+        skips: list[Tensor],
+        time: Tensor,
+        context: PreparedContext,
+        batch: int,
+        controls: Controls | None,
+    ) -> Tensor:
+        for block in levels(self.up_blocks):
+            for resnet, attention in block.steps():
+                skip = match_batch(skips.pop(), x.shape[0])
+                x = resnet(torch.cat((x, skip), dim=1), match_batch(time, x.shape[0]))
+                if attention is not None:
+                    # the control of a place is the map of the skip that enters there
+                    maps = None if controls is None else controls.at(len(skips))
+                    x = attention(x, context, batch, maps)
+            for upsampler in block.upsamplers:
+                x = upsampler(x)
+        return x
+
+
+def make_aia(config: UNetConfig, width: int, control_dim: int) -> AiATransformer:
+    """All-in-Attention transformer of the middle and the decoder."""
+    return AiATransformer(
+        width,
+        config.head_dim,
+        config.context_dim,
+        config.norm_num_groups,
+        control_dim,
+        config.project_reference,
+    )
+
+
+def initialise_aia_from_base(unet: UNet) -> None:
+    """Start every new attention from the base's self-attention (spec sec. 6), before training."""
+    for transformer in unet.transformers():
+        if isinstance(transformer, AiATransformer):
+            initialise_from_base(transformer)
+
+
+def is_aia_parameter(name: str) -> bool:
+    """Whether a parameter of the U-Net belongs to the All-in-Attention, not to the base."""
+    return any(part.startswith(("low_res_", "reference_")) for part in name.split("."))

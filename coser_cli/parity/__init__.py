@@ -1,0 +1,1 @@
+"""Comparison with golden numbers: `python -m coser_cli.parity DIR`."""

@@ -1,0 +1,197 @@
+"""Every network against its golden item: one function per kind of item."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.models.clip import token_lengths
+from coser_cli.models.qformer import cognitive_loss, select_text_tokens
+from coser_cli.models.transformer import number_transformers, prepare_context
+from coser_cli.models.unet import Controls
+from coser_cli.parity import networks
+from coser_cli.parity.load import Case, GoldenSet, compare
+from coser_cli.parity.networks import Networks
+
+Tensors = dict[str, Tensor]
+
+
+def srresnet(golden: GoldenSet, name: str) -> Tensors:
+    """The enlarged picture."""
+    return {"y": Networks(golden).srresnet(golden.inputs(name)["x"])}
+
+
+def clip(golden: GoldenSet, name: str) -> Tensors:
+    """Image tokens, text states, and crops of the tower's input (with the antialiasing that is not
+    used, too: the stored numbers tell which of both an installed torch computes).
+    """
+    models, given = Networks(golden), golden.inputs(name)
+    tower, image = models.clip_vision, given["image_presr"]
+    top, bottom, left, right = _crop(golden.sidecar(name)["note"])
+    squashed = F.interpolate(image, (tower.config.image_size,) * 2, mode="bicubic", antialias=True)
+    edge = golden.outputs(name)["clip_input_if_antialias_crop"].shape[-1]
+    smooth = tower.normalise(squashed)[:, :, top : top + edge, left : left + edge]
+    return {
+        "vision_tokens": tower(image),
+        "text_embedding": models.text.encode_tokens(given["tokens"]),
+        "clip_input_crop": tower.prepare(image)[:, :, top:bottom, left:right],
+        "clip_input_if_antialias_crop": smooth,
+    }
+
+
+def _crop(note: str) -> tuple[int, int, int, int]:
+    """Rows and columns of `clip_input_crop`, which only the sidecar's note gives."""
+    found = re.search(r"clip_input\[:,:,(\d+):(\d+),(\d+):(\d+)\]", note)
+    if found is None:
+        raise ValueError(f"the note names no crop of the CLIP input: {note}")
+    top, bottom, left, right = (int(number) for number in found.groups())
+    return top, bottom, left, right
+
+
+def qformer(golden: GoldenSet, name: str) -> Tensors:
+    """Embedding, selected caption tokens and loss."""
+    given = golden.inputs(name)
+    embedding = Networks(golden).qformer(given["x"])
+    lengths = token_lengths(given["tokens"])
+    return {
+        "out": embedding,
+        "selected_text": select_text_tokens(given["text"], lengths, embedding.shape[1]),
+        "loss": cognitive_loss(embedding, given["text"], lengths).reshape(1),
+    }
+
+
+def vae(golden: GoldenSet, name: str) -> Tensors:
+    """Moments, mode and both decodings; the goldens' pixels are in [-1, 1]."""
+    model, given = Networks(golden).autoencoder, golden.inputs(name)
+    pixels, factor = (given["image"] + 1) / 2, model.config.scaling_factor
+    scaled = model.encode(pixels)
+    return {
+        "moments": model.moments(pixels),
+        "mode": scaled / factor,
+        "scaled_mode": scaled,
+        "decode_z": model.decode(given["z"] * factor) * 2 - 1,
+        "decode_first_stage_z": model.decode(given["z"]) * 2 - 1,
+    }
+
+
+def cfw(golden: GoldenSet, name: str) -> Tensors:
+    """Own encoder's moments and features, decodings at every stored fidelity."""
+    model, given = Networks(golden).cfw, golden.inputs(name)
+    pixels = (given["image"] + 1) / 2
+    latents = given["z"] * model.config.autoencoder.scaling_factor
+    features = model.features(pixels)
+    found = {"moments": model.moments(pixels)}
+    for index, level in enumerate(sorted(model.config.fuse_levels)):
+        found[f"enc_fea_{index}"] = features[level]
+    for output in golden.outputs(name):
+        if output.startswith("decode_w"):
+            fidelity = float(output.removeprefix("decode_w"))
+            found[output] = model.decode(latents, features, fidelity) * 2 - 1
+    return found
+
+
+def _sizes(given: Tensors) -> list[str]:
+    """The labels of the input sizes, as `16x24` or `b2`."""
+    return [key.removeprefix("x_") for key in given if key.startswith("x_")]
+
+
+def _contexts(given: Tensors, size: str) -> list[Tensor]:
+    """With prompt, and without."""
+    prompt = given.get(f"prompt_emb_{size}", given["prompt_emb"])
+    embedding = given.get(f"lr_prompt_emb_{size}", given["lr_prompt_emb"])
+    return [torch.cat((prompt, embedding), dim=1), embedding]
+
+
+def controlnet(golden: GoldenSet, name: str) -> Tensors:
+    """All maps: both hints in one call with the prompt, the low-resolution one without."""
+    model, given = Networks(golden).controlnet, golden.inputs(name)
+    found: Tensors = {}
+    for size in _sizes(given):
+        full, bare = (model.prepare_context([c]) for c in _contexts(given, size))
+        x, time, low_res = given[f"x_{size}"], given[f"t_{size}"], given[f"lr_{size}"]
+        hints = torch.cat((low_res, given[f"ref_{size}"]))
+        for index, maps in enumerate(model(x, time, hints, full)):
+            both = maps.split(len(x))
+            found[f"struct_{size}_{index:02d}"], found[f"ref_struct_{size}_{index:02d}"] = both
+        for index, maps in enumerate(model(x, time, low_res, bare)):
+            found[f"struct_noprompt_{size}_{index:02d}"] = maps
+    return found
+
+
+def unet(golden: GoldenSet, name: str) -> Tensors:
+    """With and without controls; both contexts as guidance branches of one call."""
+    model, given = Networks(golden).unet, golden.inputs(name)
+    found: Tensors = {}
+    maps = golden.outputs("controlnet")
+    for size in _sizes(given):
+        context = model.prepare_context(_contexts(given, size))
+        controls = Controls(_maps(maps, f"struct_{size}"), _maps(maps, f"ref_struct_{size}"))
+        for mode, used in (("full", controls), ("gen", None)):
+            x, time = given[f"x_{size}"], given[f"t_{size}"]
+            prompt, bare = model(x, time, context, used).chunk(2)
+            found |= {f"{mode}_prompt_{size}": prompt, f"{mode}_noprompt_{size}": bare}
+            found[f"{mode}_{size}"] = prompt
+    return found
+
+
+def _maps(outputs: Tensors, prefix: str) -> tuple[Tensor, ...]:
+    names = sorted(key for key in outputs if re.fullmatch(rf"{prefix}_\d+", key))
+    return tuple(outputs[key] for key in names)
+
+
+def aia_block(golden: GoldenSet, name: str) -> Tensors:
+    """One block on tokens."""
+    block, given = networks.aia_block(golden, name), golden.inputs(name)
+    x, branches = given["x"], (block.attn2.key_value(given["context"]),)
+    return {
+        "full": block(x, branches, len(x), given["lr"], given["ref"]),
+        "gen": block(x, branches, len(x)),
+    }
+
+
+def aia_transformer(golden: GoldenSet, name: str) -> Tensors:
+    """One spatial transformer on maps."""
+    transformer, given = networks.aia_transformer(golden, name), golden.inputs(name)
+    number_transformers([transformer])
+    x, controls = given["x"], (given["lr"], given["ref"])
+    both = torch.cat((given["context"], given["lr_prompt"]), dim=1)
+    full, bare = (prepare_context([transformer], [c]) for c in (both, given["lr_prompt"]))
+    return {
+        "full": transformer(x, full, len(x), controls),
+        "full_no_context": transformer(x, bare, len(x), controls),
+        "gen": transformer(x, full, len(x)),
+    }
+
+
+def hard_attention(golden: GoldenSet, name: str) -> Tensors:
+    """The one-hot attention alone."""
+    attention, given = networks.hard_attention(golden, name), golden.inputs(name)
+    return {"y": attention(given["x"], given["context"])}
+
+
+MODULES: dict[str, Callable[[GoldenSet, str], Tensors]] = {
+    "srresnet": srresnet,
+    "clip": clip,
+    "qformer": qformer,
+    "vae": vae,
+    "cfw": cfw,
+    "controlnet": controlnet,
+    "unet": unet,
+    "aia_block": aia_block,
+    "aia_spatial_transformer": aia_transformer,
+    "aia_spatial_transformer_dubch": aia_transformer,
+    "hard_attention": hard_attention,
+}
+
+
+@torch.no_grad()
+def module_cases(golden: GoldenSet, name: str) -> Iterator[Case]:
+    """Every stored output of the item that the network's function computes, compared."""
+    found = MODULES[name](golden, name)
+    for output, expected in golden.outputs(name).items():
+        if output in found:
+            yield compare(name, output, found[output], expected)

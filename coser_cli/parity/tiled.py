@@ -1,0 +1,111 @@
+"""`scripts/inference_tile.py`: latent tiles, and patches of large pictures, as published.
+
+Its reference is a grey picture, its sizes and its padding differ from ours (golden README, quirks
+29 to 33); all that is kept out of the engine.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.engine.cognition import Cognition
+from coser_cli.engine.preparation import LowRes, enlarge_bicubic
+from coser_cli.engine.restoration import with_tiled_controls
+from coser_cli.models.config import ScheduleConfig
+from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
+from coser_cli.sampling import Walk, make_scheduler
+from coser_cli.tiling.blend import published_window
+from coser_cli.tiling.grid import Box, boxes
+
+PAD_MULTIPLE = 32
+
+
+class TiledRun(Run):
+    """One picture in latent tiles; in overlapping patches first if it is large."""
+
+    def results(self) -> Tensors:
+        cognition, results = self.understand()
+        size, scale = self._enlarged_size()
+        padded = pad(enlarge_bicubic(self.pixels, size))
+        sums = {variant: torch.zeros_like(padded) for variant in self.variants}
+        count = torch.zeros(padded.shape[-2:])
+        for number, patch in enumerate(self._patches(padded)):
+            suffix = f"_patch{number}" if number else ""
+            low_res = self._low_res(patch.crop(padded))
+            found, latents = self._sample(low_res, cognition)
+            for variant, total in sums.items():
+                decoded, fixed = self.decoded(variant, latents, low_res)
+                patch.crop(total).add_(fixed)
+                found[f"{variant}/decoded"] = signed(decoded)
+                found[f"{variant}/colorfixed"] = signed(fixed)
+            patch.crop(count).add_(1)
+            results |= {output + suffix: value for output, value in found.items()}
+        for variant, total in sums.items():
+            saved = self._resized((total / count).clamp(0, 1), size, scale)
+            results[f"{variant}/png_uint8"] = truncated(saved)
+        return results | {"im_lq_bs": signed(padded)}
+
+    def _enlarged_size(self) -> tuple[tuple[int, int], float]:
+        """Height and width of the enlargement, and its scale: small pictures grow by more."""
+        height, width = self.pixels.shape[-2:]
+        scale = max(self.options.input_size / min(height, width), self.options.upscale)
+        return (int(height * scale), int(width * scale)), scale
+
+    def _patches(self, padded: Tensor) -> list[Box]:
+        """Pixel boxes; a picture that fits `vqgantile_size` is one."""
+        height, width = padded.shape[-2:]
+        side, stride = self.options.vqgantile_size, self.options.vqgantile_stride
+        return boxes(height, width, side, min(stride, side))
+
+    def _low_res(self, pixels: Tensor) -> LowRes:
+        size = pixels.shape[-2], pixels.shape[-1]
+        return LowRes(self.pixels, pixels, size, self.networks.autoencoder.encode(pixels))
+
+    def _sample(self, low_res: LowRes, cognition: Cognition) -> tuple[Tensors, Tensor]:
+        """One patch, in latent tiles: what the run stores of it, and its latents."""
+        options, model, steps = self.options, self.upscaler().model, Recorder()
+        grey = self.grey_latents(low_res.padded)
+        sampler = make_scheduler("ddpm", ScheduleConfig(), options.ddpm_steps)
+        walk = Walk(sampler, options.cfg, partial(self.draw, "restore"), steps)
+        side = options.input_size // model.config.downscale
+        height, width = low_res.latents.shape[-2:]
+        tiles = boxes(height, width, side, side - options.tile_overlap)
+        hints = low_res.latents, grey
+        denoise = with_tiled_controls(
+            model, cognition, walk.guided, *hints, tiles, window=published_window
+        )
+        start = self.start(low_res.latents)
+        latents = walk(denoise, start)
+        return {
+            "init_latent": low_res.latents,
+            "x_T": start,
+            "zero_image_latent": grey,
+            "sr_steps": steps.stacked(),
+            "final_latent": latents,
+        }, latents
+
+    def _resized(self, pixels: Tensor, size: tuple[int, int], scale: float) -> Tensor:
+        """Cut the padding off; where the input grew by more than asked, shrink the result to a
+        size that is computed from the padded one (quirk 32).
+        """
+        asked = self.options.upscale
+        cut = pixels[..., : size[0], : size[1]]
+        if scale <= asked:
+            return cut
+        shrunk = [int(side * asked / scale) for side in pixels.shape[-2:]]
+        return F.interpolate(cut, size=shrunk, mode="bicubic").clamp(0, 1)
+
+
+def pad(pixels: Tensor) -> Tensor:
+    """Mirrored right and bottom to multiples of 32; a side that needs none gets a full 32 if the
+    other needs some (quirk 31).
+    """
+    height, width = pixels.shape[-2:]
+    if height % PAD_MULTIPLE == 0 and width % PAD_MULTIPLE == 0:
+        return pixels
+    bottom, right = (PAD_MULTIPLE - side % PAD_MULTIPLE for side in (height, width))
+    return F.pad(pixels, (0, right, 0, bottom), mode="reflect")

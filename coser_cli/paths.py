@@ -1,0 +1,32 @@
+"""Where things lie on this computer: the only user of platformdirs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+WEIGHTS_DIR_VARIABLE = "COSER_WEIGHTS_DIR"
+
+
+def weights_dir() -> Path:
+    """Folder of installed weights, one sub-folder per model; it need not exist.
+
+    The environment variable `COSER_WEIGHTS_DIR` goes before the user's data folder.
+    """
+    chosen = os.environ.get(WEIGHTS_DIR_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    return platformdirs.user_data_path("coser", appauthor=False) / "weights"
+
+
+def bundled_weights_dir() -> Path:
+    """Folder of the weights that come with the package, one sub-folder per model."""
+    return Path(__file__).parent / "assets"
+
+
+def weights_manifest() -> Path:
+    """`weights.toml`: inside the package when installed from a wheel, beside it in a checkout."""
+    inside = Path(__file__).parent / "weights.toml"
+    return inside if inside.exists() else Path(__file__).parents[1] / "weights.toml"

@@ -1,0 +1,117 @@
+"""What the user chooses, as frozen dataclasses, and the names of the choices; no torch here.
+
+Names are known without torch so that `--help`, completion and validation are instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from coser_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from coser_cli.models.config import Defaults
+
+Sampler = Literal[
+    "ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "euler", "euler-ancestral", "lcm"
+]
+ColorFix = Literal["adain", "wavelet", "none"]
+ReferenceMode = Literal["global", "none"]
+Device = Literal["auto", "cuda", "mps", "cpu"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+COLOR_FIXES: tuple[str, ...] = get_args(ColorFix)
+REFERENCE_MODES: tuple[str, ...] = get_args(ReferenceMode)
+DEVICES: tuple[str, ...] = get_args(Device)
+DTYPES: tuple[str, ...] = get_args(Dtype)
+
+MIN_SCALE, MAX_SCALE = 1.0, 16.0
+MAX_STEPS = 1000
+MAX_GUIDANCE = 100.0
+MAX_SEED = 2**32 - 1
+DEFAULT_SEED = 2887
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to enlarge one picture. `None` means: the model's own default (`with_defaults`).
+
+    Raises `UsageError` that names the field where a value is out of range.
+    """
+
+    scale: float = 4.0
+    steps: int | None = None
+    sampler: str | None = None
+    guidance_scale: float | None = None
+    reference_guidance_scale: float | None = None
+    strength: float | None = None
+    reference_strength: float | None = None
+    fidelity: float | None = None
+    color_fix: str | None = None
+    prompt: str = ""
+    negative_prompt: str | None = None
+    reference_mode: str = "global"
+    seed: int = DEFAULT_SEED
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None:
+                check(name, value)
+
+    def with_defaults(self, defaults: Defaults) -> Settings:
+        """The same settings with every `None` replaced by the model's default."""
+        missing = {
+            field.name: getattr(defaults, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) is None
+        }
+        return replace(self, **missing)
+
+
+def _number(low: float, high: float, *, whole: bool = False) -> Callable[[str, Any], None]:
+    """A check for numbers in [low, high]."""
+    kind = "a whole number" if whole else "a number"
+    types = (int,) if whole else (int, float)
+
+    def check(name: str, value: Any) -> None:
+        right_type = isinstance(value, types) and not isinstance(value, bool)
+        if not right_type or not low <= value <= high:
+            raise UsageError(f"{name} must be {kind} from {low} to {high}, not {value!r}")
+
+    return check
+
+
+def _choice(choices: tuple[str, ...]) -> Callable[[str, Any], None]:
+    """A check for one of the names in `choices`."""
+
+    def check(name: str, value: Any) -> None:
+        if value not in choices:
+            raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+    return check
+
+
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be text, not {value!r}")
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "scale": _number(MIN_SCALE, MAX_SCALE),
+    "steps": _number(1, MAX_STEPS, whole=True),
+    "sampler": _choice(SAMPLERS),
+    "guidance_scale": _number(1.0, MAX_GUIDANCE),
+    "reference_guidance_scale": _number(1.0, MAX_GUIDANCE),
+    "strength": _number(0.0, 1.0),
+    "reference_strength": _number(0.0, 1.0),
+    "fidelity": _number(0.0, 1.0),
+    "color_fix": _choice(COLOR_FIXES),
+    "prompt": _text,
+    "negative_prompt": _text,
+    "reference_mode": _choice(REFERENCE_MODES),
+    "seed": _number(0, MAX_SEED, whole=True),
+}

@@ -1,0 +1,153 @@
+"""Models on disk: one folder per model, one sub-folder per part, in diffusers' layout.
+
+`model.json` holds the whole configuration and is what networks are built from; beside each part's
+`diffusion_pytorch_model.safetensors` lies its own `config.json`, as users of diffusers expect.
+torch is imported only where tensors are read or written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from coser_cli.errors import WeightsError
+from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
+from coser_cli.paths import bundled_weights_dir, weights_dir
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+CONFIG_FILE = "config.json"
+MODEL_FILE = "model.json"
+PREFERRED, BUNDLED = "sd21", "mini"
+
+Config = TypeVar("Config")
+
+
+def available_models() -> list[str]:
+    """Names of the models that are bundled or installed, sorted."""
+    roots = (bundled_weights_dir(), weights_dir())
+    return sorted({file.parent.name for root in roots for file in root.glob(f"*/{MODEL_FILE}")})
+
+
+def resolve_model(name: str) -> str:
+    """The model that "auto" stands for: `sd21` where it is installed, else `mini`."""
+    if name != "auto":
+        return name
+    return PREFERRED if PREFERRED in available_models() else BUNDLED
+
+
+def model_folder(model: str | Path) -> Path:
+    """Folder of a model by name ("auto" included) or by path.
+
+    An installed model goes before a bundled one of its name. Raises WeightsError if there is none.
+    """
+    if isinstance(model, str):
+        model = resolve_model(model)
+    for folder in (weights_dir() / model, bundled_weights_dir() / model, Path(model)):
+        if (folder / MODEL_FILE).is_file():
+            return folder
+    known = ", ".join(available_models()) or "none"
+    raise WeightsError(
+        f"there is no model {str(model)!r}",
+        f"installed: {known}; `coser download-weights` installs others",
+    )
+
+
+def read_model_config(folder: Path) -> ModelConfig:
+    """The `model.json` of a folder. Raises WeightsError if it cannot be understood."""
+    file = folder / MODEL_FILE
+    try:
+        return config_from_dict(ModelConfig, json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{file}: not the description of a model ({error})") from error
+
+
+def save_model_config(config: ModelConfig, folder: Path) -> None:
+    """Write `model.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / MODEL_FILE, asdict(config))
+
+
+def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
+    """A configuration from JSON: lists become tuples, dictionaries the field's own dataclass.
+
+    Raises TypeError for a field that the dataclass does not have.
+    """
+    hints = get_type_hints(cls)
+    unknown = data.keys() - {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    if unknown:
+        raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+    return cls(**{name: _value(hints[name], value) for name, value in data.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, dict):
+        return value
+    if hint == ClipTextConfig | SentenceTextConfig:
+        hint = SentenceTextConfig if "encoder" in value else ClipTextConfig
+    is_config = isinstance(hint, type) and is_dataclass(hint)
+    return config_from_dict(hint, value) if is_config else value
+
+
+def has_part(folder: Path, part: str) -> bool:
+    """Whether the model has weights for this part."""
+    return (folder / part / WEIGHTS_FILE).is_file()
+
+
+def read_part(folder: Path, part: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Tensors of one part. Raises WeightsError if the file is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = folder / part / WEIGHTS_FILE
+    try:
+        return load_file(file, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"{file}: the weights are missing or damaged ({error})",
+            "install the model again",
+        ) from error
+
+
+def read_part_config(folder: Path, part: str) -> dict[str, Any]:
+    """The `config.json` of one part."""
+    file = folder / part / CONFIG_FILE
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file}: cannot be read ({error})") from error
+    return found
+
+
+def save_part(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path, dtype: torch.dtype
+) -> None:
+    """Write a part's tensors, floating ones as `dtype`, and its `config.json` into `folder`.
+
+    Written beside and renamed: a reader never sees half a file.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in tensors.items()
+    }
+    part = folder / f"{WEIGHTS_FILE}.part"
+    save_file(kept, part, metadata={"format": "pt"})
+    part.replace(folder / WEIGHTS_FILE)
+    _write_json(folder / CONFIG_FILE, config)
+
+
+def _write_json(file: Path, data: Mapping[str, Any]) -> None:
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    part.replace(file)

@@ -1,0 +1,111 @@
+"""A whole model at toy size on disk, and `coser` run through its `main`."""
+
+import json
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from coser_cli.cli.app import main
+from coser_cli.models.build import make_network, save_component, save_text_states
+from coser_cli.models.config import (
+    AutoencoderConfig,
+    CFWConfig,
+    ClipVisionConfig,
+    ControlNetConfig,
+    Defaults,
+    ModelConfig,
+    QFormerConfig,
+    SentenceTextConfig,
+    SRResNetConfig,
+    UNetConfig,
+)
+from coser_cli.models.text import SentenceText
+from coser_cli.weights.store import save_model_config
+
+PARTS = ("srresnet", "vae", "cfw", "unet", "controlnet", "cognitive_encoder")
+DENOISER = {
+    "block_out_channels": (16, 32),
+    "layers_per_block": 1,
+    "attention_factors": (1, 2),
+    "head_dim": 8,
+    "context_dim": 16,
+    "norm_num_groups": 8,
+}
+AUTOENCODER = AutoencoderConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
+TOY = ModelConfig(
+    name="toy",
+    srresnet=SRResNetConfig(num_feat=8, num_block=1),
+    clip_vision=ClipVisionConfig(32, 16, 32, layers=1, heads=2, output_dim=16),
+    text=SentenceTextConfig(context_length=5, width=16),
+    qformer=QFormerConfig(4, 16, num_layers=2, num_heads=2, intermediate_size=32, encoder_width=16),
+    autoencoder=AUTOENCODER,
+    cfw=CFWConfig(AUTOENCODER, fuse_levels=(1,), num_fuse_blocks=1, growth_channels=4),
+    unet=UNetConfig(**DENOISER),
+    controlnet=ControlNetConfig(**DENOISER),
+    defaults=Defaults(steps=2, color_fix="none"),
+)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A weights folder with the toy in it, installed under the name `toy`."""
+    root = tmp_path_factory.mktemp("weights")
+    folder = root / "toy"
+    save_model_config(TOY, folder)
+    torch.manual_seed(0)
+    for part in PARTS:
+        save_component(make_network(TOY, part), folder / part)
+    prompts = ("", TOY.defaults.negative_prompt)
+    text = SentenceText(TOY.text, {prompt: torch.randn(5, 16) for prompt in prompts})
+    save_text_states(text, folder / "text")
+    return root
+
+
+@dataclass
+class Ran:
+    """How a run of `coser` ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self):
+        """The JSON Lines of stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def coser(weights, monkeypatch, capsys, tmp_path):
+    """`coser(*args)` with the toy as its model, in a fresh folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("COSER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COSER_WEIGHTS_DIR", str(weights))
+    monkeypatch.setenv("COSER_MODEL", "toy")
+    monkeypatch.setenv("COSER_DEVICE", "cpu")
+
+    def run(*args):
+        capsys.readouterr()
+        code = main([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """`photo(name, size)`: a picture file in the current folder."""
+
+    def make(name="photo.jpg", size=(12, 8), **options):
+        values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        path = tmp_path / name
+        Image.fromarray(values).save(path, format=options.pop("format", "PNG"), **options)
+        return path
+
+    return make

@@ -1,0 +1,127 @@
+"""The root command: help, version, info, streams, start-up."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from coser_cli import __version__
+from coser_cli.cli import docs
+from coser_cli.errors import Exit
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("COSER_")}
+
+
+def python(*args, **options):
+    """A fresh Python that imports what this one imports."""
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        [sys.executable, *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=False,
+        **options,
+    )
+
+
+def test_version(coser):
+    for flag in ("--version", "-V"):
+        assert coser(flag).out == f"coser {__version__}\n"
+
+
+def test_help_ends_well_and_lists_the_commands(coser):
+    ran = coser("--help")
+    assert ran.code == Exit.OK
+    for name in ("upscale", "reference", "info"):
+        assert name in ran.out
+        assert coser(name, "-h").code == Exit.OK
+
+
+def test_no_command_is_help_and_wrong_usage(coser):
+    ran = coser()
+    assert ran.code == Exit.USAGE
+    assert "Usage" in ran.out + ran.err
+
+
+def test_unknown_command(coser):
+    assert coser("enlarge").code == Exit.USAGE
+
+
+def test_help_panels(coser):
+    out = coser("upscale", "--help").out
+    panels = ("Input and output", "Sampling", "Reference", "Model and device", "Reporting")
+    assert all(panel in out for panel in panels)
+
+
+def test_the_command_line_does_not_import_torch():
+    code = "import coser_cli.cli.app, sys; assert 'torch' not in sys.modules"
+    assert python("-c", code).returncode == 0
+
+
+def test_help_answers_in_half_a_second():
+    def seconds():
+        began = time.perf_counter()
+        assert python("-m", "coser_cli", "--help").returncode == 0
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_module_runs_like_the_command():
+    ran = python("-m", "coser_cli", "--version")
+    assert ran.stdout == f"coser {__version__}\n"
+
+
+def test_reader_that_goes_away_is_no_traceback():
+    command = f"{sys.executable} -m coser_cli upscale --help | head -1"
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ran = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=environment, check=False
+    )
+    assert "Traceback" not in ran.stderr
+    assert "BrokenPipe" not in ran.stderr
+
+
+def test_info(coser, weights):
+    ran = coser("info")
+    assert ran.code == Exit.OK
+    assert str(weights / "sd21") in ran.out
+    assert __version__ in ran.out
+
+
+def test_info_as_json(coser, weights):
+    facts = json.loads(coser("info", "--json").out)
+    assert facts["version"] == 1
+    assert facts["coser"] == __version__
+    assert facts["weights_dir"] == str(weights)
+    assert [model["name"] for model in facts["models"]] == ["mini", "sd21"]
+    assert not facts["models"][1]["installed"]
+    assert facts["compute"]["device"] == "cpu"
+    assert facts["compute"]["dtype"] == "float32"
+    assert facts["packages"]["torch"]
+
+
+def test_info_shows_a_device_that_is_not_there_instead_of_failing(coser):
+    import torch
+
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    ran = coser("info", "--device", device)
+    assert ran.code == Exit.OK
+    assert "cannot be used" in ran.out
+
+
+def test_reference_page_is_current():
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    hint = "run: python -m coser_cli.cli.docs > docs/cli.md"
+    assert page.read_text(encoding="utf-8") == docs.page(), hint
+
+
+@pytest.mark.parametrize("code", list(Exit))
+def test_every_exit_code_is_documented(code):
+    assert f"| {int(code)} |" in docs.CONVENTIONS

@@ -1,0 +1,92 @@
+"""A whole model at toy size, with random weights: the real classes, the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from coser_cli.engine.upscaler import Upscaler
+from coser_cli.models.build import CoSeR, make_network
+from coser_cli.models.config import (
+    AutoencoderConfig,
+    CFWConfig,
+    ClipVisionConfig,
+    ControlNetConfig,
+    Defaults,
+    ModelConfig,
+    QFormerConfig,
+    SentenceTextConfig,
+    SRResNetConfig,
+    UNetConfig,
+)
+from coser_cli.models.text import SentenceText
+
+WIDTHS = (16, 32)
+DENOISER: dict[str, Any] = {
+    "block_out_channels": WIDTHS,
+    "layers_per_block": 1,
+    "attention_factors": (1, 2),
+    "head_dim": 8,
+    "context_dim": 16,
+    "norm_num_groups": 8,
+}
+AUTOENCODER = AutoencoderConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
+TOY = ModelConfig(
+    name="toy",
+    srresnet=SRResNetConfig(num_feat=8, num_block=1),
+    clip_vision=ClipVisionConfig(32, 16, 32, layers=1, heads=2, output_dim=16),
+    text=SentenceTextConfig(context_length=5, width=16),
+    qformer=QFormerConfig(4, 16, num_layers=2, num_heads=2, intermediate_size=32, encoder_width=16),
+    autoencoder=AUTOENCODER,
+    cfw=CFWConfig(AUTOENCODER, fuse_levels=(1,), num_fuse_blocks=1, growth_channels=4),
+    unet=UNetConfig(**DENOISER),
+    controlnet=ControlNetConfig(**DENOISER),
+    defaults=Defaults(steps=2, color_fix="none"),
+)
+"""pixel_multiple is 4: f = 2 and one downsampling in the U-Net."""
+
+
+def toy_part(config: ModelConfig, part: str) -> Any:
+    """A network with random weights; nothing that training starts at zero is zero."""
+    generator = torch.Generator().manual_seed(sum(part.encode()))
+    if part == "text":
+        prompts = ("", config.defaults.negative_prompt, "a cat")
+        size = config.text.context_length, config.text.width
+        states = {prompt: torch.randn(size, generator=generator) for prompt in prompts}
+        return SentenceText(config.text, states)
+    network = make_network(config, part)
+    for parameter in network.parameters():
+        spread = 0.3 if parameter.dim() < 2 else parameter[0].numel() ** -0.5
+        nn.init.normal_(parameter, std=spread, generator=generator)
+    return network.eval().requires_grad_(False)
+
+
+class Toy:
+    """An upscaler, and the names of the networks that were made, in order."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.made: list[str] = []
+        model = CoSeR(config, partial(self._make, config))
+        self.upscaler = Upscaler(model, torch.device("cpu"), torch.float32)
+
+    def _make(self, config: ModelConfig, part: str) -> Any:
+        self.made.append(part)
+        return toy_part(config, part)
+
+
+@pytest.fixture(scope="session")
+def upscaler() -> Upscaler:
+    """The toy with everything on."""
+    return Toy(TOY).upscaler
+
+
+@pytest.fixture
+def make_toy() -> Callable[..., Toy]:
+    """A fresh toy with some fields of its configuration replaced."""
+    return lambda **fields: Toy(replace(TOY, **fields))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from coser_cli.engine import device as devices
+from coser_cli.engine.device import (
+    available_memory,
+    choose_device,
+    choose_dtype,
+    needed_memory,
+    require_memory,
+)
+from coser_cli.errors import DeviceError
+from coser_cli.models.config import ModelConfig
+
+CPU = torch.device("cpu")
+CONFIG = ModelConfig("any")
+
+
+def test_auto_takes_what_there_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps", "cuda:3", "toaster", "meta"])
+def test_unusable_devices_are_named(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=name) as caught:
+        choose_device(name)
+    assert "cpu" in caught.value.hint
+
+
+def test_a_device_too_many(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("cuda:0").index == 0
+    with pytest.raises(DeviceError, match="cuda:1"):
+        choose_device("cuda:1")
+
+
+def test_dtype(monkeypatch):
+    assert choose_dtype("auto", CPU) == torch.float32
+    assert choose_dtype("bfloat16", CPU) == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert choose_dtype("auto", torch.device("cuda")) == torch.bfloat16
+    for name in ("int8", "nonsense"):
+        with pytest.raises(DeviceError, match=name):
+            choose_dtype(name, CPU)
+
+
+def test_need_grows_with_the_result():
+    small, large = (needed_memory(CONFIG, (h, h), 4, torch.float32) for h in (64, 128))
+    assert large == 4 * small
+    assert needed_memory(CONFIG, (64, 64), 4, torch.bfloat16) == small / 2
+
+
+def test_memory_guard(monkeypatch):
+    monkeypatch.setattr(devices, "available_memory", lambda device: None)
+    require_memory(CONFIG, (10**5, 10**5), 16, torch.float32, CPU)
+    monkeypatch.setattr(devices, "available_memory", lambda device: 2**30)
+    require_memory(CONFIG, (16, 16), 4, torch.float32, CPU)
+    with pytest.raises(DeviceError, match="4000×3000 to 16000×12000 pixels"):
+        require_memory(CONFIG, (3000, 4000), 4, torch.float32, CPU)
+
+
+def test_available_memory_is_sane():
+    amount = available_memory(CPU)
+    assert amount is None or 2**20 < amount < 2**50
+
+
+def test_container_limit_counts(monkeypatch, tmp_path):
+    limit, used = tmp_path / "max", tmp_path / "current"
+    used.write_text("1000\n")
+    monkeypatch.setattr(devices, "_CGROUP_LIMIT", str(limit))
+    monkeypatch.setattr(devices, "_CGROUP_USED", str(used))
+    limit.write_text("5000\n")
+    assert available_memory(CPU) == 4000
+    limit.write_text("max\n")
+    assert available_memory(CPU) != 4000

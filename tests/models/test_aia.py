@@ -1,0 +1,98 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coser_cli.models.aia import AiATransformer, one_hot_attention
+from coser_cli.models.attention import match_batch
+from coser_cli.models.transformer import prepare_context
+
+from .conftest import assert_near, randomise
+
+SHAPE = (2, 3, 10, 4)
+
+
+def plain(query, key, value):
+    """The definition, with the whole similarity matrix."""
+    similarity = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+    best, index = similarity.max(dim=-1, keepdim=True)
+    chosen = torch.nn.functional.one_hot(index.squeeze(-1), key.shape[2]).to(value)
+    return (chosen @ value) * best
+
+
+@given(limit=st.integers(1, 10**5), keys=st.integers(1, 13))
+def test_chunks_do_not_change_the_result(limit, keys):
+    query, key, value = torch.randn(SHAPE), torch.randn(2, 3, keys, 4), torch.randn(2, 3, keys, 4)
+    found = one_hot_attention(query, key, value, limit)
+    assert_near(found, plain(query, key, value))
+
+
+def test_gradients_are_those_of_the_definition():
+    inputs = [torch.randn(SHAPE, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    expected = torch.autograd.grad(plain(*inputs).square().sum(), inputs)
+    found = torch.autograd.grad(one_hot_attention(*inputs, limit=100).square().sum(), inputs)
+    assert_near(found, expected)
+
+
+def test_a_negative_similarity_stays_negative():
+    query, key = torch.ones(1, 1, 1, 4), -torch.ones(1, 1, 1, 4)
+    assert_near(
+        one_hot_attention(query, key, torch.ones(1, 1, 1, 4)), torch.full((1, 1, 1, 4), -2.0)
+    )
+
+
+def test_match_batch_is_branch_major():
+    x = torch.arange(2).view(2, 1)
+    assert match_batch(x, 6).flatten().tolist() == [0, 1, 0, 1, 0, 1]
+    assert match_batch(x[:1], 3).flatten().tolist() == [0, 0, 0]
+
+
+@pytest.fixture
+def transformer():
+    return randomise(AiATransformer(32, 16, 24, groups=8, control_dim=16))
+
+
+def test_copies_of_a_reference_change_nothing(transformer):
+    x, low_res, reference = (
+        torch.randn(2, 32, 6, 4),
+        torch.randn(2, 16, 6, 4),
+        torch.randn(2, 16, 5, 4),
+    )
+    context = prepare_context([transformer], [torch.randn(2, 7, 24)])
+    one = transformer(x, context, 2, (low_res, reference))
+    three = transformer(x, context, 2, (low_res, reference.repeat(3, 1, 1, 1)))
+    assert_near(one, three)
+
+
+def test_a_better_reference_among_several_is_found(transformer):
+    """With several references the best patch of all of them wins, per head and query."""
+    low_res, references = torch.randn(1, 16, 6, 4), torch.randn(2, 16, 5, 4)
+    tokens = transformer.low_res_tokens(low_res)
+    attention = transformer.block.reference_attn
+    joint = transformer.reference_tokens(references, 1)
+    assert joint.shape == (1, 40, 32)
+    query = attention.query(tokens)
+    similarities = [
+        (query @ attention.key_value(t)[0].transpose(2, 3)).amax(-1)
+        for t in (joint, *(transformer.reference_tokens(r[None], 1) for r in references))
+    ]
+    assert_near(similarities[0], torch.maximum(*similarities[1:]))
+
+
+def test_without_a_reference_only_the_low_resolution_attention_is_left(transformer):
+    x, low_res = torch.randn(1, 32, 6, 4), torch.randn(1, 16, 6, 4)
+    context = prepare_context([transformer], [torch.randn(1, 7, 24)])
+    with_none = transformer(x, context, 1, (low_res, None))
+    for parameter in transformer.block.reference_out.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert_near(transformer(x, context, 1, (low_res, torch.randn(1, 16, 6, 4))), with_none)
+    assert not torch.allclose(with_none, transformer(x, context, 1))
+
+
+def test_the_paper_projects_the_reference():
+    projected = AiATransformer(32, 16, 24, 8, 32, project_reference=True)
+    assert {"reference_proj.weight", "reference_proj.bias"} <= projected.state_dict().keys()
+    maps = torch.randn(1, 32, 4, 4)
+    before = projected.reference_tokens(maps, 1)
+    projected.reference_proj = torch.nn.Identity()
+    assert not torch.allclose(before, projected.reference_tokens(maps, 1))

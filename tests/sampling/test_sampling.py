@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from coser_cli import settings
+from coser_cli.errors import UsageError
+from coser_cli.models.config import ScheduleConfig
+from coser_cli.sampling import (
+    SAMPLERS,
+    Walk,
+    add_noise,
+    alphas_cumprod,
+    guide,
+    make_scheduler,
+    sample,
+    seeded_noise,
+    start_timestep,
+)
+
+STOCHASTIC = ("ddpm", "dpmpp-2m-sde", "euler-ancestral", "lcm")
+SHAPE = (2, 4, 6, 5)
+
+
+def oracle(clean: torch.Tensor, schedule: ScheduleConfig):
+    """A network that knows the clean latents."""
+    alphas = alphas_cumprod(schedule)
+
+    def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        kept = alphas[int(timestep)]
+        noise = (latents.double() - kept.sqrt() * clean) / (1 - kept).sqrt()
+        if schedule.prediction_type == "epsilon":
+            return noise.float()
+        return (kept.sqrt() * noise - (1 - kept).sqrt() * clean).float()
+
+    return predict
+
+
+def test_names_are_those_of_the_settings():
+    assert tuple(SAMPLERS) == settings.SAMPLERS
+
+
+def test_unknown_name():
+    with pytest.raises(UsageError, match="unknown sampler 'magic'"):
+        make_scheduler("magic", ScheduleConfig(), 10)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    ("steps", "strength"), [(1, 1), (2, 1), (3, 0.5), (7, 0.3), (20, 1), (50, 0.1)]
+)
+def test_oracle_recovers_the_clean_latents(name, prediction, steps, strength):
+    schedule = ScheduleConfig(prediction_type=prediction)
+    clean, draw = torch.randn(SHAPE), seeded_noise(0, SHAPE)
+    sampler = make_scheduler(name, schedule, steps, strength)
+    start = add_noise(clean, draw("start", 0), schedule, sampler.start)
+    found = sample(oracle(clean, schedule), start, sampler, lambda step: draw("x", step))
+    # LCM blends in its input at small timesteps, by definition
+    assert (found - clean).abs().max() < (5e-3 if name == "lcm" else 1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "lcm"])
+def test_a_thousand_steps(name):
+    """LCM apart: at timestep 0 it is defined to return its input."""
+    schedule, clean, draw = ScheduleConfig(), torch.randn(SHAPE), seeded_noise(0, SHAPE)
+    sampler = make_scheduler(name, schedule, 1000)
+    assert sampler.timesteps == tuple(range(999, -1, -1))
+    start = add_noise(clean, draw("start", 0), schedule, 999)
+    found = sample(oracle(clean, schedule), start, sampler, lambda step: draw("x", step))
+    assert (found - clean).abs().max() < 1e-3
+
+
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(list(SAMPLERS)),
+    st.integers(1, 1000),
+    st.floats(0, 1, exclude_min=True),
+)
+def test_timesteps(name, steps, strength):
+    schedule = ScheduleConfig()
+    sampler = make_scheduler(name, schedule, steps, strength)
+    assert sampler.start == start_timestep(schedule, strength)
+    assert len(sampler.timesteps) == min(steps, sampler.start + 1)
+    assert all(earlier > later for earlier, later in pairwise(sampler.timesteps))
+    assert sampler.timesteps[0] == (sampler.start if name != "ddpm" or steps > 1 else 0)
+    assert sampler.timesteps[-1] >= 0
+    if name == "ddpm":
+        assert sampler.timesteps[-1] == 0
+
+
+def test_ddpm_timesteps_of_the_published_code():
+    kept = make_scheduler("ddpm", ScheduleConfig(), 50).timesteps[::-1]
+    assert kept[:4] == (0, 20, 41, 61)
+    assert kept[-1] == 999
+    assert make_scheduler("ddpm", ScheduleConfig(), 1).timesteps == (0,)
+    # a product i·999/20 would round 499.5 to 500 here; the published code sums
+    assert make_scheduler("ddpm", ScheduleConfig(), 21).timesteps[10] == 499
+
+
+def test_betas_are_those_of_the_kept_timesteps():
+    sampler = make_scheduler("ddpm", ScheduleConfig(), 10, 0.6)
+    kept = alphas_cumprod(ScheduleConfig())[list(sampler.timesteps[::-1])]
+    torch.testing.assert_close(sampler.scheduler.alphas_cumprod, kept.float())
+    assert sampler.scheduler.betas.dtype == torch.float32
+
+
+def test_start_is_nearly_noise_at_full_strength():
+    start = add_noise(torch.ones(1), torch.zeros(1), ScheduleConfig(), 999)
+    assert start.item() == pytest.approx(0.0683, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_first_network_input_is_the_start(name):
+    seen = []
+    latents = torch.randn(SHAPE)
+    sampler = make_scheduler(name, ScheduleConfig(), 4)
+
+    def predict(x, timestep):
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    sample(predict, latents, sampler, lambda step: torch.zeros(SHAPE))
+    assert len(seen) == 4
+    torch.testing.assert_close(seen[0], latents)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_all_noise_is_ours(name):
+    asked = []
+    state = torch.random.get_rng_state()
+
+    def noise(step: int) -> torch.Tensor:
+        asked.append(step)
+        return torch.zeros(SHAPE)
+
+    sampler = make_scheduler(name, ScheduleConfig(), 4)
+    sample(lambda x, t: x, torch.ones(SHAPE), sampler, noise)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert bool(asked) == (name in STOCHASTIC)
+    assert asked == sorted(set(asked))
+
+
+def test_bfloat16_predictions_do_not_coarsen_the_state():
+    states = []
+    sampler = make_scheduler("ddim", ScheduleConfig(), 3)
+    sample(
+        lambda x, t: x.bfloat16(),
+        torch.ones(SHAPE, dtype=torch.bfloat16),
+        sampler,
+        lambda step: torch.zeros(SHAPE),
+        lambda done, total, x: states.append((done, total, x.dtype)),
+    )
+    assert states == [(1, 3, torch.float32), (2, 3, torch.float32), (3, 3, torch.float32)]
+
+
+def test_guidance():
+    def denoise(latents, timestep):
+        return torch.cat([latents, 2 * latents])
+
+    x = torch.ones(1, 4, 2, 2)
+    assert torch.equal(guide(denoise, 3.0)(x, torch.tensor(0)), 2 * x + 3 * (x - 2 * x))
+    assert guide(denoise, 1.0) is denoise
+
+
+def test_walk_is_guided_unless_the_scale_is_one():
+    sampler = make_scheduler("ddim", ScheduleConfig(), 1)
+    zeros = torch.zeros(SHAPE)
+    assert not Walk(sampler, 1.0, lambda step: zeros).guided
+    walk = Walk(sampler, 2.0, lambda step: zeros)
+    assert walk.guided
+    assert torch.equal(walk(lambda x, t: torch.cat([x, x]), zeros), zeros)
+
+
+def test_seeded_noise_is_a_function_of_its_arguments():
+    draw = seeded_noise(7, SHAPE)
+    late = draw("restore", 3)
+    draw("imagine", 0)
+    assert torch.equal(late, seeded_noise(7, SHAPE)("restore", 3))
+    others = (draw("restore", 2), draw("imagine", 3), seeded_noise(8, SHAPE)("restore", 3))
+    assert not any(torch.equal(late, other) for other in others)
+    big = seeded_noise(2**63 - 1, (4, 64, 64))("start", 0)
+    assert abs(big.mean()) < 0.05
+    assert abs(big.std() - 1) < 0.05
+
+
+def test_scheduler_import_leaves_the_compiler_alone_but_usable():
+    """torch._dynamo costs more than all the rest; it must stay out, and stay importable."""
+    code = (
+        "import sys; from coser_cli.sampling import make_scheduler;"
+        "from coser_cli.models.config import ScheduleConfig;"
+        "make_scheduler('ddpm', ScheduleConfig(), 4);"
+        "assert 'torch._dynamo' not in sys.modules;"
+        "import torch._dynamo"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,97 @@
+"""Imports point one way, and heavy or wrong ones do not creep in."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import coser_cli
+
+PACKAGE = Path(coser_cli.__file__).parent
+BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_clip"}
+ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
+
+# What each box may import, beside the base. `config` is `models/config.py`: numbers only, which
+# everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
+MAY_IMPORT = {
+    "cli": {"engine", "training", "evaluation"} | ROOMS,
+    "engine": ROOMS,
+    "training": {"engine"} | ROOMS,
+    "evaluation": {"engine"} | ROOMS,
+    "parity": {"engine"} | ROOMS,
+    "models": {"weights"},
+    "sampling": set(),
+    "tiling": set(),
+    "imageio": set(),
+    "weights": set(),
+}
+BASE_MAY_IMPORT = {"settings": {"errors", "config"}, "errors": set(), "paths": set()}
+# Who may import what of others'.
+OWNERS = {
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "platformdirs": {"paths"},
+    "open_clip": {"models", "parity", "lean_open_clip"},
+    "diffusers": {"models", "sampling", "lean_diffusers", "training"},
+    "PIL": {"imageio", "training", "evaluation"},
+}
+FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def box_of(module: str) -> str:
+    """The box of a dotted module name inside the package."""
+    return "config" if module == "models.config" else module.split(".")[0]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every imported module, with the imported names, which may be modules themselves."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module
+            is_package = (PACKAGE.parent / node.module.replace(".", "/")).is_dir()
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if is_package else [node.module]
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_arrows_point_down(path):
+    box = box_of(name_of(path))
+    if box.startswith("__"):
+        return
+    allowed = BASE_MAY_IMPORT.get(box, MAY_IMPORT.get(box, set()) | BASE) | {box, "__version__"}
+    for name in imports_of(path):
+        if name.startswith("coser_cli."):
+            assert box_of(name.removeprefix("coser_cli.")) in allowed, name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_packages_have_owners(path):
+    box = box_of(name_of(path))
+    for name in imports_of(path):
+        root = name.split(".")[0]
+        assert root not in FORBIDDEN, name
+        assert box in OWNERS.get(root, {box}), name
+
+
+def test_every_box_is_in_the_table():
+    boxes = {box_of(name_of(path)) for path in MODULES}
+    assert {box for box in boxes if not box.startswith("__")} <= set(MAY_IMPORT) | BASE
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_and_functions_stay_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, node.name

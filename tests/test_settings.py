@@ -1,0 +1,119 @@
+"""Settings, errors and paths: what everything else stands on."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import coser_cli
+from coser_cli import paths
+from coser_cli.errors import (
+    CoserError,
+    DeviceError,
+    Exit,
+    InputError,
+    UsageError,
+    WeightsError,
+    shown,
+)
+from coser_cli.models.config import Defaults
+from coser_cli.settings import SAMPLERS, Settings
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("scale", [0.99, 16.01, float("nan"), float("inf"), "4", True]),
+        ("steps", [0, 1001, 1.5, "3"]),
+        ("sampler", ["euler_a", 3]),
+        ("guidance_scale", [0.9, float("nan")]),
+        ("reference_guidance_scale", [0.0]),
+        ("strength", [-0.1, 1.1]),
+        ("reference_strength", [2]),
+        ("fidelity", [-1]),
+        ("color_fix", ["AdaIN"]),
+        ("prompt", [None, 3]),
+        ("reference_mode", ["local"]),
+        ("seed", [-1, 1.0, 2**32]),
+    ],
+)
+def test_wrong_values_are_refused_by_name(field, values):
+    for value in values:
+        if value is None:
+            continue
+        with pytest.raises(UsageError, match=f"^{field} must be"):
+            Settings(**{field: value})
+
+
+def test_limits_are_inclusive():
+    Settings(scale=1, steps=1, guidance_scale=1, strength=0, fidelity=1, seed=0)
+    Settings(scale=16, steps=1000, strength=1, seed=2**32 - 1, sampler=SAMPLERS[-1])
+
+
+def test_defaults_fill_what_is_open_and_nothing_else():
+    filled = Settings(steps=7, negative_prompt="").with_defaults(Defaults(fidelity=0.25))
+    assert filled.steps == 7
+    assert filled.negative_prompt == ""
+    assert filled.fidelity == 0.25
+    assert None not in dataclasses.asdict(filled).values()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CoserError, Exit.FAILED),
+        (InputError, Exit.FAILED),
+        (UsageError, Exit.USAGE),
+        (WeightsError, Exit.WEIGHTS),
+        (DeviceError, Exit.DEVICE),
+    ],
+)
+def test_errors_know_their_exit_code(error, code):
+    assert error("x").exit_code == code
+    assert str(error("what", "do")) == "what; do"
+    assert str(error("what")) == "what"
+
+
+def test_paths_are_shown_on_one_line():
+    assert shown("a b.png") == "'a b.png'"
+    assert shown(Path("a\nb")) == "'a\\nb'"
+    assert shown("it's") == '"it\'s"'
+    assert shown("\udce9") == "'\\udce9'"
+
+
+def test_weights_dir(monkeypatch, tmp_path):
+    monkeypatch.setenv("COSER_WEIGHTS_DIR", str(tmp_path))
+    assert paths.weights_dir() == tmp_path
+    monkeypatch.delenv("COSER_WEIGHTS_DIR")
+    assert paths.weights_dir().name == "weights"
+    assert "coser" in paths.weights_dir().parts
+
+
+def test_weights_manifest_is_complete():
+    manifest = tomllib.loads(paths.weights_manifest().read_text(encoding="utf-8"))
+    assert manifest["variants"]["mini"]["bundled"]
+    for name in manifest["variants"]["sd21"]["files"]:
+        entry = manifest["files"][name]
+        assert entry["sources"]
+        assert set(entry["licenses"]) <= set(manifest["licenses"])
+        if "sha256" in entry:
+            assert len(bytes.fromhex(entry["sha256"])) == 32
+            assert entry["size"] > 0
+
+
+def test_manifest_beside_the_package_in_a_checkout(monkeypatch, tmp_path):
+    package = tmp_path / "coser_cli"
+    package.mkdir()
+    monkeypatch.setattr(paths, "__file__", str(package / "paths.py"))
+    assert paths.weights_manifest() == tmp_path / "weights.toml"
+    (package / "weights.toml").touch()
+    assert paths.weights_manifest() == package / "weights.toml"
+
+
+def test_public_names():
+    assert set(coser_cli.__all__) == {"Settings", "Upscaled", "Upscaler", "__version__"}
+    for name in coser_cli.__all__:
+        assert getattr(coser_cli, name)
+    with pytest.raises(AttributeError):
+        coser_cli.nothing  # noqa: B018

@@ -154,9 +154,15 @@ def _row(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     values = _values(parameter)
     variable = f" `{parameter.envvar}`" if parameter.envvar else ""
+    return f"| {names}{values} | {_default(parameter)} | {parameter.help}{variable} |"
+
+
+def _default(parameter: Any) -> str:
+    """The default in words, as its value, or nothing where it is the model's own."""
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
     shown = parameter.show_default and parameter.default not in (None, False, "")
-    default = f"`{parameter.default}`" if shown else ""
-    return f"| {names}{values} | {default} | {parameter.help}{variable} |"
+    return f"`{parameter.default}`" if shown else ""
 
 
 def _values(parameter: Any) -> str:
@@ -170,7 +176,7 @@ def _values(parameter: Any) -> str:
         return f" {_escaped('|'.join(map(str, choices)))}"
     if parameter.min is not None:
         return f" {parameter.min:.12g}–{parameter.max:.12g}"
-    return " TEXT"
+    return " " + parameter.type_descriptor.annotation.__name__.upper().replace("STR", "TEXT")
 
 
 def _escaped(text: str) -> str:

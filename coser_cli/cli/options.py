@@ -5,7 +5,6 @@ Parameter names equal the fields of `Settings`, and the keys of a TOML file.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -278,17 +277,12 @@ Config = Annotated[
 ]
 
 
-class PictureCommand(TyperCommand):
-    """A command that is heard at once, and whose `--save-reference` may stand without a folder."""
+class OptionalDirCommand(TyperCommand):
+    """A command whose `--save-reference` may stand with or without a folder."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Say something on a terminal first: converting the values imports for a while."""
-        if args and not _SILENT.intersection(args) and sys.stderr.isatty():
-            typer.echo("starting ...", err=True)
+        """Parse after giving a bare `--save-reference` its empty value."""
         return super().parse_args(ctx, list(_with_optional_dir(args)))  # type: ignore[arg-type]
-
-
-_SILENT = {"-q", "--quiet", "-h", "--help"}
 
 
 def _with_optional_dir(args: list[str]) -> Iterable[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 MAPS_AT_ONCE = 6
 """How many maps of its widest level the decoder holds at its peak (measured: 4 to 6)."""
+PIXEL_BYTES = 4 * 3 * 6
+"""Float32 pictures of the result's size: enlargement, result, colour fix."""
+REMEDY = "use a smaller scale, or cut the picture into parts"
 _CGROUP_LIMIT, _CGROUP_USED = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
 
 
@@ -70,12 +75,12 @@ def needed_memory(
     widths = config.autoencoder.block_out_channels
     # enlarging brings the next level's channels along to the finer resolution
     finest = max(widths[0], widths[min(1, len(widths) - 1)])
-    decoder = height * width * finest * MAPS_AT_ONCE
+    decoder = height * width * finest * MAPS_AT_ONCE * dtype.itemsize
     srresnet = 0
     if config.low_res_source == "srresnet":
         grown = size[0] * size[1] * 16 ** srresnet_passes(scale)
-        srresnet = grown * config.srresnet.num_feat * 2
-    return max(decoder, srresnet) * dtype.itemsize
+        srresnet = grown * config.srresnet.num_feat * 2 * dtype.itemsize
+    return max(decoder, srresnet) + height * width * PIXEL_BYTES
 
 
 def require_memory(
@@ -94,8 +99,21 @@ def require_memory(
     raise DeviceError(
         f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {_gib(needed)} GiB of memory, "
         f"{_gib(available)} are free on {device.type}",
-        "use a smaller scale, or cut the picture into parts",
+        REMEDY,
     )
+
+
+@contextmanager
+def memory_errors_named(device: torch.device) -> Iterator[None]:
+    """Turn torch's out-of-memory errors into a `DeviceError`: the estimate cannot know all."""
+    try:
+        yield
+    except RuntimeError as error:
+        # on CPUs torch raises a plain RuntimeError, known by its text alone
+        cpu = "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise DeviceError(f"the memory of {device.type} does not suffice", REMEDY) from error
 
 
 def _gib(amount: int) -> str:

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.device import choose_device, choose_dtype, require_memory
+from coser_cli.engine.device import (
+    choose_device,
+    choose_dtype,
+    memory_errors_named,
+    require_memory,
+)
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.progress import Progress, silent, tqdm_progress
 from coser_cli.errors import InputError
@@ -87,11 +92,12 @@ class Upscaler:
         """
         settings = self._complete(settings)
         tell = on_progress or (tqdm_progress() if progress else silent)
-        low_res = self.prepare(pixels, settings)
-        tell("prepare", 1, 1)
-        latents, reference = self._diffuse(low_res, settings, tell, want_reference)
-        result = self.decode(latents, low_res, settings)
-        picture = None if reference is None else self.decode_reference(reference, low_res)
+        with memory_errors_named(self.device):
+            low_res = self.prepare(pixels, settings)
+            tell("prepare", 1, 1)
+            latents, reference = self._diffuse(low_res, settings, tell, want_reference)
+            result = self.decode(latents, low_res, settings)
+            picture = None if reference is None else self.decode_reference(reference, low_res)
         tell("decode", 1, 1)
         return Upscaled(result, picture)
 
@@ -104,12 +110,13 @@ class Upscaler:
         """The reference picture alone, as large as the result would be, float32 on the CPU."""
         settings = self._complete(settings)
         tell = on_progress or silent
-        low_res = self.prepare(pixels, settings)
-        tell("prepare", 1, 1)
-        cognition = self.understand(low_res, settings)
-        tell("understand", 1, 1)
-        latents = self.imagine(low_res, cognition, settings, on_step=_steps(tell, "imagine"))
-        picture = self.decode_reference(latents, low_res)
+        with memory_errors_named(self.device):
+            low_res = self.prepare(pixels, settings)
+            tell("prepare", 1, 1)
+            cognition = self.understand(low_res, settings)
+            tell("understand", 1, 1)
+            latents = self.imagine(low_res, cognition, settings, on_step=_steps(tell, "imagine"))
+            picture = self.decode_reference(latents, low_res)
         tell("decode", 1, 1)
         return picture
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from coser_cli.models.autoencoder import Autoencoder
@@ -100,3 +100,14 @@ def as_sentence(caption: str) -> str:
     """A caption as it is; a bare class name as "a photo of ..." (paper, sec. 4.1)."""
     words = caption.strip()
     return words if len(words.split()) > 3 else f"a photo of {words}"
+
+
+@torch.inference_mode()
+def embeddings(pool: PairPool, encoder: nn.Module, srresnet: nn.Module, rows: int) -> Tensor:
+    """E `(rows, T_e, C)` of the pool's first LR crops."""
+    found = []
+    for start in range(0, rows, 16):
+        low = torch.from_numpy(np.array(pool.low[start : min(start + 16, rows)])).float() / 255
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(encoder(srresnet(low)).float())
+    return torch.cat(found).clone()

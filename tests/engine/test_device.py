@@ -8,6 +8,7 @@ from coser_cli.engine.device import (
     available_memory,
     choose_device,
     choose_dtype,
+    memory_errors_named,
     needed_memory,
     require_memory,
 )
@@ -58,7 +59,24 @@ def test_dtype(monkeypatch):
 def test_need_grows_with_the_result():
     small, large = (needed_memory(CONFIG, (h, h), 4, torch.float32) for h in (64, 128))
     assert large == 4 * small
-    assert needed_memory(CONFIG, (64, 64), 4, torch.bfloat16) == small / 2
+    assert needed_memory(CONFIG, (64, 64), 4, torch.bfloat16) < 0.6 * small
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_errors_are_named(error):
+    with pytest.raises(DeviceError, match="does not suffice"), memory_errors_named(CPU):
+        raise error
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="a bug"), memory_errors_named(CPU):
+        raise RuntimeError("a bug")
 
 
 def test_memory_guard(monkeypatch):

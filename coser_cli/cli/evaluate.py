@@ -10,6 +10,7 @@ import typer
 
 from coser_cli.cli import options
 from coser_cli.errors import UsageError
+from coser_cli.settings import DEFAULT_SEED
 
 
 def evaluate(
@@ -31,7 +32,7 @@ def evaluate(
     strength: options.Strength = None,
     fidelity: options.Fidelity = None,
     guidance_scale: options.GuidanceScale = None,
-    seed: options.Seed = options.names.DEFAULT_SEED,
+    seed: options.Seed = DEFAULT_SEED,
     as_json: options.Json = False,
 ) -> None:
     """Measure a model on pairs of LR and HR pictures, whole or with parts left out."""

@@ -24,7 +24,8 @@ RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "mini.toml"
 
 def train(
     stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help=f"One of, in this order: {' '.join(STAGE_NAMES)}.")
+        str,
+        typer.Argument(metavar="STAGE", help=f"One of, in this order: {' '.join(STAGE_NAMES)}."),
     ],
     data: Annotated[
         Path, typer.Option(help="Folder with photos and captions.tsv (file, label_or_caption).")

@@ -27,7 +27,7 @@ NOISE = 0.1
 """Deviation of the control that puts white noise on the latents in place of diffusion."""
 
 
-def _bicubic(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _bicubic(_: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
     size = [round(side * settings.scale) for side in pixels.shape[:-3:-1]]
     levels = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy()
     enlarged = Image.fromarray(levels).resize((size[0], size[1]), Image.Resampling.BICUBIC)

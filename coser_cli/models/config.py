@@ -122,7 +122,7 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class ControlNetConfig:
-    """Encoder and middle of the U-Net, fed with a latent hint; 1×1 zero convolutions on its maps."""
+    """Encoder and middle of the U-Net, fed with a latent hint; zero convolutions on its maps."""
 
     in_channels: int = 4
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)

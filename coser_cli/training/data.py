@@ -58,8 +58,8 @@ def list_photos(root: Path) -> list[TrainPhoto]:
 
 def read_crop(path: Path, size: int, rng: np.random.Generator) -> np.ndarray:
     """A random `(3, size, size)` uint8 crop, the photo shrunk by a random factor first."""
-    with Image.open(path) as image:
-        image = image.convert("RGB")
+    with Image.open(path) as file:
+        image = file.convert("RGB")
         shortest = min(image.size)
         smallest = min(1.0, max(size * 1.05 / shortest, 0.35))
         factor = max(rng.uniform(smallest, 1.0), size / shortest)
@@ -72,7 +72,9 @@ def read_crop(path: Path, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(flipped.transpose(2, 0, 1))
 
 
-def _make_pairs(job: tuple[list[tuple[int, Path]], PoolConfig, int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
+def _make_pairs(
+    job: tuple[list[tuple[int, Path]], PoolConfig, int],
+) -> list[tuple[int, np.ndarray, np.ndarray]]:
     photos, config, seed = job
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
@@ -108,7 +110,9 @@ class PairPool:
         rng = np.random.default_rng(config.seed)
         is_open = np.array(["open" in photo.path.parent.name for photo in photos])
         share = config.open_share if 0 < is_open.sum() < len(photos) else is_open.mean()
-        weights = np.where(is_open, share / max(is_open.sum(), 1), (1 - share) / max((~is_open).sum(), 1))
+        weights = np.where(
+            is_open, share / max(is_open.sum(), 1), (1 - share) / max((~is_open).sum(), 1)
+        )
         chosen = rng.choice(len(photos), config.crops, p=weights)
         chunks = [chosen[i : i + 100] for i in range(0, len(chosen), 100)]
         jobs = [
@@ -118,7 +122,9 @@ class PairPool:
         shape = (config.crops, 3, config.size, config.size)
         small = config.size // config.degradation.scale
         high = np.lib.format.open_memmap(folder / "high.npy", "w+", np.uint8, shape)
-        low = np.lib.format.open_memmap(folder / "low.npy", "w+", np.uint8, (*shape[:2], small, small))
+        low = np.lib.format.open_memmap(
+            folder / "low.npy", "w+", np.uint8, (*shape[:2], small, small)
+        )
         with ProcessPoolExecutor(workers) as executor:
             pairs = (pair for part in executor.map(_make_pairs, jobs) for pair in part)
             for row, (_, high_crop, low_crop) in enumerate(pairs):
@@ -143,8 +149,12 @@ class PairPool:
             high = np.empty((batch, 3, crop, crop), np.uint8)
             low = np.empty((batch, 3, cells, cells), np.uint8)
             for i, (row, (top, left)) in enumerate(zip(rows, offsets, strict=True)):
-                h = self.high[row, :, top * scale : top * scale + crop, left * scale : left * scale + crop]
+                h = self.high[
+                    row, :, top * scale : top * scale + crop, left * scale : left * scale + crop
+                ]
                 lo = self.low[row, :, top : top + cells, left : left + cells]
-                high[i], low[i] = (np.rot90(a[..., ::-1] if flips[i] else a, turns[i], (1, 2)) for a in (h, lo))
+                high[i], low[i] = (
+                    np.rot90(a[..., ::-1] if flips[i] else a, turns[i], (1, 2)) for a in (h, lo)
+                )
             yield torch.from_numpy(high).float() / 255, torch.from_numpy(low).float() / 255, rows
             step += 1

@@ -28,7 +28,7 @@ def write_latents(
     """`high.npy` and `low.npy`: `(rows, 4, S/f, S/f)` float16 latents of the pool's first rows."""
     folder.mkdir(parents=True, exist_ok=True)
     autoencoder, srresnet = autoencoder.eval(), srresnet.eval()
-    written: dict[str, np.ndarray] = {}
+    written: dict[str, np.memmap] = {}
     for start in tqdm(range(0, rows, 16), desc="latents", mininterval=5):
         chunk = slice(start, min(start + 16, rows))
         high = torch.from_numpy(np.ascontiguousarray(pool.high[chunk])).float() / 255
@@ -59,7 +59,9 @@ class LatentPool:
         first = np.searchsorted(self.photo[order], self.photo[order])
         self.sibling[order] = np.where(same, np.roll(order, -1), order[first])
 
-    def batch(self, size: int, crop: int, seed: int, step: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    def batch(
+        self, size: int, crop: int, seed: int, step: int
+    ) -> tuple[Tensor, Tensor, np.ndarray]:
         """Batch `step` of the sequence `seed`: HR and LR latents, and their rows."""
         rng = np.random.default_rng((seed, step))
         rows = rng.integers(0, len(self.high), size)

@@ -76,7 +76,10 @@ class Loop:
     def _prepare(self, net: nn.Module) -> tuple[nn.Module, torch.optim.Optimizer]:
         parameters = [p for p in net.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            parameters, self.config.learning_rate, (0.9, 0.99), weight_decay=self.config.weight_decay
+            parameters,
+            self.config.learning_rate,
+            (0.9, 0.99),
+            weight_decay=self.config.weight_decay,
         )
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self.accelerator.prepare(net, optimizer)

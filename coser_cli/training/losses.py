@@ -6,6 +6,8 @@ et al. 2019; Ghildyal & Liu 2022). The evaluation metric's AlexNet weights are n
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,13 +35,13 @@ class PerceptualLoss(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """U-Net-free patch critic with spectral norm: `(B, 3, H, W)` → `(B, 1, H/8, W/8)` logits."""
+    """Patch critic with spectral norm: `(B, 3, H, W)` → `(B, 1, H/8, W/8)` logits."""
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         widths = (3, width, width * 2, width * 4)
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [_critic_conv(before, after, 3, 1), _critic_conv(after, after, 4, 2)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
 
@@ -53,7 +55,7 @@ def _critic_conv(before: int, after: int, kernel: int, stride: int) -> nn.Sequen
 
 
 def relativistic_losses(critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """(loss of the critic, loss of the generator), relativistic average (Jolicoeur-Martineau 2018)."""
+    """Losses of critic and generator, relativistic average (Jolicoeur-Martineau 2018)."""
     logits_real, logits_fake = critic(real), critic(fake.detach())
     critic_loss = _relative(logits_real, logits_fake)
     critic.requires_grad_(False)

@@ -74,7 +74,7 @@ class SRResNetStage:
 class AutoencoderStage:
     """HR from its own sampled latent, with a light KL term on the posterior."""
 
-    def __init__(self, net: nn.Module, batches: Batches, picture_loss: PictureLoss) -> None:
+    def __init__(self, net: Autoencoder, batches: Batches, picture_loss: PictureLoss) -> None:
         self.net, self.batches, self.picture_loss = net, batches, picture_loss
 
     def __call__(self, step: int) -> dict[str, Tensor]:

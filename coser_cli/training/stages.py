@@ -121,13 +121,18 @@ class Workspace:
         """Latents of the pool's first rows, made once."""
         folder = self.folder / "latents"
         if not (folder / "low.npy").is_file():
-            coder, restorer = self.network("vae", "autoencoder"), self.network("srresnet", "sharpen")
+            coder, restorer = (
+                self.network("vae", "autoencoder"),
+                self.network("srresnet", "sharpen"),
+            )
             assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
             write_latents(self.pool, coder, restorer, folder, rows)
         return LatentPool(folder, self.pool)
 
 
-def _train_pixels(space: Workspace, stage: str, network: nn.Module, make: Callable[..., Any]) -> None:
+def _train_pixels(
+    space: Workspace, stage: str, network: nn.Module, make: Callable[..., Any]
+) -> None:
     """Common to the pixel stages: `make(net, batches, picture_loss)` gives the stage."""
     from coser_cli.training.pixels import PictureLoss, make_critic
 
@@ -177,6 +182,7 @@ def train_cfw(space: Workspace) -> None:
 
     coder, restorer = space.network("vae", "autoencoder"), space.network("srresnet", "sharpen")
     network = make_network(space.config, "cfw")
+    assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
     assert isinstance(network, CFWDecoder)
     base = coder.state_dict()
     network.load_state_dict({k: base.get(k, v) for k, v in network.state_dict().items()})
@@ -187,11 +193,14 @@ def train_cfw(space: Workspace) -> None:
 
 def train_cognition(space: Workspace) -> None:
     """Image tower and Q-Former by L_CE."""
+    from coser_cli.models.cognition import CognitiveEncoder
     from coser_cli.training.cognition import CognitionStage
 
     config = space.loop_config("cognition")
     torch.manual_seed(config.seed)
     network = make_network(space.config, "cognitive_encoder")
+    assert isinstance(network, CognitiveEncoder)
+    network.qformer.aim_at(space.captions.selected)
     loop = Loop(network, config, space.folder / "cognition")
     restorer = space.network("srresnet", "sharpen")
     assert isinstance(restorer, SRResNet)
@@ -232,7 +241,9 @@ def train_restoration(space: Workspace) -> None:
     initialise_aia_from_base(base)
     for name, parameter in base.named_parameters():
         parameter.requires_grad_(is_aia_parameter(name))
-    pair = nn.ModuleDict({"unet": base, "controlnet": controlnet_from_unet(base, space.config.controlnet)})
+    pair = nn.ModuleDict(
+        {"unet": base, "controlnet": controlnet_from_unet(base, space.config.controlnet)}
+    )
     pair["controlnet"].requires_grad_(True)
     loop = Loop(pair.train(), config, space.folder / "restoration")
     pool = space.latents(table["rows"])

@@ -192,9 +192,10 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        metavar="auto|mini|sd21",
+        metavar="auto|mini|sd21|DIR",
         envvar="COSER_MODEL",
-        help="Use this model; auto takes sd21 where its weights are installed, else mini.",
+        help="Use this model, or the one in this folder; auto takes sd21 where its weights are "
+        "installed, else mini.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -224,7 +225,7 @@ Json = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Print one JSON object per picture and a summary last.",
+        help="Print JSON instead of text, one object per line.",
         rich_help_panel=REPORTING,
     ),
 ]

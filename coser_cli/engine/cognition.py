@@ -31,7 +31,7 @@ class Cognition:
 
     @property
     def positive(self) -> Tensor:
-        """The positive context: prompt, then cognitive embedding."""
+        """The positive context `(B, L + T_e, C)`: prompt, then cognitive embedding."""
         text = self.text.expand(self.embedding.shape[0], -1, -1)
         return torch.cat((text, self.embedding), dim=1)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAPS_AT_ONCE = 6
 """How many maps of its widest level the decoder holds at its peak (measured: 4 to 6)."""
+SRRESNET_MAPS = 4
+"""The same for the SRResNet at its output's size (measured: 3.8)."""
 PIXEL_BYTES = 4 * 3 * 6
 """Float32 pictures of the result's size: enlargement, result, colour fix."""
 REMEDY = "use a smaller scale, or cut the picture into parts"
@@ -69,17 +71,19 @@ def needed_memory(
 ) -> int:
     """Estimated peak in bytes of enlarging `size` (height, width), weights not counted.
 
-    The widest maps decide: those of the decoder at its finest levels, or of the SRResNet.
+    The widest maps decide: those of the decoder at its finest levels, or of the SRResNet. A decoder
+    that folds squares of pixels into channels has its finest maps that much smaller.
     """
     height, width = target_size(*size, scale)
     widths = config.autoencoder.block_out_channels
     # enlarging brings the next level's channels along to the finer resolution
     finest = max(widths[0], widths[min(1, len(widths) - 1)])
-    decoder = height * width * finest * MAPS_AT_ONCE * dtype.itemsize
+    cells = height * width // config.autoencoder.patch_size**2
+    decoder = cells * finest * MAPS_AT_ONCE * dtype.itemsize
     srresnet = 0
     if config.low_res_source == "srresnet":
         grown = size[0] * size[1] * 16 ** srresnet_passes(scale)
-        srresnet = grown * config.srresnet.num_feat * 2 * dtype.itemsize
+        srresnet = grown * config.srresnet.num_feat * SRRESNET_MAPS * dtype.itemsize
     return max(decoder, srresnet) + height * width * PIXEL_BYTES
 
 

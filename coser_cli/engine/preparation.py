@@ -60,7 +60,9 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
 
 
 def enlarge_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bicubic to `size`, not antialiased, clamped to [0, 1], as the published code."""
+    """Pixels `(B, 3, H, W)` at `size` (height, width): bicubic, not antialiased, clamped to [0, 1],
+    as the published code.
+    """
     return F.interpolate(pixels, size=size, mode="bicubic").clamp(0, 1)
 
 
@@ -87,7 +89,9 @@ def srresnet_passes(scale: float) -> int:
 
 
 def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:
-    """Fill right and bottom up to multiples of `multiple`, mirrored where the picture suffices."""
+    """Fill pixels `(B, 3, H, W)` right and bottom up to multiples of `multiple`, mirrored where the
+    picture suffices, else by repeating the edge.
+    """
     height, width = pixels.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
     if not bottom and not right:

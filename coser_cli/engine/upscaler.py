@@ -107,7 +107,9 @@ class Upscaler:
         settings: Settings | None = None,
         on_progress: Progress | None = None,
     ) -> Tensor:
-        """The reference picture alone, as large as the result would be, float32 on the CPU."""
+        """The reference picture alone of pixels `(1, 3, H, W)`: as large as the result would be, in
+        [0, 1], float32 on the CPU. Raises what `upscale` raises.
+        """
         settings = self._complete(settings)
         tell = on_progress or silent
         with memory_errors_named(self.device):
@@ -177,9 +179,11 @@ class Upscaler:
         draw: Draw | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """Stage 4: the latents of the result, from the same noised input as the reference.
+        """Stage 4: the latents `(1, 4, h, w)` of the result, from the same noised input as the
+        reference.
 
-        `reference` None leaves the reference attention out. With `strength` 0 it is the input.
+        `reference` latents `(1, 4, h, w)`; None leaves the reference attention out. With
+        `strength` 0 it is the input.
         """
         from coser_cli.engine.restoration import with_controls
 

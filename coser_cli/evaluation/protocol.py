@@ -45,7 +45,7 @@ def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Ten
 def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     generator = torch.Generator().manual_seed(settings.seed)
-    noise = torch.randn(low_res.latents.shape, generator=generator)
+    noise = torch.randn(low_res.latents.shape, generator=generator).to(low_res.latents)
     return upscaler.decode(low_res.latents + NOISE * noise, low_res, settings)
 
 
@@ -92,13 +92,14 @@ def find_pairs(folder: Path) -> list[Pair]:
     """The pairs of a set, by name.
 
     Raises:
-        InputError: the folders or their pictures are missing.
+        InputError: the folders are missing, or no picture is in both.
     """
     lows = [folder / name for name in ("LR", "LRx4") if (folder / name).is_dir()]
-    highs = sorted((folder / "HR").glob("*.png"))
-    if not lows or not highs:
-        raise InputError(f"{folder}: no HR/ and LR/ (or LRx4/) with PNG pictures")
-    return [Pair(high, lows[0] / high.name) for high in highs if (lows[0] / high.name).is_file()]
+    highs = sorted((folder / "HR").glob("*.png")) if lows else []
+    pairs = [Pair(high, lows[0] / high.name) for high in highs if (lows[0] / high.name).is_file()]
+    if not pairs:
+        raise InputError(f"{folder}: no HR/ and LR/ (or LRx4/) with PNG pictures of the same names")
+    return pairs
 
 
 def measure(

@@ -60,7 +60,11 @@ def zero_linear(dim: int) -> nn.Linear:
 
 
 class AiABlock(TransformerBlock):
-    """Transformer block with reference and low-resolution attention before the others."""
+    """Transformer block with reference and low-resolution attention before the others.
+
+    Tokens `(B, L, dim)` → `(branches·B, L, dim)`; control tokens as in `attend_controls`. Without
+    low-resolution tokens it is the plain block.
+    """
 
     def __init__(self, dim: int, head_dim: int, context_dim: int) -> None:
         super().__init__(dim, head_dim, context_dim)

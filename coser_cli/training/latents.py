@@ -25,7 +25,10 @@ from coser_cli.training.data import PairPool, TrainPhoto
 def write_latents(
     pool: PairPool, autoencoder: Autoencoder, srresnet: SRResNet, folder: Path, rows: int
 ) -> None:
-    """`high.npy` and `low.npy`: `(rows, 4, S/f, S/f)` float16 latents of the pool's first rows."""
+    """`high.npy` and `low.npy`: `(rows, 4, S/f, S/f)` float16 latents of the pool's first rows.
+
+    Written beside and renamed, `low.npy` last: where it is, both are whole.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     autoencoder, srresnet = autoencoder.eval(), srresnet.eval()
     written: dict[str, np.memmap] = {}
@@ -39,11 +42,12 @@ def write_latents(
         for name, latents in found.items():
             if name not in written:
                 shape = (rows, *latents.shape[1:])
-                path = folder / f"{name}.npy"
+                path = folder / f"{name}.npy.part"
                 written[name] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
             written[name][chunk] = latents.float().numpy()
-    for array in written.values():
-        array.flush()
+    for name in ("high", "low"):
+        written[name].flush()
+        (folder / f"{name}.npy.part").replace(folder / f"{name}.npy")
 
 
 class LatentPool:
@@ -94,7 +98,7 @@ class Captions(NamedTuple):
 
 def caption_states(photos: list[TrainPhoto], text: SentenceText, num_queries: int) -> Captions:
     """States of the photos' captions, in their order."""
-    states, lengths = text.encoder.encode([as_sentence(photo.caption) for photo in photos])
+    states, lengths = text.encode_with_lengths([as_sentence(photo.caption) for photo in photos])
     return Captions(states, select_text_tokens(states, lengths, num_queries), text.encode([""]))
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from coser_cli.errors import WeightsError
+from coser_cli.errors import WeightsError, shown
 from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
 from coser_cli.paths import bundled_weights_dir, weights_dir
 
@@ -49,13 +49,15 @@ def model_folder(model: str | Path) -> Path:
     """
     if isinstance(model, str):
         model = resolve_model(model)
-    for folder in (weights_dir() / model, bundled_weights_dir() / model, Path(model)):
+    folders = (weights_dir() / model, bundled_weights_dir() / model, Path(model))
+    for folder in folders:
         if (folder / MODEL_FILE).is_file():
             return folder
+    tried = ", ".join(shown(folder) for folder in dict.fromkeys(folders))
     known = ", ".join(available_models()) or "none"
     raise WeightsError(
-        f"there is no model {str(model)!r}",
-        f"installed: {known}; `coser download-weights` installs others",
+        f"there is no model {str(model)!r}: no {MODEL_FILE} in {tried}",
+        f"installed: {known}; name one of these, or the folder of a model",
     )
 
 
@@ -103,7 +105,10 @@ def has_part(folder: Path, part: str) -> bool:
 
 
 def read_part(folder: Path, part: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Tensors of one part. Raises WeightsError if the file is missing or damaged."""
+    """Tensors of one part by name, as stored, on `device`.
+
+    Raises WeightsError if the file is missing or damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -41,4 +41,3 @@ def test_crop_is_a_view():
     box = Box(1, 2, 3, 5)
     assert box.crop(maps).flatten().tolist() == [8, 9, 10, 14, 15, 16]
     assert box.crop(maps).data_ptr() == maps[0, 0, 1, 2:].data_ptr()
-    assert box.scaled(8) == Box(8, 16, 24, 40)

@@ -37,8 +37,8 @@ def evaluate(
 ) -> None:
     """Measure a model on pairs of LR and HR pictures, whole or with parts left out."""
     try:
-        import stlpips_pytorch  # noqa: F401
         import torchmetrics  # noqa: F401
+        from stlpips_pytorch import stlpips  # noqa: F401
     except ImportError as error:
         raise UsageError(
             f"the metrics are not installed ({error.name})", "pip install 'coser-cli[eval]'"

@@ -42,8 +42,11 @@ def train(
         raise UsageError(f"STAGE {stage!r} is none of {', '.join(STAGE_NAMES)}")
     try:
         import accelerate  # noqa: F401
+        from stlpips_pytorch import stlpips  # noqa: F401
     except ImportError as error:
-        raise UsageError("training is not installed", "pip install 'coser-cli[train]'") from error
+        raise UsageError(
+            f"training is not installed ({error.name})", "pip install 'coser-cli[train]'"
+        ) from error
     from coser_cli.training.stages import STAGES, Workspace, read_recipe
 
     STAGES[stage](Workspace(read_recipe(config), data, work))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from coser_cli.errors import WeightsError
 from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
@@ -150,13 +151,23 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
     raise ValueError(f"a model has no network {part!r}")
 
 
+class _NoRandom(TorchFunctionMode):
+    """Turns `torch.randn` into `torch.empty`: on the meta device the former imports torch's
+    compiler (a second), and open_clip calls it for parameters that are replaced at once."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+
+
 def build(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: str) -> nn.Module:
     """The network that `make` makes, holding the tensors of `state` themselves; for inference.
 
     Made on the meta device: nothing is initialised in vain. Raises WeightsError that names
     `source` and every key that is missing, not known or of another shape.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NoRandom():
         network = make()
     wanted = network.state_dict()
     faults = [f"missing: {name}" for name in wanted.keys() - state.keys()]

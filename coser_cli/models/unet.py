@@ -142,8 +142,8 @@ class UNetEncoder(nn.Module):
         batch: int,
         *controls: ControlMaps | None,
     ) -> Tensor:
-        """The middle block on its map `(B, C, h, w)`, of that shape again (branches·B where they part);
-        `controls` only where its transformer takes them.
+        """The middle block: map `(B, C, h, w)` → `(branches·B, C, h, w)`; `controls` only where its
+        transformer takes them.
         """
         x = self.mid_block.resnets[0](x, match_batch(time, x.shape[0]))
         x = self.mid_block.attentions[0](x, context, batch, *controls)

@@ -26,12 +26,17 @@ class Forward:
     (Hang et al. 2023).
     """
 
-    def __init__(self, config: ScheduleConfig, snr_cap: float = 5.0) -> None:
+    def __init__(
+        self,
+        config: ScheduleConfig,
+        device: torch.device | None = None,
+        snr_cap: float = 5.0,
+    ) -> None:
         self.config, self.snr_cap = config, snr_cap
         roots = torch.linspace(
             config.beta_start**0.5, config.beta_end**0.5, config.num_train_timesteps
         )
-        self.alphas_cumprod = torch.cumprod(1 - roots.double() ** 2, 0).float()
+        self.alphas_cumprod = torch.cumprod(1 - roots.double() ** 2, 0).float().to(device)
 
     def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x_t of `(B, 4, h, w)` latents."""
@@ -80,10 +85,12 @@ class Examples:
         self.batch, self.crop, self.seed, self.depth = batch, crop, seed, depth
 
     def __call__(self, step: int) -> Draw:
+        device, count = self.forward.alphas_cumprod.device, self.forward.config.num_train_timesteps
         high, low, rows = self.pool.batch(self.batch, self.crop, self.seed, step)
-        share = torch.rand(self.batch, 1, 1, 1) * (torch.rand(self.batch, 1, 1, 1) < 0.5)
-        count = self.forward.config.num_train_timesteps
-        timesteps = (torch.rand(self.batch) ** self.depth * count).long()
+        high, low = high.to(device), low.to(device)
+        share, mixed, depth = torch.rand(3, self.batch, device=device)
+        share = (share * (mixed < 0.5))[:, None, None, None]
+        timesteps = (depth**self.depth * count).long()
         noisy = self.forward.noisy(high + share * (low - high), torch.randn_like(high), timesteps)
         return Draw(high, low, noisy, timesteps, self.pool.photo[rows], rows)
 
@@ -135,7 +142,7 @@ class RestorationStage:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         draw = self.examples(step)
-        reference = self.examples.pool.siblings(draw.rows, self.examples.crop, step)
+        reference = self.examples.pool.siblings(draw.rows, self.examples.crop, step).to(draw.low)
         photos, rows = torch.as_tensor(draw.photos), torch.as_tensor(draw.rows)
         text = self.captions.text[photos]
         text = self.captions.empty.expand_as(text) if step % 2 else text

@@ -31,20 +31,21 @@ def write_latents(
     """
     folder.mkdir(parents=True, exist_ok=True)
     autoencoder, srresnet = autoencoder.eval(), srresnet.eval()
+    device = next(autoencoder.parameters()).device
     written: dict[str, np.memmap] = {}
     for start in tqdm(range(0, rows, 16), desc="latents", mininterval=5):
         chunk = slice(start, min(start + 16, rows))
-        high = torch.from_numpy(np.ascontiguousarray(pool.high[chunk])).float() / 255
-        low = torch.from_numpy(np.ascontiguousarray(pool.low[chunk])).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
-            found = {"high": autoencoder.encode(high)}
-            found["low"] = autoencoder.encode(srresnet(low).clamp(0, 1))
+        high = torch.from_numpy(np.array(pool.high[chunk])).float() / 255
+        low = torch.from_numpy(np.array(pool.low[chunk])).float() / 255
+        with torch.autocast(device.type, torch.bfloat16):
+            found = {"high": autoencoder.encode(high.to(device))}
+            found["low"] = autoencoder.encode(srresnet(low.to(device)).clamp(0, 1))
         for name, latents in found.items():
             if name not in written:
                 shape = (rows, *latents.shape[1:])
                 path = folder / f"{name}.npy.part"
                 written[name] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-            written[name][chunk] = latents.float().numpy()
+            written[name][chunk] = latents.float().cpu().numpy()
     for name in ("high", "low"):
         written[name].flush()
         (folder / f"{name}.npy.part").replace(folder / f"{name}.npy")
@@ -111,9 +112,9 @@ def as_sentence(caption: str) -> str:
 @torch.inference_mode()
 def embeddings(pool: PairPool, encoder: nn.Module, srresnet: nn.Module, rows: int) -> Tensor:
     """E `(rows, T_e, C)` of the pool's first LR crops."""
-    found = []
+    found, device = [], next(encoder.parameters()).device
     for start in range(0, rows, 16):
         low = torch.from_numpy(np.array(pool.low[start : min(start + 16, rows)])).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
-            found.append(encoder(srresnet(low)).float())
+        with torch.autocast(device.type, torch.bfloat16):
+            found.append(encoder(srresnet(low.to(device))).float())
     return torch.cat(found).clone()

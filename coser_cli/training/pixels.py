@@ -110,7 +110,7 @@ class CFWStage:
         with torch.no_grad():
             enlarged = self.srresnet(low).clamp(0, 1)
             low_latents, features = self.autoencoder.encode_with_features(enlarged)
-            mix = (torch.rand(len(high), 1, 1, 1) * 2 - 1).clamp_min(0)
+            mix = (torch.rand(len(high), 1, 1, 1, device=high.device) * 2 - 1).clamp_min(0)
             latents = low_latents + mix * (self.autoencoder.encode(high) - low_latents)
-        fidelity = torch.rand(len(high), 1, 1, 1)
+        fidelity = torch.rand(len(high), 1, 1, 1, device=high.device)
         return self.picture_loss(self.net.decode(latents, features, fidelity), high)

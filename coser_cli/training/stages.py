@@ -7,43 +7,58 @@ weights in the layout of a model folder, which `coser --model FOLDER` takes.
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from coser_cli.errors import InputError, UsageError
 from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
 from coser_cli.models.build import make_network, save_component, save_text_states
-from coser_cli.models.config import VARIANTS, ModelConfig
+from coser_cli.models.config import VARIANTS, ModelConfig, SentenceTextConfig
 from coser_cli.models.srresnet import SRResNet
+from coser_cli.models.text import SentenceText
 from coser_cli.training.data import PairPool, PoolConfig, list_photos
 from coser_cli.training.degradation import DegradationConfig
 from coser_cli.training.latents import Captions, LatentPool, caption_states, write_latents
 from coser_cli.training.loop import Loop, LoopConfig
-from coser_cli.training.pixels import PixelWeights
-from coser_cli.weights.store import save_model_config
+from coser_cli.training.pixels import Batches, PixelWeights
+from coser_cli.weights.store import MODEL_FILE, read_model_config, save_model_config
+
+if TYPE_CHECKING:
+    from coser_cli.training.diffusion import Examples
+    from coser_cli.training.pixels import PictureLoss
+
+STAGE_KEYS = {"weights", "rows", "depth"}
+"""Keys of a stage's table that are not the loop's."""
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe's tables.
+    """A recipe's tables. `model` is one of the package's own, or the folder of a `model.json`
+    (from the recipe's folder, unless absolute).
 
     Raises:
-        UsageError: it cannot be read, or names no known model.
+        UsageError: it cannot be read, or names no model.
     """
     try:
         recipe = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}", "give a recipe such as recipes/mini.toml") from error
-    if recipe.get("model") not in VARIANTS:
-        raise UsageError(f"{path}: model is none of {', '.join(VARIANTS)}")
-    return recipe
+    model = str(recipe.get("model"))
+    if model in VARIANTS:
+        return recipe
+    if not (path.parent / model / MODEL_FILE).is_file():
+        known = ", ".join(VARIANTS)
+        raise UsageError(f"{path}: model is none of {known}, nor a folder with {MODEL_FILE}")
+    return recipe | {"model": str(path.parent / model)}
 
 
 @dataclass(frozen=True)
@@ -57,36 +72,58 @@ class Workspace:
     @property
     def config(self) -> ModelConfig:
         """The model's numbers, with the latents' measured scale once the autoencoder is trained."""
-        config = VARIANTS[self.recipe["model"]]
+        model = self.recipe["model"]
+        config = VARIANTS.get(model) or read_model_config(Path(model))
         scale = self.folder / "scaling.json"
         if not scale.is_file():
             return config
         coder = replace(config.autoencoder, scaling_factor=json.loads(scale.read_text()))
         return replace(config, autoencoder=coder, cfw=replace(config.cfw, autoencoder=coder))
 
+    @property
+    def device(self) -> torch.device:
+        """Where accelerate trains."""
+        device: torch.device = PartialState().device
+        return device
+
     @cached_property
     def pool(self) -> PairPool:
         """HR/LR crops of the photos."""
-        table = dict(self.recipe["pool"])
-        degradation = DegradationConfig(**table.pop("degradation"))
+        table = dict(self.recipe.get("pool", {}))
+        degradation = DegradationConfig(**table.pop("degradation", {}))
         recipe = PoolConfig(**table, degradation=degradation)
         return PairPool.make(self.data, self.folder / "pool", recipe)
 
     @cached_property
     def captions(self) -> Captions:
         """Text states of the photos' captions."""
-        return caption_states(list_photos(self.data), self.text(), self.config.qformer.num_queries)
+        count = self.config.qformer.num_queries
+        found = caption_states(list_photos(self.data), self.text(), count)
+        return Captions(*(states.to(self.device) for states in found))
 
-    def text(self) -> Any:
-        """The model's sentence text side, with nothing stored yet."""
-        from coser_cli.models.text import SentenceText
+    def text(self) -> SentenceText:
+        """The model's sentence text side, with nothing stored yet.
 
-        return SentenceText(self.config.text, {})  # type: ignore[arg-type]
+        Raises:
+            UsageError: the model has a text tower, which is not trained here.
+        """
+        if not isinstance(self.config.text, SentenceTextConfig):
+            raise UsageError(f"{self.config.name} has a text tower; only sentence text is trained")
+        return SentenceText(self.config.text, {})
 
     def loop_config(self, stage: str) -> LoopConfig:
-        """The stage's optimisation."""
-        table = self.recipe[stage]
+        """The stage's optimisation.
+
+        Raises:
+            UsageError: the recipe lacks the stage's table, or it has an unknown key.
+        """
+        table = self.recipe.get(stage)
+        if table is None:
+            raise UsageError(f"the recipe has no table [{stage}]")
         names = {field.name for field in fields(LoopConfig)}
+        unknown = sorted(table.keys() - names - STAGE_KEYS)
+        if unknown:
+            raise UsageError(f"the recipe's table [{stage}] has the unknown key {unknown[0]}")
         return LoopConfig(**{name: value for name, value in table.items() if name in names})
 
     def weights(self, stage: str) -> PixelWeights:
@@ -115,12 +152,14 @@ class Workspace:
             state = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
         network.load_state_dict(state)
         frozen = network.eval().requires_grad_(False)
-        return frozen.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return frozen.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def latents(self, rows: int) -> LatentPool:
         """Latents of the pool's first rows, made once."""
         folder = self.folder / "latents"
-        if not (folder / "low.npy").is_file():
+        rows = min(rows, len(self.pool.high))
+        kept = folder / "low.npy"
+        if not kept.is_file() or len(np.load(kept, mmap_mode="r")) != rows:
             coder, restorer = (
                 self.network("vae", "autoencoder"),
                 self.network("srresnet", "sharpen"),
@@ -128,6 +167,12 @@ class Workspace:
             assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
             write_latents(self.pool, coder, restorer, folder, rows)
         return LatentPool(folder, self.pool)
+
+
+def _fresh(space: Workspace, part: str, stage: str) -> nn.Module:
+    """A network as the stage's seed initialises it."""
+    torch.manual_seed(space.loop_config(stage).seed)
+    return make_network(space.config, part)
 
 
 def _train_pixels(
@@ -140,15 +185,21 @@ def _train_pixels(
     loop = Loop(network, config, space.folder / stage, make_critic(weights))
     picture_loss = PictureLoss(weights, loop.device)
     picture_loss.critic = loop.critics
-    batches = space.pool.batches(config.batch, config.crop, config.seed, start=loop.step)
+    batches = _batches(space, config, loop)
     loop.run(make(loop.unwrapped, batches, picture_loss))
+
+
+def _batches(space: Workspace, config: LoopConfig, loop: Loop) -> Batches:
+    """The pool's batches from the loop's step on, where it trains."""
+    found = space.pool.batches(config.batch, config.crop, config.seed, start=loop.step)
+    return ((high.to(loop.device), low.to(loop.device), rows) for high, low, rows in found)
 
 
 def train_srresnet(space: Workspace) -> None:
     """The pre-restorer by L1."""
     from coser_cli.training.pixels import SRResNetStage
 
-    _train_pixels(space, "srresnet", make_network(space.config, "srresnet"), SRResNetStage)
+    _train_pixels(space, "srresnet", _fresh(space, "srresnet", "srresnet"), SRResNetStage)
 
 
 def train_sharpen(space: Workspace) -> None:
@@ -164,31 +215,33 @@ def train_autoencoder(space: Workspace) -> None:
     from coser_cli.training.pixels import AutoencoderStage
 
     (space.folder / "scaling.json").unlink(missing_ok=True)
-    network = make_network(space.config, "vae")
+    shutil.rmtree(space.folder / "latents", ignore_errors=True)  # of another autoencoder
+    network = _fresh(space, "vae", "autoencoder")
     _train_pixels(space, "autoencoder", network, AutoencoderStage)
     trained = space.network("vae", "autoencoder")
     assert isinstance(trained, Autoencoder)
     sample = torch.from_numpy(np.array(space.pool.high[:64])).float() / 255
     with torch.inference_mode():
-        deviation = float(trained.encode(sample).std())
+        deviation = float(trained.encode(sample.to(space.device)).std())
     (space.folder / "scaling.json").write_text(json.dumps(round(1 / deviation, 5)))
 
 
 def train_cfw(space: Workspace) -> None:
     """The CFW decoder, from the autoencoder's decoder."""
-    from functools import partial
-
     from coser_cli.training.pixels import CFWStage
 
     coder, restorer = space.network("vae", "autoencoder"), space.network("srresnet", "sharpen")
-    network = make_network(space.config, "cfw")
+    network = _fresh(space, "cfw", "cfw")
     assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
     assert isinstance(network, CFWDecoder)
     base = coder.state_dict()
     network.load_state_dict({k: base.get(k, v) for k, v in network.state_dict().items()})
     network.quieten_fusions()
-    stage = partial(CFWStage, autoencoder=coder, srresnet=restorer)
-    _train_pixels(space, "cfw", network, stage)
+
+    def make(net: CFWDecoder, batches: Batches, picture_loss: PictureLoss) -> CFWStage:
+        return CFWStage(net, coder, restorer, batches, picture_loss)
+
+    _train_pixels(space, "cfw", network, make)
 
 
 def train_cognition(space: Workspace) -> None:
@@ -197,33 +250,34 @@ def train_cognition(space: Workspace) -> None:
     from coser_cli.training.cognition import CognitionStage
 
     config = space.loop_config("cognition")
-    torch.manual_seed(config.seed)
-    network = make_network(space.config, "cognitive_encoder")
+    network = _fresh(space, "cognitive_encoder", "cognition")
     assert isinstance(network, CognitiveEncoder)
     network.qformer.aim_at(space.captions.selected)
     loop = Loop(network, config, space.folder / "cognition")
     restorer = space.network("srresnet", "sharpen")
     assert isinstance(restorer, SRResNet)
-    batches = space.pool.batches(config.batch, config.crop, config.seed, start=loop.step)
+    batches = _batches(space, config, loop)
     photo = torch.from_numpy(space.pool.photo)
     loop.run(CognitionStage(loop.unwrapped, restorer, batches, space.captions, photo))
 
 
+def _examples(space: Workspace, stage: str, loop: Loop) -> Examples:
+    from coser_cli.training.diffusion import Examples, Forward
+
+    config, table = space.loop_config(stage), space.recipe[stage]
+    pool = space.latents(table.get("rows", len(space.pool.high)))
+    forward = Forward(space.config.schedule, loop.device)
+    depth = table.get("depth", 1.0)
+    return Examples(forward, pool, config.batch, config.crop, config.seed, depth)
+
+
 def train_unet(space: Workspace) -> None:
     """The text-conditional base."""
-    from coser_cli.training.diffusion import Examples, Forward, UNetStage
+    from coser_cli.training.diffusion import UNetStage
 
-    config, table = space.loop_config("unet"), space.recipe["unet"]
-    torch.manual_seed(config.seed)
-    loop = Loop(make_network(space.config, "unet"), config, space.folder / "unet")
-    examples = Examples(
-        Forward(space.config.schedule),
-        space.latents(table["rows"]),
-        config.batch,
-        config.crop,
-        config.seed,
-        table["depth"],
-    )
+    config = space.loop_config("unet")
+    loop = Loop(_fresh(space, "unet", "unet"), config, space.folder / "unet")
+    examples = _examples(space, "unet", loop)
     loop.run(UNetStage(loop.unwrapped, examples, space.captions))  # type: ignore[arg-type]
 
 
@@ -231,10 +285,10 @@ def train_restoration(space: Workspace) -> None:
     """AiA attentions and ControlNet on the frozen base."""
     from coser_cli.models.controlnet import controlnet_from_unet
     from coser_cli.models.unet import UNet, initialise_aia_from_base, is_aia_parameter
-    from coser_cli.training.diffusion import Examples, Forward, RestorationStage
+    from coser_cli.training.diffusion import RestorationStage
     from coser_cli.training.latents import embeddings
 
-    config, table = space.loop_config("restoration"), space.recipe["restoration"]
+    config = space.loop_config("restoration")
     torch.manual_seed(config.seed)
     base = space.network("unet", "unet")
     assert isinstance(base, UNet)
@@ -246,15 +300,12 @@ def train_restoration(space: Workspace) -> None:
     )
     pair["controlnet"].requires_grad_(True)
     loop = Loop(pair.train(), config, space.folder / "restoration")
-    pool = space.latents(table["rows"])
-    examples = Examples(
-        Forward(space.config.schedule), pool, config.batch, config.crop, config.seed, table["depth"]
-    )
+    examples = _examples(space, "restoration", loop)
     understood = embeddings(
         space.pool,
         space.network("cognitive_encoder", "cognition"),
         space.network("srresnet", "sharpen"),
-        len(pool.high),
+        len(examples.pool.high),
     )
     unet, controlnet = loop.unwrapped["unet"], loop.unwrapped["controlnet"]  # type: ignore[index]
     loop.run(RestorationStage(unet, controlnet, examples, space.captions, understood))

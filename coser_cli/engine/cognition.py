@@ -35,6 +35,10 @@ class Cognition:
         text = self.text.expand(self.embedding.shape[0], -1, -1)
         return torch.cat((text, self.embedding), dim=1)
 
+    def without_embedding(self) -> Cognition:
+        """The prompts alone: what the model does when it has not understood the picture."""
+        return Cognition(self.embedding[:, :0], self.text, self.negative)
+
     def for_unet(self, unet: UNet, guided: bool) -> PreparedContext:
         """Both branches' contexts, or the positive one alone. The negative prompt stands alone:
         the embedding is replaced, not kept (spec sec. 1)."""

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from coser_cli.engine.preparation import enlarge_srresnet, target_size
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import InputError
 from coser_cli.evaluation.metrics import METRICS
@@ -35,7 +36,12 @@ def _bicubic(_: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
 
 
 def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
-    return upscaler.prepare(pixels, settings).enlarged.float().cpu()
+    network = upscaler.model.srresnet
+    size = target_size(pixels.shape[-2], pixels.shape[-1], settings.scale)
+    pixels = pixels.to(upscaler.device, upscaler.dtype)
+    with torch.inference_mode():
+        enlarged = enlarge_srresnet(network, network(pixels), settings.scale, size)
+    return enlarged.float().cpu()
 
 
 def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
@@ -55,8 +61,7 @@ def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: Settings) -
 
 def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
-    cognition = upscaler.understand(low_res, settings)
-    blind = replace(cognition, embedding=cognition.embedding[:, :0], _prepared={})
+    blind = upscaler.understand(low_res, settings).without_embedding()
     reference = upscaler.imagine(low_res, blind, settings)
     return upscaler.decode(upscaler.restore(low_res, blind, reference, settings), low_res, settings)
 

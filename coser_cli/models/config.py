@@ -247,6 +247,14 @@ MINI = ModelConfig(
     ),
     schedule=ScheduleConfig(prediction_type="v_prediction"),
     low_res_source="srresnet",
+    defaults=Defaults(
+        steps=8,
+        sampler="ddim",
+        guidance_scale=1.5,
+        reference_guidance_scale=1.5,
+        strength=0.0,
+        fidelity=1.0,
+    ),
 )
 
 VARIANTS = {config.name: config for config in (MINI, SD21)}

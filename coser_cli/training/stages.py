@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from coser_cli.training.diffusion import Examples
     from coser_cli.training.pixels import PictureLoss
 
-STAGE_KEYS = {"weights", "rows", "depth"}
+STAGE_KEYS = {"weights", "rows", "depth", "blend"}
 """Keys of a stage's table that are not the loop's."""
 
 
@@ -144,9 +144,16 @@ class Workspace:
         return {name.removeprefix(head): v for name, v in state.items() if name.startswith(head)}
 
     def network(self, part: str, stage: str) -> nn.Module:
-        """A network as a finished stage left it, frozen."""
+        """A network as a finished stage left it, frozen.
+
+        "sharpen" with a `blend` b is b parts of its starting point and 1 - b of what it became:
+        network interpolation, which takes off artefacts (ESRGAN, Wang et al. 2018, sec. 3.4).
+        """
         network = make_network(self.config, part)
         state = self.averaged(stage)
+        if blend := self.recipe[stage].get("blend", 0.0):
+            start = self.averaged("srresnet")
+            state = {name: state[name].lerp(start[name], blend) for name in state}
         head = f"{part}."
         if any(name.startswith(head) for name in state):
             state = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
@@ -160,10 +167,8 @@ class Workspace:
         rows = min(rows, len(self.pool.high))
         kept = folder / "low.npy"
         if not kept.is_file() or len(np.load(kept, mmap_mode="r")) != rows:
-            coder, restorer = (
-                self.network("vae", "autoencoder"),
-                self.network("srresnet", "sharpen"),
-            )
+            coder = self.network("vae", "autoencoder")
+            restorer = self.network("srresnet", "sharpen")
             assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
             write_latents(self.pool, coder, restorer, folder, rows)
         return LatentPool(folder, self.pool)

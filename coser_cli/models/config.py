@@ -253,6 +253,7 @@ MINI = ModelConfig(
         guidance_scale=1.5,
         reference_guidance_scale=1.5,
         strength=0.0,
+        reference_strength=0.2,
         fidelity=1.0,
     ),
 )

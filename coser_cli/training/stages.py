@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from coser_cli.training.diffusion import Examples
     from coser_cli.training.pixels import PictureLoss
 
-STAGE_KEYS = {"weights", "rows", "depth", "blend"}
+STAGE_KEYS = {"weights", "rows", "depth"}
 """Keys of a stage's table that are not the loop's."""
 
 
@@ -144,16 +144,9 @@ class Workspace:
         return {name.removeprefix(head): v for name, v in state.items() if name.startswith(head)}
 
     def network(self, part: str, stage: str) -> nn.Module:
-        """A network as a finished stage left it, frozen.
-
-        "sharpen" with a `blend` b is b parts of its starting point and 1 - b of what it became:
-        network interpolation, which takes off artefacts (ESRGAN, Wang et al. 2018, sec. 3.4).
-        """
+        """A network as a finished stage left it, frozen."""
         network = make_network(self.config, part)
         state = self.averaged(stage)
-        if blend := self.recipe[stage].get("blend", 0.0):
-            start = self.averaged("srresnet")
-            state = {name: state[name].lerp(start[name], blend) for name in state}
         head = f"{part}."
         if any(name.startswith(head) for name in state):
             state = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
@@ -327,10 +320,19 @@ PARTS = {
 
 
 def export(space: Workspace) -> None:
-    """Gathers all networks in `model/`, float16, with the states of the two stock prompts."""
+    """Gathers all networks in `model/`, float16, with the states of the two stock prompts.
+
+    The SRResNet is `blend` parts the one before sharpening: network interpolation, which takes
+    off artefacts (ESRGAN, Wang et al. 2018, sec. 3.4).
+    """
     folder = space.folder / "model"
     for part, stage in PARTS.items():
-        save_component(space.network(part, stage), folder / part)
+        network = space.network(part, stage)
+        if part == "srresnet":
+            blend = space.recipe.get("export", {}).get("blend", 0.0)
+            before, after = space.averaged("srresnet"), space.averaged(stage)
+            network.load_state_dict({k: after[k].lerp(before[k], blend) for k in after})
+        save_component(network, folder / part)
     text = space.text()
     text.encode(["", space.config.defaults.negative_prompt])
     save_text_states(text, folder / "text")

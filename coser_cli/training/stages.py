@@ -1,7 +1,6 @@
 """The stages of training, each in a function: what it needs of the earlier ones, and its loop.
 
-A workspace holds one folder per stage (checkpoint, log) and the caches; `export` gathers the EMA
-weights in the layout of a model folder, which `coser --model FOLDER` takes.
+A workspace holds a folder per stage, and caches; `export` makes a folder that `--model` takes.
 """
 
 from __future__ import annotations

@@ -50,6 +50,13 @@ def _sharpness(image: Image.Image) -> float:
     return float(np.square(np.diff(levels, axis=0)).mean() + np.square(np.diff(levels)).mean())
 
 
+def test_a_prompt_that_can_do_nothing_is_said_to(tmp_path, capsys):
+    photo = tmp_path / "crop.png"
+    Image.open(ROOT / "examples" / "cat.jpg").crop((60, 40, 76, 56)).save(photo)
+    assert main(["upscale", str(photo), "--prompt", "a cat"]) == 0
+    assert "--prompt has no effect" in capsys.readouterr().err
+
+
 def test_diffusion_and_reference_run_with_the_bundled_networks(tmp_path):
     photo, out = tmp_path / "crop.png", tmp_path / "out.png"
     Image.open(ROOT / "examples" / "cat.jpg").crop((60, 40, 84, 56)).save(photo)

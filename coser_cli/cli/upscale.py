@@ -68,6 +68,7 @@ def upscale(
         from coser_cli.engine.jobs import plan
 
         model = choose_model(reporter, model)
+        _warn_of_idle_prompt(reporter, model, settings)
         jobs = plan(inputs, output, scale=scale, save_reference=save_reference)
         load = partial(load_model, reporter, model, device, dtype)
         work(reporter, jobs, load, settings, overwrite=overwrite)
@@ -82,6 +83,17 @@ def choose_model(reporter: Reporter, model: str) -> str:
     if model == "auto":
         reporter.message(f"model: {folder.name}")
     return name
+
+
+def _warn_of_idle_prompt(reporter: Reporter, model: str, settings: Settings) -> None:
+    """Words act through diffusion only; some models leave it out by default."""
+    if not settings.prompt:
+        return
+    from coser_cli.weights.store import model_folder, read_model_config
+
+    defaults = read_model_config(model_folder(model)).defaults
+    if settings.with_defaults(defaults).strength == 0:
+        reporter.message("--prompt has no effect without diffusion: give a --strength above 0")
 
 
 def load_model(reporter: Reporter, model: str, device: str, dtype: str) -> Enlarger:

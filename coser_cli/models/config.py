@@ -72,8 +72,8 @@ class QFormerConfig:
 class AutoencoderConfig:
     """AutoencoderKL; pixels in [0, 1] outside, [-1, 1] inside; latents are scaled.
 
-    `norm_num_groups` 0 leaves the group norms out: a pixel then depends on its neighbourhood only,
-    and a small network learns sooner. `patch_size` > 1 folds squares of pixels into channels at
+    `norm_num_groups` 0 leaves the group norms out: a pixel then depends on its neighbourhood only.
+    `patch_size` > 1 folds squares of pixels into channels at
     both ends (pixel shuffle), which spares a small network its dearest convolutions.
     """
 

@@ -19,17 +19,20 @@ Sampler = Literal[
 ]
 ColorFix = Literal["adain", "wavelet", "none"]
 ReferenceMode = Literal["global", "none"]
+ReferenceSelect = Literal["all", "clip"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 COLOR_FIXES: tuple[str, ...] = get_args(ColorFix)
 REFERENCE_MODES: tuple[str, ...] = get_args(ReferenceMode)
+REFERENCE_SELECTS: tuple[str, ...] = get_args(ReferenceSelect)
 DEVICES: tuple[str, ...] = get_args(Device)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
 MIN_SCALE, MAX_SCALE = 1.0, 16.0
 MAX_STEPS = 1000
+MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
@@ -54,6 +57,8 @@ class Settings:
     prompt: str = ""
     negative_prompt: str | None = None
     reference_mode: str = "global"
+    references: int = 1
+    reference_select: str = "all"
     seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
@@ -113,5 +118,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "prompt": _text,
     "negative_prompt": _text,
     "reference_mode": _choice(REFERENCE_MODES),
+    "references": _number(1, MAX_REFERENCES, whole=True),
+    "reference_select": _choice(REFERENCE_SELECTS),
     "seed": _number(0, MAX_SEED, whole=True),
 }

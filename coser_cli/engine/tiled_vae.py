@@ -1,58 +1,53 @@
-"""Autoencoder and CFW decoder as graphs of local steps, for pictures larger than memory.
-
-Says again what `models/autoencoder.py` computes, as steps on maps whose sizes are known; equal to
-it within rounding at any tile size.
+"""Encoding and decoding of pictures larger than memory: equal to the untiled networks within
+rounding, at any tile size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from coser_cli.models.attention import to_maps, to_tokens
+from coser_cli.engine.vae_graph import VaeGraph
+from coser_cli.models.build import CoSeR, make_network
+from coser_cli.models.config import AutoencoderConfig, ModelConfig
 from coser_cli.tiling.canvas import Map, Scratch
-from coser_cli.tiling.graph import Graph, Node
+from coser_cli.tiling.graph import Node
 from coser_cli.tiling.plan import Plan
 from coser_cli.tiling.sweep import OnTile, Sweep, Write
 
 if TYPE_CHECKING:
-    from coser_cli.models.autoencoder import (
-        Autoencoder,
-        CFWDecoder,
-        Decoder,
-        DenseBlock,
-        Encoder,
-        Fusion,
-        Level,
-        MapAttention,
-        MidBlock,
-        ResidualInResidual,
-    )
-    from coser_cli.models.blocks import ResnetBlock2D
-    from coser_cli.models.config import AutoencoderConfig
+    from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
 
 ATTENTION_TOKENS = 65_536
-"""Most latent cells that the middle block's attention sees at once: 2048 × 2048 pixels at f = 8.
-Above it, windows of that many are averaged.
-"""
-QUERIES = 4096
-"""Attended to at a time, so that a kernel that writes out the weights needs 1 GiB at most."""
+"""Latent cells that the middle block's attention sees at once: 2048 × 2048 pixels at f = 8."""
 
-_silu = partial(F.silu, inplace=True)
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the autoencoder is tiled.
+
+    `tile`: side in pixels of what is computed at once (halos come on top). `frugal` stores about
+    half as much on disk and computes about half as much again; no difference to a network without
+    norms, which stores nothing. `exact` off takes the norms' statistics from each tile alone:
+    nothing is stored, and tiles may differ in tone. Above `attention_tokens`, attention looks
+    through overlapping windows of that many cells.
+    """
+
+    tile: int = 512
+    frugal: bool = False
+    exact: bool = True
+    attention_tokens: int = ATTENTION_TOKENS
 
 
 @dataclass(frozen=True)
 class TiledPass:
-    """A network ready to run over maps, and what that costs.
+    """A network ready to run over maps, and what that will cost.
 
-    `plan.scratch_bytes`, `plan.memory_bytes` and `plan.tile_count` can be asked before; for these
-    a network on the meta device will do.
+    `plan` tells: `scratch_bytes` on disk, `memory_bytes` of tensors, `tile_count`.
     """
 
     plan: Plan
@@ -61,106 +56,86 @@ class TiledPass:
 
     @property
     def note(self) -> str | None:
-        """What the user should know: where the result differs from the untiled one."""
+        """For the user, where the result is not that of the untiled network."""
         if not self.plan.windowed:
             return None
         height, width = self.plan.windowed[0].shape[1:]
         return (
-            f"the autoencoder's attention sees {height}×{width} latent cells in overlapping "
-            f"windows of {ATTENTION_TOKENS}, not at once"
+            f"{width}×{height} latent cells are too many for the autoencoder's attention to see at "
+            "once; it looks through overlapping windows"
         )
 
     def run(
         self, maps: Mapping[str, Map], write: Write, scratch: Scratch, on_tile: OnTile | None = None
     ) -> None:
-        """Read the maps named as `sources`, give the result to `write` in row order of tiles."""
+        """Read the maps named in `sources`; give each tile of the result to `write` as float32 on
+        the CPU, row by row of tiles, left to right, every cell once.
+        """
         sources = {node: maps[name] for name, node in self.sources.items()}
         Sweep(self.plan, sources, scratch, self.device, on_tile).run(write)
 
 
-def encoding(
-    autoencoder: Autoencoder, size: tuple[int, int], tile: int, *, exact: bool = True
-) -> TiledPass:
+def encoding(model: CoSeR, size: tuple[int, int], tiling: Tiling) -> TiledPass:
     """`Autoencoder.encode` of a picture of `size` (height, width), multiples of the down-factor.
 
-    Source: `pixels` `(3, H, W)` in [0, 1]. Result: scaled latents `(4, h, w)`. `tile`: side of a
-    tile in pixels.
+    Source: `pixels` `(3, H, W)` in [0, 1]. Result: scaled latents `(4, h, w)`.
     """
-    graph, config = Graph(), autoencoder.config
+    graph, network = VaeGraph(tiling.attention_tokens, tiling.frugal), model.autoencoder
     pixels = graph.source((3, *size))
-    moments = _convolution(
-        graph, _encoder(graph, autoencoder.encoder, pixels)[0], autoencoder.quant_conv
-    )
-    latents = graph.pointwise(
-        lambda maps: maps.chunk(2, dim=1)[0] * config.scaling_factor,
-        moments,
-        channels=config.latent_channels,
-    )
-    return _tiled(autoencoder, config, graph, latents, {"pixels": pixels}, tile, exact)
+    latents = graph.latents(network, pixels)
+    return _tiled(network, network.config, latents, graph, {"pixels": pixels}, size, tiling)
 
 
 def decoding(
-    autoencoder: Autoencoder, size: tuple[int, int], tile: int, *, exact: bool = True
+    model: CoSeR, size: tuple[int, int], tiling: Tiling, fidelity: float = 0.0
 ) -> TiledPass:
-    """`Autoencoder.decode` to a picture of `size`.
+    """Decoding to a picture of `size` (height, width), as `engine.decoding.decode` does it.
 
-    Source: `latents` `(4, h, w)`, scaled. Result: pixels `(3, H, W)`, not clamped.
+    Source: `latents` `(4, h, w)`, scaled; where the model has a CFW decoder also `pixels`, the
+    enlarged low-resolution picture `(3, H, W)` in [0, 1], whose detail enters with weight
+    `fidelity`. Result: pixels `(3, H, W)`, not clamped.
     """
-    graph, config = Graph(), autoencoder.config
-    latents = graph.source(_latent_shape(config, size))
-    x = _unscaled(graph, latents, autoencoder.post_quant_conv, config)
-    pixels = _decoder(graph, autoencoder.decoder, x)
-    return _tiled(autoencoder, config, graph, pixels, {"latents": latents}, tile, exact)
-
-
-def fused_decoding(
-    autoencoder: Autoencoder,
-    cfw: CFWDecoder,
-    size: tuple[int, int],
-    tile: int,
-    fidelity: float,
-    *,
-    exact: bool = True,
-) -> TiledPass:
-    """`CFWDecoder.decode` to a picture of `size`, with features of the CFW's own encoder or, if it
-    has none, of the autoencoder's.
-
-    Sources: `latents`, and `pixels`, the enlarged low-resolution picture. Result: pixels, not
-    clamped.
-    """
-    graph, config = Graph(), cfw.config.autoencoder
-    pixels, latents = graph.source((3, *size)), graph.source(_latent_shape(config, size))
-    encoder = cfw.encoder if cfw.config.own_encoder else autoencoder.encoder
-    features = _encoder(graph, encoder, pixels)[1]
-
-    def fuse(level: int, x: Node) -> Node:
-        if level not in cfw.config.fuse_levels:
-            return x
-        graph.keep(features[level])
-        fusion = cast("Fusion", cfw.fusions[str(level)])
-        change = _fusion(graph, fusion, features[level], x)
-        return graph.pointwise(lambda a, b: a + fidelity * b, x, change)
-
-    x = _unscaled(graph, latents, cfw.post_quant_conv, config)
-    result = _decoder(graph, cfw.decoder, x, fuse)
+    graph, network = VaeGraph(tiling.attention_tokens, tiling.frugal), model.cfw
+    latents = graph.source(_latent_shape(model.autoencoder.config, size))
+    if network is None:
+        plain = model.autoencoder
+        result, sources = graph.pixels(plain, latents), {"latents": latents}
+        return _tiled(plain, plain.config, result, graph, sources, size, tiling)
+    pixels = graph.source((3, *size))
+    encoder = network.encoder if network.config.own_encoder else model.autoencoder.encoder
+    features = graph.encoder(encoder, pixels)[1]
+    result = graph.fused_pixels(network, latents, features, fidelity)
     sources = {"latents": latents, "pixels": pixels}
-    return _tiled(cfw, config, graph, result, sources, tile, exact)
+    config = network.config.autoencoder
+    return _tiled(network, config, result, graph, sources, size, tiling)
+
+
+def blank(config: ModelConfig, dtype: torch.dtype, *, cfw: bool = True) -> CoSeR:
+    """A model without weights, for asking what a pass would cost; it cannot run."""
+
+    def load(part: str) -> Any:
+        if part == "cfw" and not cfw:
+            return None
+        with torch.device("meta"):
+            network: nn.Module = make_network(config, part)
+        return network.to(dtype)
+
+    return CoSeR(config, load)
 
 
 def _tiled(
-    network: nn.Module,
+    network: Autoencoder | CFWDecoder,
     config: AutoencoderConfig,
-    graph: Graph,
     output: Node,
-    sources: dict[str, Node],
-    tile: int,
-    exact: bool,
+    graph: VaeGraph,
+    sources: Mapping[str, Node],
+    size: tuple[int, int],
+    tiling: Tiling,
 ) -> TiledPass:
+    cells = _latent_shape(config, size)[1:]
     weight = next(network.parameters())
-    factor = _factor(config)
-    pixels = max((*sources.values(), output), key=lambda node: node.shape[1]).shape
-    cells = pixels[1] // factor, pixels[2] // factor
-    plan = Plan(graph, output, cells, max(1, tile // factor), weight.dtype, exact)
+    side = max(1, tiling.tile // _factor(config))
+    plan = Plan(graph, output, cells, side, weight.dtype, tiling.exact)
     return TiledPass(plan, sources, weight.device)
 
 
@@ -171,105 +146,6 @@ def _factor(config: AutoencoderConfig) -> int:
 
 def _latent_shape(config: AutoencoderConfig, size: tuple[int, int]) -> tuple[int, int, int]:
     factor = _factor(config)
+    if size[0] % factor or size[1] % factor:
+        raise ValueError(f"{size[1]}×{size[0]} pixels are no multiples of {factor}")
     return config.latent_channels, size[0] // factor, size[1] // factor
-
-
-def _unscaled(graph: Graph, latents: Node, module: nn.Conv2d, config: AutoencoderConfig) -> Node:
-    x = graph.pointwise(lambda maps: maps / config.scaling_factor, latents)
-    return _convolution(graph, x, module)
-
-
-def _convolution(graph: Graph, x: Node, module: nn.Module | None) -> Node:
-    """A convolution that keeps the size of the map."""
-    assert isinstance(module, nn.Conv2d)
-    around = module.kernel_size[0] // 2
-    return graph.convolution(x, module, (around, around))
-
-
-def _activated(graph: Graph, x: Node, norm: nn.Module) -> Node:
-    if isinstance(norm, nn.GroupNorm):
-        return graph.normalise(x, norm, _silu)
-    return graph.pointwise(F.silu, x)
-
-
-def _resnet(graph: Graph, block: ResnetBlock2D, x: Node) -> Node:
-    h = _convolution(graph, _activated(graph, x, block.norm1), block.conv1)
-    h = _convolution(graph, _activated(graph, h, block.norm2), block.conv2)
-    skip = x if block.conv_shortcut is None else _convolution(graph, x, block.conv_shortcut)
-    return graph.pointwise(torch.add, skip, h)
-
-
-def _resnets(graph: Graph, level: Level | MidBlock, x: Node) -> Node:
-    for block in level.resnets:
-        x = _resnet(graph, cast("ResnetBlock2D", block), x)
-    return x
-
-
-def _middle(graph: Graph, block: MidBlock, x: Node) -> Node:
-    first, second = (cast("ResnetBlock2D", resnet) for resnet in block.resnets)
-    x = _resnet(graph, first, x)
-    for attention in cast("list[MapAttention]", block.attentions):
-        normed = graph.normalise(x, attention.group_norm, lambda maps: maps)
-        change = graph.whole(normed, partial(_attend, attention), ATTENTION_TOKENS)
-        x = graph.pointwise(torch.add, x, change)
-    return _resnet(graph, second, x)
-
-
-def _attend(attention: MapAttention, maps: Tensor) -> Tensor:
-    tokens = to_tokens(maps)
-    key, value = attention.key_value(tokens)
-    found = [attention.attend(part, key, value) for part in tokens.split(QUERIES, dim=1)]
-    return to_maps(torch.cat(found, dim=1), *maps.shape[-2:])
-
-
-def _finish(graph: Graph, stack: Encoder | Decoder, x: Node) -> Node:
-    return _convolution(graph, _activated(graph, x, stack.conv_norm_out), stack.conv_out)
-
-
-def _encoder(graph: Graph, encoder: Encoder, pixels: Node) -> tuple[Node, list[Node]]:
-    """What `Encoder.forward` gives, of pixels in [0, 1]."""
-    x = graph.pointwise(lambda maps: maps * 2 - 1, pixels)
-    x = x if encoder.patch_size == 1 else graph.fold(x, encoder.patch_size)
-    x = _convolution(graph, x, encoder.conv_in)
-    features: list[Node] = []
-    for level in cast("list[Level]", encoder.down_blocks):
-        x = _resnets(graph, level, x)
-        features.append(x)
-        for downsampler in level.downsamplers:
-            x = graph.convolution(x, cast("nn.Conv2d", downsampler.conv), (0, 1))
-    return _finish(graph, encoder, _middle(graph, encoder.mid_block, x)), features
-
-
-def _decoder(
-    graph: Graph, decoder: Decoder, x: Node, fuse: Callable[[int, Node], Node] | None = None
-) -> Node:
-    """What `Decoder.forward` gives, as pixels that are nominally in [0, 1]."""
-    x = _middle(graph, decoder.mid_block, _convolution(graph, x, decoder.conv_in))
-    for index, level in enumerate(cast("list[Level]", decoder.up_blocks)):
-        x = _resnets(graph, level, x)
-        x = x if fuse is None else fuse(len(decoder.up_blocks) - 1 - index, x)
-        for upsampler in level.upsamplers:
-            x = _convolution(graph, graph.double(x), cast("nn.Conv2d", upsampler.conv))
-    x = _finish(graph, decoder, x)
-    x = x if decoder.patch_size == 1 else graph.unfold(x, decoder.patch_size)
-    return graph.pointwise(lambda maps: (maps + 1) / 2, x)
-
-
-def _fusion(graph: Graph, fusion: Fusion, encoded: Node, decoded: Node) -> Node:
-    x = _resnet(graph, fusion.merge, graph.concat(encoded, decoded))
-    for block in cast("list[ResidualInResidual]", fusion.blocks):
-        change = x
-        for dense in (block.rdb1, block.rdb2, block.rdb3):
-            change = _dense(graph, dense, change)
-        x = graph.pointwise(lambda a, b: a + 0.2 * b, x, change)
-    return _resnet(graph, fusion.finish, x)
-
-
-def _dense(graph: Graph, block: DenseBlock, x: Node) -> Node:
-    grown = [x]
-    for index in range(1, 5):
-        module = block.get_submodule(f"conv{index}")
-        new = _convolution(graph, graph.concat(*grown) if len(grown) > 1 else x, module)
-        grown.append(graph.pointwise(partial(F.leaky_relu, negative_slope=0.2), new))
-    change = _convolution(graph, graph.concat(*grown), block.conv5)
-    return graph.pointwise(lambda a, b: a + 0.2 * b, x, change)

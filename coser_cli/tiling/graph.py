@@ -162,15 +162,16 @@ class Whole(Pointwise):
 
 
 class Graph:
-    """A network for maps of one size, put together step by step."""
+    """A network for maps of one size, put together step by step.
+
+    When it is cut into sweeps, maps of `kept` are rather stored than made again, and those of
+    `passing` rather made again than stored.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.kept: set[Node] = set()
-
-    def keep(self, node: Node) -> None:
-        """Hint: rather store this map than make it again."""
-        self.kept.add(node)
+        self.passing: set[Node] = set()
 
     def source(self, shape: Shape) -> Node:
         """A map that is given when the graph is run."""

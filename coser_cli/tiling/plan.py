@@ -229,7 +229,7 @@ def _cut(graph: Graph, output: Node, exact: bool) -> Iterator[Stage]:
             found = ancestors(seen, given)
             # stored are the parts of a concatenation, which others will ask for, too
             worth = seen.inputs if isinstance(seen.step, Concat) else (seen,)
-            stored = {part for part in (*worth, *(found & graph.kept)) if part not in given}
+            stored = {*worth, *(found & graph.kept)} - given - graph.passing
             ordered = tuple(sorted(stored, key=lambda node: node.number))
             yield Stage(
                 (seen, *(part for part in ordered if part is not seen)),

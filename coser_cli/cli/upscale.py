@@ -70,21 +70,32 @@ def upscale(
     with Reporter(as_json=as_json, quiet=quiet) as reporter:
         files = require_fitting(settings, reference or (), save_reference)
         imported = read_references(reporter, files)
-        from coser_cli.engine.jobs import plan
-
         model = choose_model(reporter, model)
         _warn_of_idle_options(reporter, model, settings, files, save_reference)
-        guides = 1 if reference_select == "clip" else len(files) or references
-        jobs = plan(
-            inputs,
-            output,
-            scale=scale,
-            save_reference=save_reference,
-            references=guides,
-            imported=files,
-        )
+        jobs = _plan(inputs, output, settings, files, save_reference)
         load = partial(load_model, reporter, model, device, dtype)
         work(reporter, jobs, load, settings, overwrite=overwrite, references=imported)
+
+
+def _plan(
+    inputs: Sequence[Path],
+    output: str | None,
+    settings: Settings,
+    files: Sequence[Path],
+    save_reference: str | None,
+) -> list[Job]:
+    """The jobs, with as many references each as guide the result."""
+    from coser_cli.engine.jobs import plan
+
+    guides = 1 if settings.reference_select == "clip" else len(files) or settings.references
+    return plan(
+        inputs,
+        output,
+        scale=settings.scale,
+        save_reference=save_reference,
+        references=guides,
+        imported=files,
+    )
 
 
 def require_fitting(

@@ -23,7 +23,9 @@ class Repeating:
         self.faults = faults or {}
         self.calls = 0
 
-    def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, references=()):
+    def upscale(
+        self, pixels, settings=None, *, on_progress=None, want_reference=False, references=()
+    ):
         self.calls += 1
         fault = self.faults.get(self.calls)
         if isinstance(fault, BaseException):

@@ -40,7 +40,7 @@ class Stage:
     def whole(self) -> Node | None:
         """The step on a whole map that this stage is, if it is one."""
         node = self.targets[0]
-        return node if isinstance(node.step, Whole) else None
+        return node if isinstance(node.step, Whole) and node in self.stored else None
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Cost:
     size: tuple[int, int]
     padded: tuple[int, int]
     diffusion: Diffusion
-    vae: tiled_vae.VaeTiling
+    vae: tiled_vae.Tiling
     vae_tiles: int
     memory: int
     disk: int
@@ -171,16 +171,16 @@ def _grid(config: ModelConfig, padded: tuple[int, int], spec: TileSpec) -> Grid:
     return make_grid(height, width, tile, stride)
 
 
-def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.VaeTiling]:
+def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.Tiling]:
     """From the sampler's tile size down; tiles of the autoencoder give the same result."""
     side = max(spec.tile_size, SMALLEST_VAE_TILE)
     while side >= SMALLEST_VAE_TILE:
-        yield tiled_vae.VaeTiling(side)
+        yield tiled_vae.Tiling(side)
         side //= 2
 
 
 def _vae_passes(
-    model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.VaeTiling
+    model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling
 ) -> tuple[tiled_vae.TiledPass, tiled_vae.TiledPass]:
     return (
         tiled_vae.encoding(model, padded, tiling),
@@ -188,7 +188,7 @@ def _vae_passes(
     )
 
 
-def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.VaeTiling) -> int:
+def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling) -> int:
     return max(way.plan.memory_bytes for way in _vae_passes(model, padded, tiling))
 
 

@@ -103,6 +103,12 @@ def srresnet_passes(scale: float) -> int:
     return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
 
 
+def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Height and width filled up to multiples of `multiple`."""
+    height, width = (side + -side % multiple for side in size)
+    return height, width
+
+
 def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:
     """Fill pixels `(B, 3, H, W)` right and bottom up to multiples of `multiple`, mirrored where the
     picture suffices, else by repeating the edge.

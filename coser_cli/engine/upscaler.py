@@ -98,7 +98,7 @@ class Upscaler:
         instead. With `strength` 0 nothing is imagined, and no diffusion network is loaded, unless
         `want_reference` asks for the reference all the same. Raises `InputError`, `DeviceError`.
         """
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         tell = on_progress or (tqdm_progress() if progress else silent)
         with memory_errors_named(self.device):
             low_res = self.prepare(pixels, settings)
@@ -134,7 +134,7 @@ class Upscaler:
         """All references that would be imagined for pixels `(1, 3, H, W)`, with their scores.
         Raises what `upscale` raises.
         """
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         tell = on_progress or silent
         with memory_errors_named(self.device):
             low_res = self.prepare(pixels, settings)
@@ -150,7 +150,7 @@ class Upscaler:
     @torch.inference_mode()
     def prepare(self, pixels: Tensor, settings: Settings | None = None) -> LowRes:
         """Stage 1: check, enlarge, pad and encode pixels `(1, 3, H, W)`."""
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
         require_memory(self.model.config, size, settings.scale, self.dtype, self.device)
@@ -160,15 +160,21 @@ class Upscaler:
     @torch.inference_mode()
     def understand(self, low_res: LowRes, settings: Settings | None = None) -> Cognition:
         """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
-        from coser_cli.engine.cognition import understand
-
-        settings = self._complete(settings)
-        assert settings.negative_prompt is not None
         pre_restored = low_res.pre_restored
         if pre_restored is None:
             pre_restored = self.model.srresnet(low_res.pixels)
+        return self.cognition_of(pre_restored, settings)
+
+    @torch.inference_mode()
+    def cognition_of(self, pre_restored: Tensor, settings: Settings | None = None) -> Cognition:
+        """`understand` of what the SRResNet made of a picture, `(1, 3, H, W)` of any size."""
+        from coser_cli.engine.cognition import understand
+
+        settings = self.complete(settings)
+        assert settings.negative_prompt is not None
         texts = self._text(settings.prompt), self._text(settings.negative_prompt)
-        return understand(self.model, pre_restored, *texts)
+        seen = pre_restored.to(self.device, self.dtype)
+        return understand(self.model, seen, *texts)
 
     @torch.inference_mode()
     def imagine(
@@ -189,7 +195,7 @@ class Upscaler:
         """
         from coser_cli.engine.reference import imagine
 
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         count = settings.references
         strength, guidance = settings.reference_strength, settings.reference_guidance_scale
         if not strength:
@@ -232,7 +238,7 @@ class Upscaler:
         """
         from coser_cli.engine.restoration import with_controls
 
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         strength, guidance = settings.strength, settings.guidance_scale
         if not strength:
             return low_res.latents
@@ -243,7 +249,7 @@ class Upscaler:
     @torch.inference_mode()
     def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
         """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU."""
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         assert settings.fidelity is not None and settings.color_fix is not None
         pixels = decoding.decode(self.model, latents, low_res, settings.fidelity)
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
@@ -309,7 +315,8 @@ class Upscaler:
         walk = Walk(sampler, guidance_scale, partial(draw, stream), on_step)
         return walk, add_noise(latents, draw("start", 0).to(latents), schedule, sampler.start)
 
-    def _complete(self, settings: Settings | None) -> Settings:
+    def complete(self, settings: Settings | None) -> Settings:
+        """The settings with the model's defaults where they say nothing."""
         return (settings or Settings()).with_defaults(self.model.config.defaults)
 
     def _text(self, prompt: str) -> Tensor:

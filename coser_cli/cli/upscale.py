@@ -40,6 +40,8 @@ def upscale(
     model: options.Model = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    offload: options.Offload = "auto",
+    low_memory: options.LowMemory = False,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -70,7 +72,7 @@ def upscale(
         model = choose_model(reporter, model)
         _warn_of_idle_prompt(reporter, model, settings)
         jobs = plan(inputs, output, scale=scale, save_reference=save_reference)
-        load = partial(load_model, reporter, model, device, dtype)
+        load = partial(load_model, reporter, model, device, dtype, offload, low_memory)
         work(reporter, jobs, load, settings, overwrite=overwrite)
 
 
@@ -96,12 +98,19 @@ def _warn_of_idle_prompt(reporter: Reporter, model: str, settings: Settings) -> 
         reporter.message("--prompt has no effect without diffusion: give a --strength above 0")
 
 
-def load_model(reporter: Reporter, model: str, device: str, dtype: str) -> Enlarger:
+def load_model(
+    reporter: Reporter, model: str, device: str, dtype: str, offload: str, low_memory: bool
+) -> Enlarger:
     """Load the engine, having said so before the seconds that torch takes."""
     reporter.hint("loading weights ...")
     from coser_cli.engine.upscaler import Upscaler
 
-    return Upscaler.load(model, device=device, dtype=dtype)
+    upscaler = Upscaler.load(
+        model, device=device, dtype=dtype, offload=offload, low_memory=low_memory
+    )
+    if upscaler.note:
+        reporter.message(upscaler.note)
+    return upscaler
 
 
 def work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -171,8 +172,11 @@ def load_model(
 
 def part_sizes(folder: Path, dtype: torch.dtype) -> dict[str, PartSize]:
     """Sizes in `dtype` of the parts that the model in `folder` has; only headers are read."""
-    parts = [part for part in PARTS if store.has_part(folder, part)]
-    return {part: store.part_size(folder, part, dtype.itemsize) for part in parts}
+    sizes = {}
+    for part in PARTS:
+        with suppress(WeightsError):  # a part that is missing or damaged is reported when needed
+            sizes[part] = store.part_size(folder, part, dtype.itemsize)
+    return sizes
 
 
 def _load_part(folder: Path, config: ModelConfig, placement: Placement, part: str) -> Any:

@@ -29,6 +29,7 @@ STREAMED = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm, nn.GroupNorm, nn.M
 """Layers whose parameters nobody but their own `forward` reads. An attention of torch's counts as
 one layer: it reads its projections' parameters itself."""
 
+CPU = torch.device("cpu")
 Source = Callable[[Sequence[str]], Mapping[str, Tensor]]
 """Names of tensors -> the tensors, as they lie in host memory or in a mapped file."""
 
@@ -40,7 +41,7 @@ class Placement:
     `low_memory`: nothing is kept in host memory that could be read again.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     dtype: torch.dtype = torch.float32
     offload: str = "none"
     low_memory: bool = False
@@ -59,7 +60,7 @@ class Placement:
     def home(self) -> torch.device:
         """Where networks are loaded to."""
         host = self.moves or (self.offload == "sequential" and not self.forgets)
-        return torch.device("cpu") if host else self.device
+        return CPU if host else self.device
 
     def fit(self, tensor: Tensor, device: torch.device | None = None) -> Tensor:
         """The tensor on `device` (default: the one to compute on), in the dtype and the order that
@@ -133,11 +134,11 @@ def _stream_layer(
     empty = {name: tensor.to("meta") for name, tensor in layer.state_dict().items()}
     names = [prefix + name for name in empty]
 
-    def load(_: nn.Module, args: Any) -> None:
+    def load(*_: Any) -> None:
         found = source(names)
         _assign(layer, {name: fit(found[prefix + name]) for name in empty})
 
-    def drop(_: nn.Module, args: Any, output: Any) -> None:
+    def drop(*_: Any) -> None:
         _assign(layer, empty)
 
     layer.register_forward_pre_hook(load)
@@ -156,10 +157,10 @@ def peak(
     """Bytes of weights that running `stages` brings to the device at once, beside those of the
     parts that are `here`.
     """
-    absent = {part: size for part, size in sizes.items() if part not in here}
     if offload == "sequential":
-        # one layer, as it lies in its file and as it is computed with
-        return max((2 * size.largest for size in absent.values()), default=0)
+        # one tensor, as it lies in its file and as it is computed with
+        return max((2 * size.largest for size in sizes.values()), default=0)
+    absent = {part: size for part, size in sizes.items() if part not in here}
     needed = [STAGES[stage] & absent.keys() for stage in stages]
     if offload == "none":
         needed = [frozenset().union(*needed)]

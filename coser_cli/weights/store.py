@@ -28,7 +28,7 @@ CONFIG_FILE = "config.json"
 MODEL_FILE = "model.json"
 PREFERRED, BUNDLED = "sd21", "mini"
 
-READ_AT_ONCE = 128 * 2**20
+READ_AT_ONCE = 32 * 2**20
 """Bytes that are converted before their pages are given up."""
 
 Config = TypeVar("Config")
@@ -132,9 +132,7 @@ def read_tensors(folder: Path, part: str, names: Iterable[str]) -> dict[str, Ten
         return {name: file.get_tensor(name) for name in names}
 
 
-def convert_part(
-    folder: Path, part: str, convert: Callable[[Tensor], Tensor]
-) -> dict[str, Tensor]:
+def convert_part(folder: Path, part: str, convert: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     """Tensors of one part, each passed through `convert`.
 
     What `convert` returns as it is stays mapped, without memory of its own. Of what it copies, the

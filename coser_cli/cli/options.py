@@ -248,6 +248,26 @@ Dtype = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Offload = Annotated[
+    names.Offload,
+    typer.Option(
+        "--offload",
+        envvar="COSER_OFFLOAD",
+        help="Keep on the device: all weights (none), those of the networks that run (model), or "
+        "those of the layer that runs (sequential, slow); auto goes by the free memory.",
+        rich_help_panel=MODEL,
+    ),
+]
+LowMemory = Annotated[
+    bool,
+    typer.Option(
+        "--low-memory",
+        envvar="COSER_LOW_MEMORY",
+        help="Take as little memory as possible, and more time: --offload sequential, straight "
+        "from the weights' files.",
+        rich_help_panel=MODEL,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING),

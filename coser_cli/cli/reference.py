@@ -57,6 +57,8 @@ def reference(
     model: options.Model = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    offload: options.Offload = "auto",
+    low_memory: options.LowMemory = False,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -78,5 +80,5 @@ def reference(
 
         model = choose_model(reporter, model)
         jobs = plan(inputs, output, scale=scale, kind="reference", references=references)
-        load = partial(load_model, reporter, model, device, dtype)
+        load = partial(load_model, reporter, model, device, dtype, offload, low_memory)
         work(reporter, jobs, load, settings, overwrite=overwrite)

@@ -45,6 +45,8 @@ def upscale(
     model: options.Model = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    offload: options.Offload = "auto",
+    low_memory: options.LowMemory = False,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -73,7 +75,7 @@ def upscale(
         model = choose_model(reporter, model)
         _warn_of_idle_options(reporter, model, settings, files, save_reference)
         jobs = _plan(inputs, output, settings, files, save_reference)
-        load = partial(load_model, reporter, model, device, dtype)
+        load = partial(load_model, reporter, model, device, dtype, offload, low_memory)
         work(reporter, jobs, load, settings, overwrite=overwrite, references=imported)
 
 
@@ -175,12 +177,19 @@ def _warn_of_idle_options(
             reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")
 
 
-def load_model(reporter: Reporter, model: str, device: str, dtype: str) -> Enlarger:
+def load_model(
+    reporter: Reporter, model: str, device: str, dtype: str, offload: str, low_memory: bool
+) -> Enlarger:
     """Load the engine, having said so before the seconds that torch takes."""
     reporter.hint("loading weights ...")
     from coser_cli.engine.upscaler import Upscaler
 
-    return Upscaler.load(model, device=device, dtype=dtype)
+    upscaler = Upscaler.load(
+        model, device=device, dtype=dtype, offload=offload, low_memory=low_memory
+    )
+    if upscaler.note:
+        reporter.message(upscaler.note)
+    return upscaler
 
 
 def work(

@@ -274,12 +274,11 @@ def _naming(source: Path) -> Iterator[None]:
     except CoserError as error:
         raise type(error)(f"cannot enlarge {shown(source)}: {error.message}", error.hint) from error
     except RuntimeError as error:
-        # torch.OutOfMemoryError on accelerators; the CPU's allocator has no class of its own.
-        if "memory" not in str(error) and "alloc" not in str(error):
+        from coser_cli.engine.retry import REMEDY, is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
-        raise DeviceError(
-            f"cannot enlarge {shown(source)}: out of memory", "use a smaller scale or --device cpu"
-        ) from error
+        raise DeviceError(f"cannot enlarge {shown(source)}: out of memory", REMEDY) from error
 
 
 def _arrays(pixels: Tensor) -> list[FloatArray]:

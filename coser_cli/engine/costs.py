@@ -119,9 +119,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     if task.samples:
         batches = (spec.tile_batch,) if spec.tile_batch else BATCHES[-1:] if cpu else BATCHES
         batch = _largest(batches, lambda each: sampling_bytes(config, grid, each, settings), budget)
-    vae = _largest(
-        list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget
-    )
+    vae = _largest(list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget)
     sampling = sampling_bytes(config, grid, batch, settings) if task.samples else 0
     memory = fixed + max(sampling, _vae_bytes(model, padded, vae), ENLARGING_BYTES)
     if spec.max_memory and memory > spec.max_memory:

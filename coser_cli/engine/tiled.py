@@ -204,9 +204,7 @@ class TiledUpscaler:
         picture = self._plainly_decoded(latents, low_res)
         return StreamedColorFix("none", picture, low_res.padded, low_res.size)
 
-    def _imagine(
-        self, low_res: LargeLowRes, cognition: Cognition, settings: Settings
-    ) -> list[Map]:
+    def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
         """Latents of `settings.references` pictures, each from noise of its own."""
         strength, scale = settings.reference_strength, settings.reference_guidance_scale
         assert strength is not None and scale is not None
@@ -323,7 +321,9 @@ class TiledUpscaler:
         self._run(way, {"latents": latents}, picture, "decode")
         return picture
 
-    def _run(self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str) -> None:
+    def _run(
+        self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str
+    ) -> None:
         self.upscaler.enter("prepare" if stage == "encode" else stage)
         way.run(maps, target.write, self.scratch, partial(self._tell, stage))
         if way.note and way.note not in self.notes:

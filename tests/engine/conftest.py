@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,13 @@ import torch
 from torch import nn
 
 from coser_cli.engine.upscaler import Upscaler
-from coser_cli.models.build import CoSeR, make_network
+from coser_cli.models.build import (
+    PARTS,
+    CoSeR,
+    make_network,
+    save_component,
+    save_text_states,
+)
 from coser_cli.models.config import (
     AutoencoderConfig,
     CFWConfig,
@@ -26,6 +33,7 @@ from coser_cli.models.config import (
     UNetConfig,
 )
 from coser_cli.models.text import SentenceText
+from coser_cli.weights.store import save_model_config
 
 WIDTHS = (16, 32)
 DENOISER: dict[str, Any] = {
@@ -65,6 +73,16 @@ def toy_part(config: ModelConfig, part: str) -> Any:
         spread = 0.3 if parameter.dim() < 2 else parameter[0].numel() ** -0.5
         nn.init.normal_(parameter, std=spread, generator=generator)
     return network.eval().requires_grad_(False)
+
+
+def save_toy(folder: Path) -> Path:
+    """The toy in files of float32."""
+    save_model_config(TOY, folder)
+    for part in PARTS:
+        network = toy_part(TOY, part)
+        save = save_text_states if part == "text" else save_component
+        save(network, folder / part, torch.float32)
+    return folder
 
 
 class Toy:

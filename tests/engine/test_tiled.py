@@ -58,9 +58,7 @@ def test_what_fits_one_tile_is_what_it_would_be_untiled(upscaler, size, changes)
     torch.testing.assert_close(found, expected.pixels, rtol=0, atol=2e-4)
     assert large.chosen == expected.chosen
     if wanted:
-        torch.testing.assert_close(
-            torch.cat(references), expected.reference, rtol=0, atol=2e-4
-        )
+        torch.testing.assert_close(torch.cat(references), expected.reference, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("side", [16, 24, 40])

@@ -88,8 +88,8 @@ class Settings:
 class TileSpec:
     """How a large picture is cut up: lengths are pixels of the result, memory is bytes.
 
-    `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step to
-    step. Raises `UsageError` where a value is out of range.
+    `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step
+    to step. Raises `UsageError` where a value is out of range.
     """
 
     tile_size: int = DEFAULT_TILE_SIZE

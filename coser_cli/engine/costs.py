@@ -61,8 +61,8 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Cost:
-    """Sizes are (height, width) in pixels, `memory` and `disk` bytes at the peak; `vae_tiles` counts
-    those of encoder and decoder.
+    """Sizes are (height, width) in pixels, `memory` and `disk` bytes at the peak; `vae_tiles` are
+    those of encoder and decoder together.
     """
 
     size: tuple[int, int]

@@ -93,7 +93,7 @@ def choose_offload(
     else:
         found = "sequential"
     total = peak(sizes, "none", STAGES)
-    note = f"the weights take {_gib(total)} GiB, {_gib(free)} are free on {device.type}"
+    note = f"the weights take {gib(total)} GiB, {gib(free)} are free on {device.type}"
     return found, "" if found == "none" else f"{note}: --offload {found}"
 
 
@@ -139,8 +139,8 @@ def require_memory(
         return
     rows, columns = target_size(*size, scale)
     raise DeviceError(
-        f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {_gib(needed)} GiB of memory, "
-        f"{_gib(available)} are free on {device.type}",
+        f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {gib(needed)} GiB of memory, "
+        f"{gib(available)} are free on {device.type}",
         REMEDY,
     )
 
@@ -156,7 +156,8 @@ def memory_errors_named(device: torch.device) -> Iterator[None]:
         raise DeviceError(f"the memory of {device.type} does not suffice", REMEDY) from error
 
 
-def _gib(amount: int) -> str:
+def gib(amount: int) -> str:
+    """An amount of bytes in GiB, in words."""
     return f"{amount / 2**30:.1f}"
 
 

@@ -13,14 +13,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.engine.decoding import decode_references
+from coser_cli.engine.enlarging import pad
 from coser_cli.engine.preparation import pad_to_multiple
-from coser_cli.tiling.grid import Box
+from coser_cli.tiling.canvas import Map, Part, Readable
+from coser_cli.tiling.grid import Box, cores
+from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.engine.preparation import LowRes
     from coser_cli.models.build import CoSeR
     from coser_cli.sampling import Draw
 
+PLACED_TILE = 512
 SAME_ASPECT = 0.02
 """Aspect ratios that differ by no more than this share count as one."""
 
@@ -76,6 +80,21 @@ def place(picture: Tensor, size: tuple[int, int]) -> Tensor:
     if cut.shape[-2:] == size:
         return cut
     return F.interpolate(cut, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def place_large(picture: Readable, padded: Map, size: tuple[int, int]) -> None:
+    """`place` of a picture `(3, H, W)` into the top left `size` of a map, and its padding."""
+    _, height, width = picture.shape
+    cut = centre_cut((height, width), size)
+    part = Part(picture, cut)
+    rows = Resampler(cut.height, size[0], "antialiased")
+    columns = Resampler(cut.width, size[1], "antialiased")
+    for box in cores(*size, PLACED_TILE):
+        same = (cut.height, cut.width) == size
+        padded.write(
+            box, part.read(box) if same else resample_with(part, rows, columns, box).clamp(0, 1)
+        )
+    pad(padded, size)
 
 
 @torch.inference_mode()

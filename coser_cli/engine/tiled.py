@@ -23,7 +23,7 @@ from coser_cli.engine.enlarging import enlarge, pre_restore
 from coser_cli.engine.preparation import padded_size, target_size
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import tiles_without_controls
-from coser_cli.engine.references import candidate_stream, nearest, similarity
+from coser_cli.engine.references import candidate_stream, nearest, place_large, similarity
 from coser_cli.engine.restoration import tiles_with_controls
 from coser_cli.engine.tile_cognition import TileCognition
 from coser_cli.engine.tile_prediction import TilePrediction
@@ -120,7 +120,7 @@ class TiledUpscaler:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
         settings = self.upscaler.complete(settings)
         low_res = self.prepare(pixels, settings)
-        latents, guides, scores, chosen = low_res.latents, [], None, None
+        latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
         guided = settings.strength != 0 and settings.reference_mode != "none"
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
@@ -138,7 +138,7 @@ class TiledUpscaler:
         size = target_size(height, width, settings.scale)
         padded = self.scratch.canvas((3, *padded_size(size, config.pixel_multiple)))
         pre_restored = enlarge(
-            self.model, pixels, settings.scale, padded, self.scratch, self._tiles_of("enlarge")
+            self.model, pixels, settings.scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
         return LargeLowRes(pixels, padded, size, self._encoded(padded), pre_restored)
 
@@ -181,6 +181,7 @@ class TiledUpscaler:
 
         scale = settings.guidance_scale
         assert scale is not None
+        self.upscaler.enter("sample")
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
@@ -212,6 +213,7 @@ class TiledUpscaler:
             return [low_res.latents] * settings.references
         local = settings.reference_mode == "tile"
         steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
+        self.upscaler.enter("sample")
         # tiles that are looked at one by one stay where they are
         grid = partial(self._grid, low_res.latents, None if local else settings.seed)
 
@@ -234,7 +236,8 @@ class TiledUpscaler:
 
         def look(box: Box) -> Tensor:
             field = box.stretched(factor).inside(*pre_restored.shape[1:])
-            return self.upscaler.embedding_of(pre_restored.read(field))
+            seen = pre_restored.read(field).to(self.upscaler.device, self.upscaler.dtype)
+            return self.model.cognition(seen)
 
         grid = self._grid(low_res.latents, None, 0)
         return TileCognition(cognition, look, grid, self.scratch)
@@ -248,7 +251,7 @@ class TiledUpscaler:
         predict: Callable[[Upscaler], PredictTiles],
         grid: Callable[[int], Grid],
     ) -> Map:
-        """Sample from the noised low-resolution latents; `stream` is the pass, and its candidate."""
+        """Sample from the noised low-resolution latents; `stream`: the pass and its candidate."""
         assert settings.sampler and settings.steps and strength
         (name, candidate), config = stream, self.model.config
         sampler = make_scheduler(settings.sampler, config.schedule, settings.steps, strength)
@@ -280,12 +283,12 @@ class TiledUpscaler:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""
         if low_res.pre_restored is not None:
             return low_res.pre_restored
-        return pre_restore(self.model, low_res.pixels, self.scratch, self._tiles_of("understand"))
+        return pre_restore(self.model, low_res.pixels, self.scratch, partial(self._tell, "enlarge"))
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
         """Latents of a picture of the user, placed into the frame."""
         placed = self.scratch.canvas(low_res.padded.shape)
-        place_map(picture, placed, low_res.size)
+        place_large(picture, placed, low_res.size)
         return self._encoded(placed)
 
     def _score(self, latents: Map, low_res: LargeLowRes) -> float:

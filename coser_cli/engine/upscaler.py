@@ -160,6 +160,7 @@ class Upscaler(Runtime):
 
         settings = self.complete(settings)
         assert settings.negative_prompt is not None
+        self.enter("understand")
         texts = self.text(settings.prompt), self.text(settings.negative_prompt)
         seen = pre_restored.to(self.device, self.dtype)
         return understand(self.model, seen, *texts)

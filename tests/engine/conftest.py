@@ -86,16 +86,18 @@ def save_toy(folder: Path) -> Path:
 
 
 class Toy:
-    """An upscaler, and the names of the networks that were made, in order."""
+    """An upscaler, and the names of the networks that were made, in order; `wrap` may put others
+    round them."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, wrap: Callable[[str, Any], Any] | None = None) -> None:
         self.made: list[str] = []
+        self.wrap = wrap or (lambda part, network: network)
         model = CoSeR(config, partial(self._make, config))
         self.upscaler = Upscaler(model, torch.device("cpu"), torch.float32)
 
     def _make(self, config: ModelConfig, part: str) -> Any:
         self.made.append(part)
-        return toy_part(config, part)
+        return self.wrap(part, toy_part(config, part))
 
 
 @pytest.fixture(scope="session")
@@ -106,5 +108,5 @@ def upscaler() -> Upscaler:
 
 @pytest.fixture
 def make_toy() -> Callable[..., Toy]:
-    """A fresh toy with some fields of its configuration replaced."""
-    return lambda **fields: Toy(replace(TOY, **fields))
+    """A fresh toy with some fields of its configuration replaced, or networks wrapped."""
+    return lambda wrap=None, **fields: Toy(replace(TOY, **fields), wrap)

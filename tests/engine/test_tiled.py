@@ -135,7 +135,7 @@ def test_tiles_that_networks_do_not_take_are_refused(upscaler, spec, words):
 
 
 class Scarce(torch.nn.Module):
-    """A U-Net on a device whose memory takes so many tiles, in so many bits, and no more."""
+    """A U-Net on a device whose memory takes `most` tiles at once, and no more."""
 
     def __init__(self, unet, most: int) -> None:
         super().__init__()
@@ -151,19 +151,21 @@ class Scarce(torch.nn.Module):
         return self.unet(latents, *rest)
 
 
-def test_a_batch_that_does_not_fit_is_done_again_smaller(make_toy):
-    upscaler, pixels = make_toy().upscaler, picture(30, 22)
+def scarce(make_toy, most: int):
+    return make_toy(lambda part, net: Scarce(net, most) if part == "unet" else net).upscaler
+
+
+def test_a_batch_that_does_not_fit_is_done_again_smaller(make_toy, upscaler):
+    pixels, poor = picture(30, 22), scarce(make_toy, most=2)
     expected, _, _ = enlarged(upscaler, pixels, PLAIN)
-    scarce = Scarce(upscaler.model.unet, most=2)
-    put(upscaler, scarce)
-    found, _, large = enlarged(upscaler, pixels, PLAIN, tile_batch=8)
+    found, _, large = enlarged(poor, pixels, PLAIN, tile_batch=8)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
-    assert max(scarce.batches[3:]) == 2, "what was learnt is kept"
-    assert any("at a time" in note for note in large.notes)
+    tried = poor.model.unet.batches
+    assert tried[:3] == [8, 4, 2], tried
+    assert max(tried[3:]) == 2, "what was learnt is kept"
+    assert any("2 tiles at a time" in note for note in large.notes)
 
 
 def test_where_not_even_one_tile_fits_it_ends_in_an_error(make_toy):
-    upscaler = make_toy().upscaler
-    put(upscaler, Scarce(upscaler.model.unet, most=0))
-    with pytest.raises(DeviceError, match="does not suffice for one tile"):
-        enlarged(upscaler, picture(30, 22), PLAIN, tile_batch=4)
+    with pytest.raises(DeviceError, match="memory"):
+        enlarged(scarce(make_toy, most=0), picture(30, 22), PLAIN, tile_batch=4)

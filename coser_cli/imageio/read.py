@@ -47,9 +47,10 @@ def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = No
         return _decode_wide(path, header, 0)
     with opened(path, kind, frame) as image:
         _require_size(path, image.size, max_pixels)
-        header = header_of(path, image)
+        is_wide = wide.is_wide(image)  # before EXIF is looked for, which loads a PNG
         notes = _header_notes(image) if frame is None else ()
-        if wide.is_wide(image):
+        header = header_of(path, image)
+        if is_wide:
             return _decode_wide(path, header, frame or 0, notes)
         return _decode(path, image, header, notes)
 

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli import options
+from coser_cli.cli.files import Files, make_plan, with_files
+from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.report import Reporter
 from coser_cli.cli.upscale import choose_model, load_model, work
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
@@ -41,11 +43,15 @@ _Strength = Annotated[
 ]
 
 
+@with_files
 def reference(
-    inputs: options.Inputs,
+    ctx: typer.Context,
+    *,
+    inputs: options.Inputs = None,
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
+    files: Files,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     seed: options.Seed = DEFAULT_SEED,
@@ -71,10 +77,11 @@ def reference(
         negative_prompt=negative_prompt,
         seed=seed,
     )
-    with Reporter(as_json=as_json, quiet=quiet) as reporter:
-        from coser_cli.engine.jobs import plan
-
+    with (
+        Pipes(inputs or [], output, files.from_file, as_json=as_json) as pipes,
+        Reporter(as_json=as_json, quiet=quiet, results=not pipes.to_stdout) as reporter,
+    ):
         model = choose_model(reporter, model)
-        jobs = plan(inputs, output, scale=scale, kind="reference")
+        planned = make_plan(ctx, files, pipes, model=model, kind="reference")
         load = partial(load_model, reporter, model, device, dtype)
-        work(reporter, jobs, load, settings, overwrite=overwrite, kind="reference")
+        work(reporter, planned, load, settings, overwrite=overwrite, kind="reference")

@@ -33,10 +33,12 @@ class Reporter:
     """Says what happens: one per command, used as a context manager round the run.
 
     stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
-    `quiet` leaves nothing but errors, and the JSON where that was asked for.
+    `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
+    stdout is left alone, since a picture goes there.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, results: bool = True) -> None:
+        self._results = results
         self._as_json = as_json
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
@@ -106,8 +108,14 @@ class Reporter:
             self.message(f"note on {shown(result.job.source)}: {note}")
         if self._as_json:
             _stdout(json.dumps(image_record(result)))
-        elif result.error is None and not self._quiet:
+        elif result.error is None and self._results and not self._quiet:
             _stdout(str(result.job.target))
+
+    def problem(self, error: CoserError) -> None:
+        """Something that was named could not be looked into; no picture belongs to it."""
+        _stderr(f"coser: {error}")
+        if self._as_json:
+            _stdout(json.dumps({"type": "problem", "error": error_record(error)}))
 
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
@@ -172,6 +180,7 @@ def image_record(result: Result) -> dict[str, Any]:
     return {
         "type": "image",
         "source": str(result.job.source),
+        "frame": None if result.job.frame is None else result.job.frame + 1,
         "target": str(result.job.target),
         "reference": None if reference is None else str(reference),
         "status": result.status,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from coser_cli.cli import options
+from coser_cli.cli.files import Files, Planned, make_plan, with_files
+from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.report import Reporter
 from coser_cli.errors import Exit, UsageError
 from coser_cli.settings import DEFAULT_SEED, Settings
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from coser_cli.engine.batch import Enlarger
-    from coser_cli.engine.jobs import Job, Kind
+    from coser_cli.engine.jobs import Kind
 
 
+@with_files
 def upscale(
-    inputs: options.Inputs,
+    ctx: typer.Context,
+    *,
+    inputs: options.Inputs = None,
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
+    files: Files,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     seed: options.Seed = DEFAULT_SEED,
@@ -60,18 +66,19 @@ def upscale(
         reference_mode=reference_mode,
         seed=seed,
     )
-    with Reporter(as_json=as_json, quiet=quiet) as reporter:
+    with (
+        Pipes(inputs or [], output, files.from_file, as_json=as_json) as pipes,
+        Reporter(as_json=as_json, quiet=quiet, results=not pipes.to_stdout) as reporter,
+    ):
         if save_reference is not None and reference_mode == "none":
             raise UsageError(
                 "--save-reference has nothing to save with --reference-mode none", "leave one out"
             )
-        from coser_cli.engine.jobs import plan
-
         model = choose_model(reporter, model)
         _warn_of_idle_prompt(reporter, model, settings)
-        jobs = plan(inputs, output, scale=scale, save_reference=save_reference)
+        planned = make_plan(ctx, files, pipes, model=model, save_reference=save_reference)
         load = partial(load_model, reporter, model, device, dtype)
-        work(reporter, jobs, load, settings, overwrite=overwrite)
+        work(reporter, planned, load, settings, overwrite=overwrite)
 
 
 def choose_model(reporter: Reporter, model: str) -> str:
@@ -106,7 +113,7 @@ def load_model(reporter: Reporter, model: str, device: str, dtype: str) -> Enlar
 
 def work(
     reporter: Reporter,
-    jobs: list[Job],
+    planned: Planned,
     load: Callable[[], Enlarger],
     settings: Settings,
     *,
@@ -117,19 +124,27 @@ def work(
     from coser_cli.engine.batch import Tally, run
 
     tally = Tally()
-    reporter.begin(len(jobs), tally)
+    reporter.begin(len(planned.jobs) + len(planned.problems), tally)
+    for note in planned.notes:
+        reporter.message(note)
+    for problem in planned.problems:
+        tally.add_problem(problem)
+        reporter.problem(problem)
     try:
         for result in run(
-            jobs,
+            planned.jobs,
             load,
             settings,
             overwrite=overwrite,
             kind=kind,
+            fit=planned.fit,
+            encoding=planned.encoding,
             on_start=reporter.start,
             on_progress=reporter.progress,
         ):
-            tally.add(result)
-            reporter.result(result)
+            final = planned.pipes.finish(result)
+            tally.add(final)
+            reporter.result(final)
     except KeyboardInterrupt:
         reporter.interrupted()
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -23,12 +23,14 @@ from coser_cli.errors import (
     WeightsError,
     shown,
 )
+from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from coser_cli.engine.progress import Progress
+    from coser_cli.engine.sizes import Fit
     from coser_cli.engine.upscaler import Upscaled
     from coser_cli.imageio.photo import FloatArray, Photo
 
@@ -86,6 +88,11 @@ class Tally:
         if result.error is not None:
             self.codes.add(result.error.exit_code)
 
+    def add_problem(self, error: CoserError) -> None:
+        """Count something that failed before there was a job."""
+        self.failed += 1
+        self.codes.add(error.exit_code)
+
     @property
     def exit_code(self) -> Exit:
         """0 if nothing failed; the one common reason if nothing was done; else 1."""
@@ -103,16 +110,19 @@ def run(
     *,
     overwrite: bool = False,
     kind: Kind = "upscale",
+    fit: Fit | None = None,
+    encoding: Encoding = DEFAULT,
     on_start: Callable[[Job], None] | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Do the jobs in order, yielding a result for each; `load` is called once, when first needed.
 
-    A job whose outputs all exist is skipped unless `overwrite`. What would fail every job alike is
-    raised: `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other failure belongs
-    to its own job.
+    `fit` gives each picture its own scale instead of that of `settings`, `encoding` says how
+    results are written. A job whose outputs all exist is skipped unless `overwrite`. What would
+    fail every job alike is raised: `WeightsError`, `UsageError`, and `DeviceError` from `load`; any
+    other failure belongs to its own job.
     """
-    worker = _Worker(load, settings, kind, on_progress)
+    worker = _Worker(load, settings, kind, fit, encoding, on_progress)
     for job in jobs:
         if on_start is not None:
             on_start(job)
@@ -155,12 +165,16 @@ class _Worker:
         load: Callable[[], Enlarger],
         settings: Settings,
         kind: Kind,
+        fit: Fit | None,
+        encoding: Encoding,
         on_progress: Progress | None,
     ) -> None:
         self._load = load
         self._enlarger: Enlarger | None = None
         self._settings = settings
         self._kind = kind
+        self._fit = fit
+        self._encoding = encoding
         self._on_progress = on_progress
 
     @property
@@ -175,11 +189,12 @@ class _Worker:
         missing = [path for path in job.outputs if overwrite or not os.path.lexists(path)]
         if not missing and job.source.exists():
             return Result(job, "skipped")
-        limit = int(MAX_OUTPUT_PIXELS / self._settings.scale**2)
-        photo = read_photo(job.source, max_pixels=limit)
-        size = tuple(round(side * self._settings.scale) for side in photo.size)
+        settings = self._settings_for(job)
+        limit = int(MAX_OUTPUT_PIXELS / settings.scale**2)
+        photo = read_photo(job.source, max_pixels=limit, frame=job.frame)
+        size = tuple(round(side * settings.scale) for side in photo.size)
         _require_writable(missing, size)
-        self._write(job, missing, photo)
+        self._write(job, missing, photo, settings)
         return Result(
             job,
             "done",
@@ -189,30 +204,42 @@ class _Worker:
             notes=photo.notes,
         )
 
-    def _write(self, job: Job, missing: Sequence[Path], photo: Photo) -> None:
+    def _settings_for(self, job: Job) -> Settings:
+        """The settings, with the scale that gives this picture the size that was asked for."""
+        if self._fit is None:
+            return self._settings
+        from coser_cli.imageio.header import read_header
+
+        size = read_header(job.source, job.frame).size
+        with _naming(job.source):
+            return replace(self._settings, scale=self._fit.scale(size))
+
+    def _write(self, job: Job, missing: Sequence[Path], photo: Photo, settings: Settings) -> None:
         from coser_cli.imageio.write import write_photo
 
         if self._enlarger is None:
             self._enlarger = self._load()
         with _naming(job.source):
-            result, reference = self._enlarge(self._enlarger, photo, job.reference in missing)
+            wanted = job.reference in missing
+            result, reference = self._enlarge(self._enlarger, photo, settings, wanted)
         # The reference first: a finished result then means that everything is there.
         if reference is not None and job.reference is not None:
-            write_photo(job.reference, reference, replace(photo, alpha=None, grey=False))
+            opaque = replace(photo, alpha=None, grey=False)
+            write_photo(job.reference, reference, opaque, self._encoding)
         if job.target in missing:
-            write_photo(job.target, result, photo)
+            write_photo(job.target, result, photo, self._encoding)
 
     def _enlarge(
-        self, enlarger: Enlarger, photo: Photo, want_reference: bool
+        self, enlarger: Enlarger, photo: Photo, settings: Settings, want_reference: bool
     ) -> tuple[FloatArray, FloatArray | None]:
         """Photo → pixels of the result and, if wanted, of the reference; `(3, H, W)` in [0, 1]."""
         import torch
 
         pixels = torch.from_numpy(photo.pixels)[None]
         if self._kind == "reference":
-            return _array(enlarger.reference(pixels, self._settings, self._on_progress)), None
+            return _array(enlarger.reference(pixels, settings, self._on_progress)), None
         made = enlarger.upscale(
-            pixels, self._settings, on_progress=self._on_progress, want_reference=want_reference
+            pixels, settings, on_progress=self._on_progress, want_reference=want_reference
         )
         return _array(made.pixels), None if made.reference is None else _array(made.reference)
 

@@ -48,7 +48,7 @@ def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = No
     with opened(path, kind, frame) as image:
         _require_size(path, image.size, max_pixels)
         is_wide = wide.is_wide(image)  # before EXIF is looked for, which loads a PNG
-        notes = _header_notes(image) if frame is None else ()
+        notes = _header_notes(path, image) if frame is None else ()
         header = header_of(path, image)
         if is_wide:
             return _decode_wide(path, header, frame or 0, notes)
@@ -114,10 +114,14 @@ def _photo(
     )
 
 
-def _header_notes(image: Image.Image) -> tuple[str, ...]:
+def _header_notes(path: Path, image: Image.Image) -> tuple[str, ...]:
     """What is lost of this file, in words."""
     notes = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":
+    try:
+        animated = getattr(image, "is_animated", False)
+    except Exception as error:  # it counts the frames, and decoders raise anything on damaged ones
+        raise damaged(path, error) from None
+    if animated and image.format != "MPO":
         notes.append("only the first frame or page is used (--all-frames takes all)")
     bits = getattr(image, "tag_v2", {}).get(258, (8,))  # TIFF BitsPerSample
     if max(bits) > 8 and not (wide.is_wide(image) or image.mode.startswith("I")):

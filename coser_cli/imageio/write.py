@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from coser_cli.errors import InputError, shown
-from coser_cli.imageio.color import from_srgb
+from coser_cli.imageio.color import from_srgb, profile_space
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.imageio.formats import Format, format_of
 from coser_cli.imageio.metadata import exif_for_size
@@ -129,7 +129,9 @@ def _metadata(size: tuple[int, int], source: Photo, row: Format) -> dict[str, An
     xmp = xmp_for_size(source.xmp, *size) if row.exif else None
     if xmp and not (row.name == "JPEG" and len(xmp) > _JPEG_XMP_LIMIT):
         kept["xmp"] = xmp
-    if source.icc and row.icc:
+    # A grey profile fits a coloured file (the reference of a grey picture) as little as none.
+    fits = source.grey or source.convert or profile_space(source.icc) != "GRAY"
+    if source.icc and row.icc and fits:
         kept["icc_profile"] = source.icc
     if source.dpi:
         kept["dpi"] = source.dpi

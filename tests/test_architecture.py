@@ -35,6 +35,8 @@ OWNERS = {
     "open_clip": {"models", "parity", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
     "PIL": {"imageio", "training", "evaluation"},
+    "pillow_heif": {"imageio"},
+    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -27,10 +27,11 @@ def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A0
 
 
 Inputs = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         metavar="INPUTS",
-        help="Picture files: PNG, JPEG, WebP, TIFF, BMP, or the first frame of a GIF.",
+        help="Picture files (PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC), folders of them, "
+        "patterns like '*.jpg', or - for one picture on stdin.",
         show_default=False,
         # Whether they can be read is found out one by one: a bad one must not stop the others.
         readable=False,
@@ -41,10 +42,11 @@ Output = Annotated[
     _choose(
         "--output",
         "-o",
-        metavar="FILE|DIR",
+        metavar="FILE|DIR|-",
         panel=IN_OUT,
         help="Write to this file (one input; the extension decides the format: "
-        f"{' '.join(WRITABLE_SUFFIXES)}) or into this folder; default: beside each input, as PNG.",
+        f"{' '.join(WRITABLE_SUFFIXES)}), into this folder, or to stdout; default: beside each "
+        "input, as PNG.",
     ),
 ]
 Overwrite = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from coser_cli.imageio.photo import FloatArray, Photo
 
 # EXIF lies in one JPEG segment: 2 length bytes and 65,533 of content, 6 of them "Exif\0\0".
 _JPEG_EXIF_LIMIT = 65533
+_LANCZOS_SUPPORT = 3
 _part_numbers = itertools.count()
 
 
@@ -32,11 +34,19 @@ def write_photo(path: Path, pixels: FloatArray, source: Photo | None = None) -> 
     """
     row = format_of(path)
     source = source or Photo(pixels)
-    image = _to_image(pixels, source, row)
-    options = row.options | _metadata(image, source, row)
+    size = pixels.shape[2], pixels.shape[1]
+    alpha = None if source.alpha is None else alpha_band(source.alpha, size, (0, size[1]))
+    image = to_image(pixels, source, row, alpha)
+    options = row.options | metadata(size, source, row)
+    with writing(path), atomic_file(path) as file:
+        image.save(file, format=row.name, **options)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into an `InputError`."""
     try:
-        with atomic_file(path) as file:
-            image.save(file, format=row.name, **options)
+        yield
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         remedy = "check the folder, its permissions and the free space"
@@ -65,8 +75,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _to_image(pixels: FloatArray, source: Photo, row: Format) -> Image.Image:
-    """Rounded picture in the mode that the source and the format allow."""
+def to_image(
+    pixels: FloatArray, source: Photo, row: Format, alpha: FloatArray | None
+) -> Image.Image:
+    """Rounded picture in the mode that the source and the format allow.
+
+    `pixels` `(3, H, W)` and `alpha` `(H, W)` are of the result, or of a band of its rows.
+    """
     if source.grey and source.bit_depth == 16 and row.sixteen_bits:
         return Image.fromarray(_rounded(_luma(pixels), 65535).astype(np.uint16))
     image = Image.fromarray(_rounded(pixels, 255).astype(np.uint8).transpose(1, 2, 0), "RGB")
@@ -74,25 +89,28 @@ def _to_image(pixels: FloatArray, source: Photo, row: Format) -> Image.Image:
         image = from_srgb(image, source.icc)
     elif source.grey:
         image = Image.fromarray(_rounded(_luma(pixels), 255).astype(np.uint8), "L")
-    return image if source.alpha is None else _with_alpha(image, source.alpha, row)
+    return image if alpha is None else _with_alpha(image, alpha, row)
 
 
-def _with_alpha(image: Image.Image, alpha: FloatArray, row: Format) -> Image.Image:
-    """The picture with its enlarged alpha, or on white where the format has none."""
-    enlarged = Image.fromarray(alpha).resize(image.size, Image.Resampling.LANCZOS)
-    values = _rounded(np.asarray(enlarged), 255).astype(np.uint8)
-    mask = Image.fromarray(values, "L")
-    if row.alpha:
-        image.putalpha(mask)
-        return image
-    white = Image.new(image.mode, image.size, "white")
-    return Image.composite(image, white, mask)
+def alpha_band(alpha: FloatArray, size: tuple[int, int], rows: tuple[int, int]) -> FloatArray:
+    """Rows (first, one past the last) of alpha `(h, w)` enlarged by Lanczos to `size` (width,
+    height).
+    """
+    height, width = alpha.shape
+    scale = height / size[1]
+    reach = math.ceil(_LANCZOS_SUPPORT * max(scale, 1)) + 1
+    top, bottom = (row * height / size[1] for row in rows)
+    first, last = max(0, math.floor(top) - reach), min(height, math.ceil(bottom) + reach)
+    image = Image.fromarray(alpha[first:last])
+    box = (0, top - first, width, min(bottom, last) - first)
+    target = size[0], rows[1] - rows[0]
+    return np.asarray(image.resize(target, Image.Resampling.LANCZOS, box=box))
 
 
-def _metadata(image: Image.Image, source: Photo, row: Format) -> dict[str, Any]:
-    """Arguments of Pillow's `save` for what the format can hold."""
+def metadata(size: tuple[int, int], source: Photo, row: Format) -> dict[str, Any]:
+    """Arguments of Pillow's `save` for what the format can hold; `size` is (width, height)."""
     options: dict[str, Any] = {}
-    exif = exif_for_size(source.exif, *image.size) if row.exif else None
+    exif = exif_for_size(source.exif, *size) if row.exif else None
     if exif and not (row.name == "JPEG" and len(exif) > _JPEG_EXIF_LIMIT):
         options["exif"] = exif
     if source.icc and row.icc:
@@ -100,6 +118,16 @@ def _metadata(image: Image.Image, source: Photo, row: Format) -> dict[str, Any]:
     if source.dpi:
         options["dpi"] = source.dpi
     return options
+
+
+def _with_alpha(image: Image.Image, alpha: FloatArray, row: Format) -> Image.Image:
+    """The picture with its alpha, or on white where the format has none."""
+    mask = Image.fromarray(_rounded(alpha, 255).astype(np.uint8), "L")
+    if row.alpha:
+        image.putalpha(mask)
+        return image
+    white = Image.new(image.mode, image.size, "white")
+    return Image.composite(image, white, mask)
 
 
 def _luma(pixels: FloatArray) -> FloatArray:

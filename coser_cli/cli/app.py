@@ -12,7 +12,7 @@ import typer
 from coser_cli import __version__
 from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.info import info
-from coser_cli.cli.options import OptionalDirCommand
+from coser_cli.cli.optional_dir import OptionalDirCommand
 from coser_cli.cli.reference import reference
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale

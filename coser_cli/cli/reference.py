@@ -46,6 +46,7 @@ def reference(
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
+    references: options.References = 1,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     seed: options.Seed = DEFAULT_SEED,
@@ -60,7 +61,7 @@ def reference(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write the reference that would guide the enlargement, and not the enlargement."""
+    """Write the references that would guide the enlargement, and not the enlargement."""
     settings = Settings(
         scale=scale,
         steps=steps,
@@ -69,12 +70,13 @@ def reference(
         reference_strength=reference_strength,
         prompt=prompt,
         negative_prompt=negative_prompt,
+        references=references,
         seed=seed,
     )
     with Reporter(as_json=as_json, quiet=quiet) as reporter:
         from coser_cli.engine.jobs import plan
 
         model = choose_model(reporter, model)
-        jobs = plan(inputs, output, scale=scale, kind="reference")
+        jobs = plan(inputs, output, scale=scale, kind="reference", references=references)
         load = partial(load_model, reporter, model, device, dtype)
-        work(reporter, jobs, load, settings, overwrite=overwrite, kind="reference")
+        work(reporter, jobs, load, settings, overwrite=overwrite)

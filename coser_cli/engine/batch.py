@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from coser_cli.engine.jobs import Job, Kind
+from coser_cli.engine.jobs import Job
 from coser_cli.errors import (
     CoserError,
     DeviceError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from coser_cli.engine.progress import Progress
+    from coser_cli.engine.references import Candidates
     from coser_cli.engine.upscaler import Upscaled
     from coser_cli.imageio.photo import FloatArray, Photo
 
@@ -47,19 +48,24 @@ class Enlarger(Protocol):
         *,
         on_progress: Progress | None = None,
         want_reference: bool = False,
+        references: Sequence[Tensor] = (),
     ) -> Upscaled: ...
 
-    def reference(
+    def candidates(
         self,
         pixels: Tensor,
         settings: Settings | None = None,
         on_progress: Progress | None = None,
-    ) -> Tensor: ...
+    ) -> Candidates: ...
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job. Sizes are (width, height); `error` is set where it failed."""
+    """What became of a job. Sizes are (width, height); `error` is set where it failed.
+
+    `scores` of the candidate references, where they were compared with the input, and the index of
+    the `chosen` one, where not all were used.
+    """
 
     job: Job
     status: Literal["done", "skipped", "failed"]
@@ -68,6 +74,8 @@ class Result:
     target_size: tuple[int, int] | None = None
     seed: int | None = None
     notes: tuple[str, ...] = ()
+    scores: tuple[float, ...] | None = None
+    chosen: int | None = None
     error: CoserError | None = None
 
 
@@ -102,17 +110,18 @@ def run(
     settings: Settings,
     *,
     overwrite: bool = False,
-    kind: Kind = "upscale",
+    references: Sequence[Photo] = (),
     on_start: Callable[[Job], None] | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[Result]:
     """Do the jobs in order, yielding a result for each; `load` is called once, when first needed.
 
-    A job whose outputs all exist is skipped unless `overwrite`. What would fail every job alike is
+    `references` are pictures of the user that guide every job, instead of imagined ones. A job
+    whose outputs all exist is skipped unless `overwrite`. What would fail every job alike is
     raised: `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other failure belongs
     to its own job.
     """
-    worker = _Worker(load, settings, kind, on_progress)
+    worker = _Worker(load, settings, references, on_progress)
     for job in jobs:
         if on_start is not None:
             on_start(job)
@@ -154,13 +163,13 @@ class _Worker:
         self,
         load: Callable[[], Enlarger],
         settings: Settings,
-        kind: Kind,
+        references: Sequence[Photo],
         on_progress: Progress | None,
     ) -> None:
         self._load = load
         self._enlarger: Enlarger | None = None
         self._settings = settings
-        self._kind = kind
+        self._references = references
         self._on_progress = on_progress
 
     @property
@@ -179,7 +188,8 @@ class _Worker:
         photo = read_photo(job.source, max_pixels=limit)
         size = tuple(round(side * self._settings.scale) for side in photo.size)
         _require_writable(missing, size)
-        self._write(job, missing, photo)
+        made = self._make(job, photo, any(path in missing for path in job.references))
+        _write(job, missing, photo, made)
         return Result(
             job,
             "done",
@@ -187,34 +197,71 @@ class _Worker:
             target_size=(size[0], size[1]),
             seed=self._settings.seed,
             notes=photo.notes,
+            scores=made.scores,
+            chosen=made.chosen,
         )
 
-    def _write(self, job: Job, missing: Sequence[Path], photo: Photo) -> None:
-        from coser_cli.imageio.write import write_photo
+    def _make(self, job: Job, photo: Photo, want_reference: bool) -> _Made:
+        """Photo → pixels of everything that the job writes."""
+        import torch
 
         if self._enlarger is None:
             self._enlarger = self._load()
-        with _naming(job.source):
-            result, reference = self._enlarge(self._enlarger, photo, job.reference in missing)
-        # The reference first: a finished result then means that everything is there.
-        if reference is not None and job.reference is not None:
-            write_photo(job.reference, reference, replace(photo, alpha=None, grey=False))
-        if job.target in missing:
-            write_photo(job.target, result, photo)
-
-    def _enlarge(
-        self, enlarger: Enlarger, photo: Photo, want_reference: bool
-    ) -> tuple[FloatArray, FloatArray | None]:
-        """Photo → pixels of the result and, if wanted, of the reference; `(3, H, W)` in [0, 1]."""
-        import torch
-
         pixels = torch.from_numpy(photo.pixels)[None]
-        if self._kind == "reference":
-            return _array(enlarger.reference(pixels, self._settings, self._on_progress)), None
-        made = enlarger.upscale(
-            pixels, self._settings, on_progress=self._on_progress, want_reference=want_reference
-        )
-        return _array(made.pixels), None if made.reference is None else _array(made.reference)
+        with _naming(job.source):
+            if job.kind == "reference":
+                found = self._enlarger.candidates(pixels, self._settings, self._on_progress)
+                return _references_made(photo, _arrays(found.pictures), found.scores)
+            given = [torch.from_numpy(reference.pixels)[None] for reference in self._references]
+            made = self._enlarger.upscale(
+                pixels,
+                self._settings,
+                on_progress=self._on_progress,
+                want_reference=want_reference,
+                references=given,
+            )
+            references = () if made.reference is None else _arrays(made.reference)
+            return _Made(_arrays(made.pixels)[0], references, made.scores, made.chosen)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Pixels `(3, H, W)` in [0, 1] of a job's target and references, and what is told of them."""
+
+    target: FloatArray
+    references: Sequence[FloatArray] = ()
+    scores: tuple[float, ...] | None = None
+    chosen: int | None = None
+
+
+def _references_made(
+    photo: Photo, pictures: Sequence[FloatArray], scores: tuple[float, ...] | None
+) -> _Made:
+    """A single reference is the target; several stand beside their contact sheet."""
+    if scores is None:
+        return _Made(pictures[0])
+    from coser_cli.imageio.contact_sheet import contact_sheet
+
+    labels = [f"{number}   {score:.4f}" for number, score in enumerate(scores, start=1)]
+    size = pictures[0].shape[2], pictures[0].shape[1]
+    sheet = contact_sheet([photo.pixels, *pictures], ["input", *labels], size)
+    return _Made(sheet, pictures, scores)
+
+
+def _write(job: Job, missing: Sequence[Path], photo: Photo, made: _Made) -> None:
+    """Write what is missing. The target last: a finished one means that everything is there."""
+    from coser_cli.imageio.photo import Photo as Plain
+    from coser_cli.imageio.write import write_photo
+
+    beside = replace(photo, alpha=None, grey=False) if job.kind == "upscale" else photo
+    paths = job.references if made.references else ()
+    for path, pixels in zip(paths, made.references, strict=True):
+        if path in missing:
+            write_photo(path, pixels, beside)
+    if job.target not in missing:
+        return
+    sheet = job.kind == "reference" and job.references
+    write_photo(job.target, made.target, Plain(made.target) if sheet else photo)
 
 
 @contextmanager
@@ -235,12 +282,12 @@ def _naming(source: Path) -> Iterator[None]:
         ) from error
 
 
-def _array(pixels: Tensor) -> FloatArray:
-    """`(1, 3, H, W)` tensor → `(3, H, W)` float32 array; `InputError` where it is not finite."""
-    values: FloatArray = pixels[0].detach().float().cpu().numpy()
+def _arrays(pixels: Tensor) -> list[FloatArray]:
+    """`(N, 3, H, W)` tensor → N float32 arrays `(3, H, W)`; `InputError` where it is not finite."""
+    values: FloatArray = pixels.detach().float().cpu().numpy()
     if not bool((values == values).all()):
         raise InputError("the network's result is not a number somewhere", "use --dtype float32")
-    return values
+    return list(values)
 
 
 def _require_writable(paths: Sequence[Path], size: tuple[int, ...]) -> None:

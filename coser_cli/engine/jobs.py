@@ -16,16 +16,26 @@ Kind = Literal["upscale", "reference"]
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make: from where, to where, and where its reference goes."""
+    """One picture to work on: from where, to where, and where its references go.
+
+    `target` of the kind "upscale" is the enlarged picture. Of the kind "reference" it is the
+    reference; where there are several, their contact sheet.
+    """
 
     source: Path
     target: Path
-    reference: Path | None = None
+    references: tuple[Path, ...] = ()
+    kind: Kind = "upscale"
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file this job writes."""
-        return (self.target,) if self.reference is None else (self.target, self.reference)
+        return (self.target, *self.references)
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """The files that the user has asked for in the first place."""
+        return (self.target,) if self.kind == "upscale" else (*self.references, self.target)
 
 
 def plan(
@@ -35,44 +45,62 @@ def plan(
     scale: float,
     save_reference: str | None = None,
     kind: Kind = "upscale",
+    references: int = 1,
+    imported: Sequence[Path] = (),
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
-    is a folder, "" for beside the result, or None. An input named twice is one job. Raises
-    `UsageError` where two outputs meet, or an output is one of the inputs by any path or link.
+    is a folder, "" for beside the result, or None. `references` is how many are written for each
+    input, `imported` are the user's own. An input named twice is one job. Raises `UsageError` where
+    two outputs meet, or an output is one of the inputs or `imported` by any path or link.
     """
-    sources = _unique(inputs)
-    jobs = [_job(source, output, scale, save_reference, kind, len(sources)) for source in sources]
+    sources = unique(inputs)
+    count = len(sources)
+    if kind == "reference":
+        jobs = [_reference_job(source, output, references, count) for source in sources]
+    else:
+        targets = [_target(source, output, f"_{scale:g}x", count) for source in sources]
+        pairs = zip(sources, targets, strict=True)
+        jobs = [Job(*pair, _saved(pair[1], save_reference, references)) for pair in pairs]
     _refuse_collisions(jobs)
-    _refuse_inputs_as_outputs(jobs)
+    _refuse_as_outputs(jobs, sources, "input")
+    _refuse_as_outputs(jobs, imported, "reference")
     _make_folders(jobs, output, save_reference)
     return jobs
 
 
-def _unique(inputs: Sequence[Path]) -> list[Path]:
-    """The inputs without repetitions of one and the same path."""
+def unique(paths: Sequence[Path]) -> list[Path]:
+    """The paths without repetitions of one and the same."""
     seen: dict[str, Path] = {}
-    for path in inputs:
+    for path in paths:
         seen.setdefault(os.path.abspath(path), path)
     return list(seen.values())
 
 
-def _job(
-    source: Path,
-    output: str | None,
-    scale: float,
-    save_reference: str | None,
-    kind: Kind,
-    count: int,
-) -> Job:
-    if kind == "reference":
-        return Job(source, _target(source, output, "_reference", count))
-    target = _target(source, output, f"_{scale:g}x", count)
+def _reference_job(source: Path, output: str | None, references: int, count: int) -> Job:
+    """One reference; or several, and their contact sheet. A file that is named is the sheet."""
+    if references == 1:
+        return Job(source, _target(source, output, "_reference", count), kind="reference")
+    sheet = _target(source, output, "_references", count)
+    named = output is not None and not _is_folder(output)
+    single = sheet if named else sheet.with_name(f"{source.stem}_reference.png")
+    return Job(source, sheet, _numbered(single, references), "reference")
+
+
+def _saved(target: Path, save_reference: str | None, references: int) -> tuple[Path, ...]:
+    """Where the references beside one result go."""
     if save_reference is None:
-        return Job(source, target)
+        return ()
     folder = Path(save_reference) if save_reference else target.parent
-    return Job(source, target, folder / f"{target.stem}_reference.png")
+    single = folder / f"{target.stem}_reference.png"
+    return (single,) if references == 1 else _numbered(single, references)
+
+
+def _numbered(path: Path, count: int) -> tuple[Path, ...]:
+    """`NAME-1.png` to `NAME-COUNT.png` for `NAME.png`."""
+    numbers = range(1, count + 1)
+    return tuple(path.with_name(f"{path.stem}-{number}{path.suffix}") for number in numbers)
 
 
 def _target(source: Path, output: str | None, ending: str, count: int) -> Path:
@@ -111,17 +139,17 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
                 )
 
 
-def _refuse_inputs_as_outputs(jobs: Sequence[Job]) -> None:
+def _refuse_as_outputs(jobs: Sequence[Job], sources: Sequence[Path], word: str) -> None:
     """Compare files, not names, so that links of either kind do not fool it."""
-    identities = {_identity(job.source): job.source for job in jobs}
+    identities = {_identity(source): source for source in sources}
     identities.pop(None, None)
     for job in jobs:
         for path in job.outputs:
             source = identities.get(_identity(path))
             if source is not None:
                 raise UsageError(
-                    f"the output {shown(path)} is the input {shown(source)}",
-                    "inputs are never overwritten; give another name with -o",
+                    f"the output {shown(path)} is the {word} {shown(source)}",
+                    f"{word}s are never overwritten; give another name with -o",
                 )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.errors import InputError
+
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.srresnet import SRResNet
@@ -35,6 +37,19 @@ class LowRes:
     def enlarged(self) -> Tensor:
         """The enlarged input alone, `(1, 3, *size)` in [0, 1]."""
         return self.padded[..., : self.size[0], : self.size[1]]
+
+
+def require_picture(pixels: Tensor) -> None:
+    """Raise `InputError` unless it is one RGB picture of at least one pixel, float in [0, 1]."""
+    if pixels.dim() != 4 or pixels.shape[:2] != (1, 3) or 0 in pixels.shape:
+        raise InputError(
+            f"pixels have the shape {tuple(pixels.shape)}", "give (1, 3, H, W), RGB in [0, 1]"
+        )
+    if not pixels.is_floating_point():
+        raise InputError(f"pixels are {pixels.dtype}", "give floating point numbers in [0, 1]")
+    low, high = pixels.min().item(), pixels.max().item()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"pixels range from {low:g} to {high:g}", "give numbers in [0, 1]")
 
 
 def target_size(height: int, width: int, scale: float) -> tuple[int, int]:

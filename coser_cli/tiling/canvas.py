@@ -67,7 +67,9 @@ class Canvas:
     def __init__(self, shape: Shape, dtype: torch.dtype, folder: Path) -> None:
         self.shape = shape
         self.dtype = dtype
-        self._numpy = torch.empty(0, dtype=dtype).numpy().dtype
+        # numpy has no bfloat16: its bits are kept as integers
+        self._bits = torch.int16 if dtype is torch.bfloat16 else dtype
+        self._numpy = torch.empty(0, dtype=self._bits).numpy().dtype
         # without a name from the start: nothing is left behind, however the process ends
         self._file = tempfile.TemporaryFile(buffering=0, dir=folder, prefix="coser-")  # noqa: SIM115
         try:
@@ -92,7 +94,7 @@ class Canvas:
             rows = np.empty((box.height, channels, box.width), self._numpy)
             for offset, piece in self._pieces(box, rows):
                 self._fill(piece, offset)
-        return torch.from_numpy(rows).transpose(0, 1)[None].contiguous()
+        return torch.from_numpy(rows).view(self.dtype).transpose(0, 1)[None].contiguous()
 
     def write(self, box: Box, values: Tensor) -> None:
         """Put values `(1, C, box.height, box.width)` there, as the canvas's dtype.
@@ -100,7 +102,8 @@ class Canvas:
         Raises OSError where the disk is full.
         """
         channels, _, width = self.shape
-        kept = values[0].detach().to("cpu", self.dtype).transpose(0, 1).contiguous().numpy()
+        rows = values[0].detach().to("cpu", self.dtype).transpose(0, 1).contiguous()
+        kept = rows.view(self._bits).numpy()
         if box.width == width:
             self._put(kept, box.top * channels * width)
         else:

@@ -99,11 +99,7 @@ def reference(
 
         spec = tiles.spec
         model = choose_model(reporter, compute.model)
-        planned = make_plan(
-            ctx, files, pipes, model=model, kind="reference", references=references
-        )
-        job = Work(
-            settings, (), planned.fit, planned.encoding, spec, overwrite=overwrite
-        )
+        planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
+        job = Work(settings, (), planned.fit, planned.encoding, spec, overwrite=overwrite)
         act = tell_plans if tiles.dry_run else work
         act(reporter, planned, compute, model, job)

@@ -16,8 +16,8 @@ from coser_cli.errors import CoserError, Exit, shown
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from coser_cli.engine.results import Result, Tally
     from coser_cli.engine.jobs import Job
+    from coser_cli.engine.results import Result, Tally
 
 JSON_VERSION = 1
 STAGES = {

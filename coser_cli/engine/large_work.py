@@ -65,9 +65,7 @@ def make_large(making: Making, why: str) -> Result:
 
 
 def _words(cost: Cost, why: str) -> str:
-    return (
-        f"{why}: done in tiles, with {gib(cost.disk)} GiB of temporary space"
-    )
+    return f"{why}: done in tiles, with {gib(cost.disk)} GiB of temporary space"
 
 
 def _write(making: Making, large: Large) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coser_cli.engine.costs import Cost, Task, cost_of
+from coser_cli.engine.costs import Cost
 from coser_cli.engine.jobs import Job
 from coser_cli.errors import CoserError
-from coser_cli.settings import Settings, TileSpec
 
 if TYPE_CHECKING:
-    from coser_cli.engine.upscaler import Upscaler
+    pass
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Maps that are too large for memory, on disk, read and written by boxes.
 
-`Map` is what tiled code reads from; a `Canvas` is one on disk, a `TensorMap` one in memory.
-Plain reads and writes, no memory mapping: a full disk is then an error and not a signal, and what
-was read is not counted against the process for ever.
+`Readable` is what tiled code reads from, `Map` what it writes to as well; a `Canvas` is one on
+disk, a `TensorMap` one in memory. Plain reads and writes, no memory mapping: a full disk is then an
+error and not a signal, and what was read is not counted against the process for ever.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Shape = tuple[int, int, int]
 """Channels, height, width."""
 
 
-class Map(Protocol):
-    """A picture-like thing `(C, H, W)` that is read and written by boxes."""
+class Readable(Protocol):
+    """A picture-like thing `(C, H, W)` that is read by boxes."""
 
     @property
     def shape(self) -> Shape: ...
@@ -35,6 +35,10 @@ class Map(Protocol):
     def read(self, box: Box) -> Tensor:
         """What lies in the box, `(1, C, box.height, box.width)`, on the CPU."""
         ...
+
+
+class Map(Readable, Protocol):
+    """One that is written by boxes, too."""
 
     def write(self, box: Box, values: Tensor) -> None:
         """Put values `(1, C, box.height, box.width)` there."""

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coser_cli.tiling.canvas import Map
+from coser_cli.tiling.canvas import Readable
 from coser_cli.tiling.grid import Box
 
 Kernel = Literal["bicubic", "antialiased"]
@@ -52,7 +52,7 @@ class Resampler:
         return matrix.scatter_add_(1, places, self.weights[start:stop])
 
 
-def resample_box(source: Map, out_size: tuple[int, int], box: Box, kernel: Kernel) -> Tensor:
+def resample_box(source: Readable, out_size: tuple[int, int], box: Box, kernel: Kernel) -> Tensor:
     """What lies in `box` of `source` resampled to `out_size` (height, width); not clamped.
 
     `(1, C, box.height, box.width)` float32, on the CPU; only the window it is made of is read.
@@ -63,7 +63,7 @@ def resample_box(source: Map, out_size: tuple[int, int], box: Box, kernel: Kerne
     return resample_with(source, rows, columns, box)
 
 
-def resample_with(source: Map, rows: Resampler, columns: Resampler, box: Box) -> Tensor:
+def resample_with(source: Readable, rows: Resampler, columns: Resampler, box: Box) -> Tensor:
     """`resample_box` with its two axes at hand, for many boxes of one map."""
     top, bottom = rows.needed(box.top, box.bottom)
     left, right = columns.needed(box.left, box.right)
@@ -73,7 +73,7 @@ def resample_with(source: Map, rows: Resampler, columns: Resampler, box: Box) ->
     return down @ (window @ across.T)
 
 
-def resample_whole(source: Map, out_size: tuple[int, int]) -> Tensor:
+def resample_whole(source: Readable, out_size: tuple[int, int]) -> Tensor:
     """A large map at a small size (height, width), bicubic without antialiasing, not clamped.
 
     `(1, C, *out_size)` float32. Only the (at most four) rows that each row of the result is made of

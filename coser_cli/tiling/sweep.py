@@ -89,8 +89,8 @@ class Sweep:
             if len(parts) > 1:
                 weights = gaussian_window(window.height, window.width)
                 window.crop(weight).add_(weights)
-                values = _wide(values).cpu() * weights.to(_wide(values).dtype)
-                values += target.read(window)
+                values = _wide(values).cpu()
+                values = values * weights.to(values.dtype) + target.read(window)
             target.write(window, values)
             self._tell()
         if len(parts) > 1:
@@ -104,10 +104,7 @@ class Sweep:
             values[work.node] = work.box, self._compute(work, values, stage)
             for node in work.done:
                 del values[node]
-        return {
-            node: box.relative_to(values[node][0]).crop(values[node][1])
-            for node, box in wanted.items()
-        }
+        return {node: _cut(box, *values[node]) for node, box in wanted.items()}
 
     def _compute(
         self, work: Work, values: Mapping[Node, tuple[Box, Tensor]], stage: Stage
@@ -115,11 +112,11 @@ class Sweep:
         node, box = work.node, work.box
         if node in stage.reads:
             return self._maps[node].read(box).to(self.device, self.plan.dtype)
-        step = (
-            self._norms.get(node.step, node.step) if isinstance(node.step, Normalise) else node.step
-        )
+        step = node.step
+        if isinstance(step, Normalise):
+            step = self._norms.get(step, step)
         need = step.need(box)
-        inputs = [_padded(need, node_.shape, *values[node_]) for node_ in node.inputs]
+        inputs = [_padded(need, source.shape, *values[source]) for source in node.inputs]
         return step.apply(inputs, box)
 
     def _tell(self) -> None:
@@ -139,15 +136,9 @@ def _padded(need: Box, shape: Shape, held: Box, values: Tensor) -> Tensor:
     cut = _cut(inside, held, values)
     if inside == need:
         return cut
-    return F.pad(
-        cut,
-        (
-            inside.left - need.left,
-            need.right - inside.right,
-            inside.top - need.top,
-            need.bottom - inside.bottom,
-        ),
-    )
+    columns = inside.left - need.left, need.right - inside.right
+    rows = inside.top - need.top, need.bottom - inside.bottom
+    return F.pad(cut, (*columns, *rows))
 
 
 def _wide(values: Tensor) -> Tensor:

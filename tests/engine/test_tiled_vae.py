@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -208,10 +209,10 @@ def test_costs_are_known_without_weights(frugal):
     plans = [encoding(full, size, tiling).plan, decoding(full, size, tiling).plan]
     per_pixel = [plan.scratch_bytes / (size[0] * size[1]) for plan in plans]
     assert per_pixel == ([1024, 1024] if frugal else [1536, 2048])
-    assert all(plan.memory_bytes < 1.1e9 for plan in plans)
+    assert all(1e9 < plan.memory_bytes < 2e9 for plan in plans)
     mini = blank(MINI, torch.float32)
     assert decoding(mini, size, tiling).plan.scratch_bytes == 0
-    assert decoding(mini, size, tiling).plan.memory_bytes < 2e8
+    assert decoding(mini, size, tiling).plan.memory_bytes < 4e8
 
 
 def test_sizes_that_do_not_fit_the_latents_are_refused():
@@ -259,6 +260,7 @@ def test_memory_does_not_grow_with_the_picture():
                 [sys.executable, "-c", PEAK, "mini-like", str(side)],
                 check=True,
                 capture_output=True,
+                cwd=Path(__file__).parents[2],
                 text=True,
             ).stdout
         )

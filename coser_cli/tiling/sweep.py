@@ -89,8 +89,8 @@ class Sweep:
             if len(parts) > 1:
                 weights = gaussian_window(window.height, window.width)
                 window.crop(weight).add_(weights)
-                values = _wide(values).cpu()
-                values = values * weights.to(values.dtype) + target.read(window)
+                values = _wide(values).cpu() * weights.to(_wide(values).dtype)
+                values += target.read(window)
             target.write(window, values)
             self._tell()
         if len(parts) > 1:

@@ -11,8 +11,8 @@ import torch
 
 from coser_cli.engine.costs import Cost, Task
 from coser_cli.engine.device import gib
+from coser_cli.engine.large import Large
 from coser_cli.engine.results import Result
-from coser_cli.engine.tiled import Large
 from coser_cli.engine.worker import sheet
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
 from coser_cli.tiling.grid import Box, bands

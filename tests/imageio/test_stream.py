@@ -3,9 +3,12 @@
 import io
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pyvips
 from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import InputError
+from coser_cli.imageio.formats import memory_to_write
 from coser_cli.imageio.heads import tiff_head
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.stream import write_streamed
@@ -208,6 +212,41 @@ def test_nothing_is_said_on_standard_error(tmp_path, capfd):
     with pytest.raises(InputError):
         write_streamed(tmp_path / "b.png", SIZE, cut(noise((61, 3))), small())
     assert capfd.readouterr() == ("", "")
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+import numpy as np
+from coser_cli.imageio.photo import Photo
+from coser_cli.imageio.stream import write_streamed
+band = np.random.default_rng(0).random((3, 64, 4000), dtype=np.float32)
+write_streamed(Path(sys.argv[1]), (4000, 640_000), (band for _ in range(10_000)), Photo(band))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path, suffix):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path / f"a{suffix}")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not any(each.stat().st_size > 100_000 for each in tmp_path.iterdir()):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert said.strip().endswith(b"KeyboardInterrupt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_of_formats():
+    assert memory_to_write(Path("a.png"), 1000, 1000) == 0
+    assert memory_to_write(Path("a.webp"), 1000, 1000) > 8_000_000
 
 
 MEASURE = """

@@ -131,6 +131,21 @@ def test_the_bigtiff_says_the_same(tmp_path):
     assert tags[5]["icc_profile"] == source.icc
 
 
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_pixels_of_a_bigtiff(tmp_path, monkeypatch, source):
+    pixels = noise()
+    write_streamed(tmp_path / "classic.tif", SIZE, cut(pixels), source)
+    monkeypatch.setattr("coser_cli.imageio.heads._CLASSIC_LIMIT", 1000)
+    monkeypatch.setattr("coser_cli.imageio.heads._STRIP_BYTES", 1000)
+    write_streamed(tmp_path / "big.tif", SIZE, cut(pixels), source)
+    assert (tmp_path / "big.tif").read_bytes()[:4] == b"II\x2b\x00"
+    assert said(tmp_path / "big.tif") == said(tmp_path / "classic.tif")
+    expected = np.asarray(Image.open(tmp_path / "classic.tif"))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "big.tif")), expected)
+    by_libtiff = pyvips.Image.new_from_file(str(tmp_path / "big.tif")).numpy()
+    assert np.array_equal(by_libtiff, expected)
+
+
 def test_a_classic_tiff_where_it_suffices():
     assert tiff_head("RGB", (37000, 37000), {})[:4] == b"II\x2a\x00"
     assert len(tiff_head("RGB", (1, 1), {})) < 300

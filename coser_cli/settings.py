@@ -23,6 +23,9 @@ ReferenceMode = Literal["global", "tile", "none"]
 ReferenceSelect = Literal["all", "clip"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Offload = Literal["auto", "none", "model", "sequential"]
+"""Which weights lie on the device: all; those of the networks that run; those of the layer that
+runs. "auto" is the first of these that leaves memory for the picture."""
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 COLOR_FIXES: tuple[str, ...] = get_args(ColorFix)
@@ -30,6 +33,7 @@ REFERENCE_MODES: tuple[str, ...] = get_args(ReferenceMode)
 REFERENCE_SELECTS: tuple[str, ...] = get_args(ReferenceSelect)
 DEVICES: tuple[str, ...] = get_args(Device)
 DTYPES: tuple[str, ...] = get_args(Dtype)
+OFFLOADS: tuple[str, ...] = get_args(Offload)
 
 MIN_SCALE, MAX_SCALE = 1.0, 16.0
 DEFAULT_TILE_SIZE, DEFAULT_OVERLAP = 512, 256
@@ -84,8 +88,8 @@ class Settings:
 class TileSpec:
     """How a large picture is cut up: lengths are pixels of the result, memory is bytes.
 
-    `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step to
-    step. Raises `UsageError` where a value is out of range.
+    `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step
+    to step. Raises `UsageError` where a value is out of range.
     """
 
     tile_size: int = DEFAULT_TILE_SIZE

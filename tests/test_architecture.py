@@ -36,6 +36,7 @@ OWNERS = {
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
     "pyvips": {"imageio"},
     "PIL": {"imageio", "training", "evaluation"},
+    "pillow_heif": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -27,10 +27,11 @@ def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A0
 
 
 Inputs = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         metavar="INPUTS",
-        help="Picture files: PNG, JPEG, WebP, TIFF, BMP, or the first frame of a GIF.",
+        help="Picture files (PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC), folders of them, "
+        "patterns like '*.jpg', or - for one picture on stdin.",
         show_default=False,
         # Whether they can be read is found out one by one: a bad one must not stop the others.
         readable=False,
@@ -41,10 +42,11 @@ Output = Annotated[
     _choose(
         "--output",
         "-o",
-        metavar="FILE|DIR",
+        metavar="FILE|DIR|-",
         panel=IN_OUT,
         help="Write to this file (one input; the extension decides the format: "
-        f"{' '.join(WRITABLE_SUFFIXES)}) or into this folder; default: beside each input, as PNG.",
+        f"{' '.join(WRITABLE_SUFFIXES)}), into this folder, or to stdout; default: beside each "
+        "input, as PNG.",
     ),
 ]
 Overwrite = Annotated[
@@ -245,6 +247,26 @@ Dtype = Annotated[
         "--dtype",
         envvar="COSER_DTYPE",
         help="Compute with this number type; auto suits the device.",
+        rich_help_panel=MODEL,
+    ),
+]
+Offload = Annotated[
+    names.Offload,
+    typer.Option(
+        "--offload",
+        envvar="COSER_OFFLOAD",
+        help="Keep on the device: all weights (none), those of the networks that run (model), or "
+        "those of the layer that runs (sequential, slow); auto goes by the free memory.",
+        rich_help_panel=MODEL,
+    ),
+]
+LowMemory = Annotated[
+    bool,
+    typer.Option(
+        "--low-memory",
+        envvar="COSER_LOW_MEMORY",
+        help="Take as little memory as possible, and more time: --offload sequential, straight "
+        "from the weights' files.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -16,8 +16,8 @@ from coser_cli.errors import CoserError, Exit, shown
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from coser_cli.engine.batch import Result, Tally
     from coser_cli.engine.jobs import Job
+    from coser_cli.engine.results import Result, Tally
 
 JSON_VERSION = 1
 STAGES = {
@@ -33,10 +33,12 @@ class Reporter:
     """Says what happens: one per command, used as a context manager round the run.
 
     stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
-    `quiet` leaves nothing but errors, and the JSON where that was asked for.
+    `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
+    stdout is left alone, since a picture goes there.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, results: bool = True) -> None:
+        self._results = results
         self._as_json = as_json
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
@@ -108,9 +110,15 @@ class Reporter:
             self.message(_scores(result))
         if self._as_json:
             _stdout(json.dumps(image_record(result)))
-        elif result.error is None and not self._quiet:
+        elif result.error is None and self._results and not self._quiet:
             for path in result.job.results:
                 _stdout(str(path))
+
+    def problem(self, error: CoserError) -> None:
+        """Something that was named could not be looked into; no picture belongs to it."""
+        _stderr(f"coser: {error}")
+        if self._as_json:
+            _stdout(json.dumps({"type": "problem", "error": error_record(error)}))
 
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
@@ -177,6 +185,7 @@ def image_record(result: Result) -> dict[str, Any]:
     return {
         "type": "image",
         "source": str(job.source),
+        "frame": None if job.frame is None else job.frame + 1,
         "target": str(job.target),
         "reference": None if beside is None else str(beside),
         "references": [str(path) for path in references],

@@ -61,14 +61,14 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Cost:
-    """Sizes are (height, width) in pixels, `memory` and `disk` bytes at the peak; `vae_tiles` counts
-    those of encoder and decoder.
+    """Sizes are (height, width) in pixels, `memory` and `disk` bytes at the peak; `vae_tiles` are
+    those of encoder and decoder together.
     """
 
     size: tuple[int, int]
     padded: tuple[int, int]
     diffusion: Diffusion
-    vae: tiled_vae.VaeTiling
+    vae: tiled_vae.Tiling
     vae_tiles: int
     memory: int
     disk: int
@@ -119,9 +119,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     if task.samples:
         batches = (spec.tile_batch,) if spec.tile_batch else BATCHES[-1:] if cpu else BATCHES
         batch = _largest(batches, lambda each: sampling_bytes(config, grid, each, settings), budget)
-    vae = _largest(
-        list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget
-    )
+    vae = _largest(list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget)
     sampling = sampling_bytes(config, grid, batch, settings) if task.samples else 0
     memory = fixed + max(sampling, _vae_bytes(model, padded, vae), ENLARGING_BYTES)
     if spec.max_memory and memory > spec.max_memory:
@@ -171,16 +169,16 @@ def _grid(config: ModelConfig, padded: tuple[int, int], spec: TileSpec) -> Grid:
     return make_grid(height, width, tile, stride)
 
 
-def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.VaeTiling]:
+def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.Tiling]:
     """From the sampler's tile size down; tiles of the autoencoder give the same result."""
     side = max(spec.tile_size, SMALLEST_VAE_TILE)
     while side >= SMALLEST_VAE_TILE:
-        yield tiled_vae.VaeTiling(side)
+        yield tiled_vae.Tiling(side)
         side //= 2
 
 
 def _vae_passes(
-    model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.VaeTiling
+    model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling
 ) -> tuple[tiled_vae.TiledPass, tiled_vae.TiledPass]:
     return (
         tiled_vae.encoding(model, padded, tiling),
@@ -188,7 +186,7 @@ def _vae_passes(
     )
 
 
-def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.VaeTiling) -> int:
+def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling) -> int:
     return max(way.plan.memory_bytes for way in _vae_passes(model, padded, tiling))
 
 

@@ -67,7 +67,8 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     else:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
-    if model.cfw is not None and not model.cfw.config.own_encoder:
+    # the configuration first: a decoder with an encoder of its own need not be loaded yet
+    if not model.config.cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
         return LowRes(pixels, padded, size, latents.float(), features, pre_restored)
     latents = model.autoencoder.encode(padded).float()
@@ -101,6 +102,12 @@ def enlarge_srresnet(
 def srresnet_passes(scale: float) -> int:
     """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
     return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
+
+
+def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Height and width filled up to multiples of `multiple`."""
+    height, width = (side + -side % multiple for side in size)
+    return height, width
 
 
 def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:

@@ -13,13 +13,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.engine.decoding import decode_references
+from coser_cli.engine.enlarging import pad
 from coser_cli.engine.preparation import pad_to_multiple
+from coser_cli.tiling.canvas import Map, Part, Readable
+from coser_cli.tiling.grid import Box, cores
+from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.engine.preparation import LowRes
     from coser_cli.models.build import CoSeR
     from coser_cli.sampling import Draw
 
+PLACED_TILE = 512
 SAME_ASPECT = 0.02
 """Aspect ratios that differ by no more than this share count as one."""
 
@@ -56,9 +61,12 @@ def draw_of(candidate: int, draw: Draw) -> Draw:
     """The noise of a candidate: that of `draw` for the first, streams `start/k` and `imagine/k` of
     their own for the k-th. So the first is the same among any number.
     """
-    if candidate == 0:
-        return draw
-    return lambda stream, step: draw(f"{stream}/{candidate}", step)
+    return lambda stream, step: draw(candidate_stream(stream, candidate), step)
+
+
+def candidate_stream(stream: str, candidate: int) -> str:
+    """The name of a candidate's stream of noise."""
+    return f"{stream}/{candidate}" if candidate else stream
 
 
 def place(picture: Tensor, size: tuple[int, int]) -> Tensor:
@@ -67,10 +75,26 @@ def place(picture: Tensor, size: tuple[int, int]) -> Tensor:
     Where the aspect ratios differ by more than `SAME_ASPECT`, what the frame does not show is cut
     off on both sides alike. Bicubic, antialiased when it shrinks, clamped to [0, 1].
     """
-    cut = _centre_cut(picture.float(), size)
+    height, width = picture.shape[-2:]
+    cut = centre_cut((height, width), size).crop(picture.float())
     if cut.shape[-2:] == size:
         return cut
     return F.interpolate(cut, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def place_large(picture: Readable, padded: Map, size: tuple[int, int]) -> None:
+    """`place` of a picture `(3, H, W)` into the top left `size` of a map, and its padding."""
+    _, height, width = picture.shape
+    cut = centre_cut((height, width), size)
+    part = Part(picture, cut)
+    rows = Resampler(cut.height, size[0], "antialiased")
+    columns = Resampler(cut.width, size[1], "antialiased")
+    for box in cores(*size, PLACED_TILE):
+        same = (cut.height, cut.width) == size
+        padded.write(
+            box, part.read(box) if same else resample_with(part, rows, columns, box).clamp(0, 1)
+        )
+    pad(padded, size)
 
 
 @torch.inference_mode()
@@ -97,9 +121,14 @@ def score(model: CoSeR, pictures: Tensor, low_res: LowRes) -> tuple[float, ...]:
     pre_restored = low_res.pre_restored
     if pre_restored is None:
         pre_restored = model.srresnet(low_res.pixels)
-    wanted = _class_token(model, pre_restored)
-    tokens = (_class_token(model, each.to(low_res.pixels)) for each in pictures.split(1))
-    return tuple(F.cosine_similarity(token, wanted).item() for token in tokens)
+    seen = (each.to(low_res.pixels) for each in pictures.split(1))
+    return tuple(similarity(model, each, pre_restored) for each in seen)
+
+
+def similarity(model: CoSeR, picture: Tensor, other: Tensor) -> float:
+    """Cosine between the class tokens of two pictures `(1, 3, H, W)`, in [-1, 1]."""
+    tokens = _class_token(model, picture), _class_token(model, other)
+    return F.cosine_similarity(*tokens).item()
 
 
 def nearest(scores: Sequence[float]) -> int:
@@ -119,16 +148,18 @@ def choose(model: CoSeR, latents: Tensor, low_res: LowRes, select: str) -> Refer
     return References(latents[best : best + 1], scores, best)
 
 
-def _centre_cut(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """The largest centred part of the picture with the aspect ratio of `size`, to the pixel."""
-    height, width = picture.shape[-2:]
-    excess = (width / height) / (size[1] / size[0])
+def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:
+    """Of a picture of `size` (height, width), the largest centred part with the aspect ratio of
+    `frame`, to the pixel; all of it, where the ratios count as one.
+    """
+    height, width = size
+    excess = (width / height) / (frame[1] / frame[0])
     if abs(excess - 1) <= SAME_ASPECT:
-        return picture
+        return Box(0, 0, height, width)
     rows = height if excess > 1 else max(1, round(height * excess))
     columns = max(1, round(width / excess)) if excess > 1 else width
     top, left = (height - rows) // 2, (width - columns) // 2
-    return picture[..., top : top + rows, left : left + columns]
+    return Box(top, left, top + rows, left + columns)
 
 
 def _class_token(model: CoSeR, pixels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ whole picture, and a reference is one picture of which every tile sees its part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from coser_cli.engine.enlarging import enlarge, pre_restore
 from coser_cli.engine.preparation import padded_size, target_size
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import tiles_without_controls
-from coser_cli.engine.references import nearest, place_box, score_against
+from coser_cli.engine.references import candidate_stream, nearest, place_large, similarity
 from coser_cli.engine.restoration import tiles_with_controls
 from coser_cli.engine.tile_cognition import TileCognition
 from coser_cli.engine.tile_prediction import TilePrediction
@@ -78,8 +78,9 @@ class Large:
 class TiledUpscaler:
     """CoSeR for one large picture at a time, with the networks of an `Upscaler`.
 
-    `spec` says how pictures are cut, `scratch` holds what does not fit memory. Raises `UsageError`
-    where the model's networks do not take such tiles.
+    `spec` says how pictures are cut, `scratch` holds what does not fit memory; `tile_batch` tiles
+    are predicted at once, and `vae` says how the autoencoder is cut, neither of which shows in the
+    result (see `costs.cost_of`). Raises `UsageError` where the networks do not take such tiles.
     """
 
     def __init__(
@@ -87,6 +88,9 @@ class TiledUpscaler:
         upscaler: Upscaler,
         spec: TileSpec,
         scratch: Scratch,
+        *,
+        tile_batch: int = 1,
+        vae: tiled_vae.Tiling | None = None,
         on_progress: Progress = silent,
     ) -> None:
         config = upscaler.model.config
@@ -94,9 +98,10 @@ class TiledUpscaler:
         self.spec = spec
         self.scratch = scratch
         self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
+        self.vae = vae or tiled_vae.Tiling(spec.tile_size)
+        self.notes: list[str] = []
         self._tell = on_progress
-        self._prediction = TilePrediction(upscaler, spec.tile_batch or 1)
-        self._notes: list[str] = []
+        self._prediction = TilePrediction(upscaler, tile_batch, self.notes.append)
 
     @property
     def model(self) -> CoSeR:
@@ -115,7 +120,7 @@ class TiledUpscaler:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
         settings = self.upscaler.complete(settings)
         low_res = self.prepare(pixels, settings)
-        latents, guides, scores, chosen = low_res.latents, [], None, None
+        latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
         guided = settings.strength != 0 and settings.reference_mode != "none"
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
@@ -124,7 +129,7 @@ class TiledUpscaler:
             latents = self.restore(low_res, cognition, guides if guided else [], settings)
         pictures = [self.decode_reference(each, low_res) for each in guides if want_reference]
         result = self.decode(latents, low_res, settings)
-        return Large(result, tuple(pictures), scores, chosen, tuple(self._notes))
+        return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
 
     def prepare(self, pixels: Map, settings: Settings) -> LargeLowRes:
         """Stage 1: enlarge, pad and encode."""
@@ -133,11 +138,9 @@ class TiledUpscaler:
         size = target_size(height, width, settings.scale)
         padded = self.scratch.canvas((3, *padded_size(size, config.pixel_multiple)))
         pre_restored = enlarge(
-            self.model, pixels, settings.scale, padded, self.scratch, self._tiles_of("enlarge")
+            self.model, pixels, settings.scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        latents = self._latents(padded)
-        self._encode(padded, latents)
-        return LargeLowRes(pixels, padded, size, latents, pre_restored)
+        return LargeLowRes(pixels, padded, size, self._encoded(padded), pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: Settings) -> Cognition:
         """Stage 2: what the whole picture shows."""
@@ -178,6 +181,7 @@ class TiledUpscaler:
 
         scale = settings.guidance_scale
         assert scale is not None
+        self.upscaler.enter("sample")
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
@@ -190,11 +194,10 @@ class TiledUpscaler:
     def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
         assert settings.fidelity is not None and settings.color_fix is not None
-        size = low_res.padded.shape[1], low_res.padded.shape[2]
-        way = tiled_vae.decoding(self.model, size, self._vae_tiling(), settings.fidelity)
-        maps = {"latents": latents, "pixels": low_res.padded}
-        used = {name: maps[name] for name in way.sources}
-        picture = self._decoded(way, used, "decode")
+        size = low_res.padded.shape[1:]
+        way = tiled_vae.decoding(self.model, size, self.vae, settings.fidelity)
+        picture = self.scratch.canvas(low_res.padded.shape)
+        self._run(way, {"latents": latents, "pixels": low_res.padded}, picture, "decode")
         return StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
 
     def decode_reference(self, latents: Map, low_res: LargeLowRes) -> StreamedColorFix:
@@ -202,9 +205,7 @@ class TiledUpscaler:
         picture = self._plainly_decoded(latents, low_res)
         return StreamedColorFix("none", picture, low_res.padded, low_res.size)
 
-    def _imagine(
-        self, low_res: LargeLowRes, cognition: Cognition, settings: Settings
-    ) -> list[Map]:
+    def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
         """Latents of `settings.references` pictures, each from noise of its own."""
         strength, scale = settings.reference_strength, settings.reference_guidance_scale
         assert strength is not None and scale is not None
@@ -212,6 +213,7 @@ class TiledUpscaler:
             return [low_res.latents] * settings.references
         local = settings.reference_mode == "tile"
         steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
+        self.upscaler.enter("sample")
         # tiles that are looked at one by one stay where they are
         grid = partial(self._grid, low_res.latents, None if local else settings.seed)
 
@@ -234,7 +236,8 @@ class TiledUpscaler:
 
         def look(box: Box) -> Tensor:
             field = box.stretched(factor).inside(*pre_restored.shape[1:])
-            return self.upscaler.embedding_of(pre_restored.read(field))
+            seen = pre_restored.read(field).to(self.upscaler.device, self.upscaler.dtype)
+            return self.model.cognition(seen)
 
         grid = self._grid(low_res.latents, None, 0)
         return TileCognition(cognition, look, grid, self.scratch)
@@ -248,7 +251,7 @@ class TiledUpscaler:
         predict: Callable[[Upscaler], PredictTiles],
         grid: Callable[[int], Grid],
     ) -> Map:
-        """Sample from the noised low-resolution latents; `stream` is the pass, and its candidate."""
+        """Sample from the noised low-resolution latents; `stream`: the pass and its candidate."""
         assert settings.sampler and settings.steps and strength
         (name, candidate), config = stream, self.model.config
         sampler = make_scheduler(settings.sampler, config.schedule, settings.steps, strength)
@@ -264,7 +267,6 @@ class TiledUpscaler:
             sampler, noise_of, grid, self._prediction.batch, device=self.upscaler.device
         )
         walk(self._prediction.of(predict), state, partial(self._tell, name))
-        self._notes += self._prediction.notes()
         return state
 
     def _grid(self, latents: Map, seed: int | None, step: int) -> Grid:
@@ -281,12 +283,12 @@ class TiledUpscaler:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""
         if low_res.pre_restored is not None:
             return low_res.pre_restored
-        return pre_restore(self.model, low_res.pixels, self.scratch, self._tiles_of("understand"))
+        return pre_restore(self.model, low_res.pixels, self.scratch, partial(self._tell, "enlarge"))
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
         """Latents of a picture of the user, placed into the frame."""
         placed = self.scratch.canvas(low_res.padded.shape)
-        place_map(picture, placed, low_res.size)
+        place_large(picture, placed, low_res.size)
         return self._encoded(placed)
 
     def _score(self, latents: Map, low_res: LargeLowRes) -> float:
@@ -302,8 +304,8 @@ class TiledUpscaler:
             return latents
         return self._encoded(self._plainly_decoded(latents, low_res))
 
-    def _latents(self, padded: Map) -> Canvas:
-        """Room for latents of the padded picture."""
+    def _latents(self, padded: Map) -> Map:
+        """Room for latents of a padded picture."""
         config = self.model.config
         height, width = (side // config.downscale for side in padded.shape[1:])
         return self.scratch.canvas((config.autoencoder.latent_channels, height, width))
@@ -311,13 +313,29 @@ class TiledUpscaler:
     def _encoded(self, padded: Map) -> Map:
         """Latents of a padded picture."""
         latents = self._latents(padded)
-        way = tiled_vae.encoding(self.model, padded.shape[1:], self._vae_tiling())
-        way.run({"pixels": padded}, latents.write, self.scratch, self._tiles_of("prepare"))
+        way = tiled_vae.encoding(self.model, padded.shape[1:], self.vae)
+        self._run(way, {"pixels": padded}, latents, "encode")
         return latents
 
     def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
-        way = tiled_vae.decoding(self.model, low_res.padded.shape[1:], self._vae_tiling(), None)
-        return self._decoded(way, {"latents": latents}, "decode")
+        """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
+        way = tiled_vae.decoding(self.model, low_res.padded.shape[1:], self.vae, None)
+        picture = self.scratch.canvas(low_res.padded.shape)
+        self._run(way, {"latents": latents}, picture, "decode")
+        return picture
 
-    def _decoded(self, way: TiledPass, maps: Mapping[str, Map], stage: str) -> Map:
-        picture = self.scratch.canvas(...)
+    def _run(
+        self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str
+    ) -> None:
+        self.upscaler.enter("prepare" if stage == "encode" else stage)
+        way.run(maps, target.write, self.scratch, partial(self._tell, stage))
+        if way.note and way.note not in self.notes:
+            self.notes.append(way.note)
+
+
+def _noise_rows(
+    seed: int, candidate: int, latents: Map, stream: str, step: int, rows: range
+) -> Tensor:
+    """Rows of the noise of one candidate, for latents of that width."""
+    channels, _, width = latents.shape
+    return noise_rows(seed, candidate_stream(stream, candidate), step, channels, rows, width)

@@ -87,17 +87,19 @@ def encoding(model: CoSeR, size: tuple[int, int], tiling: Tiling) -> TiledPass:
 
 
 def decoding(
-    model: CoSeR, size: tuple[int, int], tiling: Tiling, fidelity: float = 0.0
+    model: CoSeR, size: tuple[int, int], tiling: Tiling, fidelity: float | None
 ) -> TiledPass:
     """Decoding to a picture of `size` (height, width), as `engine.decoding.decode` does it.
 
     Source: `latents` `(4, h, w)`, scaled; where the model has a CFW decoder also `pixels`, the
     enlarged low-resolution picture `(3, H, W)` in [0, 1], whose detail enters with weight
-    `fidelity`. Result: pixels `(3, H, W)`, not clamped.
+    `fidelity`; with None the autoencoder's own decoder is used. Result: pixels `(3, H, W)`, not
+    clamped.
     """
-    graph, network = VaeGraph(tiling.attention_tokens, tiling.frugal), model.cfw
+    graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
+    network = None if fidelity is None else model.cfw
     latents = graph.source(_latent_shape(model.autoencoder.config, size))
-    if network is None:
+    if network is None or fidelity is None:
         plain = model.autoencoder
         result, sources = graph.pixels(plain, latents), {"latents": latents}
         return _tiled(plain, plain.config, result, graph, sources, size, tiling)

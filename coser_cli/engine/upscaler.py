@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.device import (
-    choose_device,
-    choose_dtype,
-    memory_errors_named,
-    require_memory,
-)
+from coser_cli.engine.device import require_memory
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
 from coser_cli.engine.references import Candidates, References, choose, draw_of, encode, score
+from coser_cli.engine.retry import require_finite
+from coser_cli.engine.runtime import Runtime
+from coser_cli.models.residency import STAGES
 from coser_cli.sampling import (
     Draw,
     OnStep,
@@ -31,10 +29,8 @@ from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from coser_cli.engine.cognition import Cognition
-    from coser_cli.models.build import CoSeR
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
 
@@ -53,33 +49,13 @@ class Upscaled:
     chosen: int | None = None
 
 
-class Upscaler:
+class Upscaler(Runtime):
     """CoSeR for single pictures.
 
     `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
     stages. Pixels are `(1, 3, H, W)` float RGB in [0, 1], latents `(1, 4, h, w)`. The same seed
-    gives the same noise on every device. Networks are loaded when first needed.
+    gives the same noise on every device.
     """
-
-    def __init__(self, model: CoSeR, device: torch.device, dtype: torch.dtype) -> None:
-        self.model = model
-        self.device = device
-        self.dtype = dtype
-        self._texts: dict[str, Tensor] = {}
-
-    @classmethod
-    def load(
-        cls, model: str | Path = "auto", *, device: str = "auto", dtype: str = "auto"
-    ) -> Upscaler:
-        """An upscaler with the installed model of that name or in that folder.
-
-        "auto": `sd21` if installed, else the bundled `mini`. Raises `WeightsError`, `DeviceError`.
-        """
-        from coser_cli.models.build import load_model
-
-        where = choose_device(device)
-        precision = choose_dtype(dtype, where)
-        return cls(load_model(model, where, precision), where, precision)
 
     def upscale(
         self,
@@ -96,21 +72,25 @@ class Upscaler:
         `references`, pixels `(1, 3, H, W)` of any sizes, are taken instead of imagined ones.
         `on_progress(stage, done, total)` is told how far it is; `progress` shows tqdm bars
         instead. With `strength` 0 nothing is imagined, and no diffusion network is loaded, unless
-        `want_reference` asks for the reference all the same. Raises `InputError`, `DeviceError`.
+        `want_reference` asks for the reference all the same. What exceeds the range of a smaller
+        dtype is done again in float32. Raises `InputError`, `DeviceError`.
         """
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         tell = on_progress or (tqdm_progress() if progress else silent)
-        with memory_errors_named(self.device):
-            low_res = self.prepare(pixels, settings)
+
+        def run(upscaler: Upscaler) -> Upscaled:
+            low_res = upscaler.prepare(pixels, settings)
             tell("prepare", 1, 1)
-            latents, guides = self._diffuse(low_res, settings, tell, want_reference, references)
-            result = self.decode(latents, low_res, settings)
-            if guides is None:
-                tell("decode", 1, 1)
-                return Upscaled(result)
-            pictures = self.decode_reference(guides.latents, low_res) if want_reference else None
-        tell("decode", 1, 1)
-        return Upscaled(result, pictures, guides.scores, guides.chosen)
+            latents, guides = upscaler._diffuse(low_res, settings, tell, want_reference, references)
+            result = upscaler.decode(latents, low_res, settings)
+            pictures = None
+            if guides is not None and want_reference:
+                pictures = upscaler.decode_reference(guides.latents, low_res)
+            tell("decode", 1, 1)
+            told = (None, None) if guides is None else (guides.scores, guides.chosen)
+            return Upscaled(result, pictures, *told)
+
+        return self.run(run)
 
     def reference(
         self,
@@ -134,41 +114,56 @@ class Upscaler:
         """All references that would be imagined for pixels `(1, 3, H, W)`, with their scores.
         Raises what `upscale` raises.
         """
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         tell = on_progress or silent
-        with memory_errors_named(self.device):
-            low_res = self.prepare(pixels, settings)
+
+        def run(upscaler: Upscaler) -> Candidates:
+            low_res = upscaler.prepare(pixels, settings)
             tell("prepare", 1, 1)
-            cognition = self.understand(low_res, settings)
+            cognition = upscaler.understand(low_res, settings)
             tell("understand", 1, 1)
-            latents = self.imagine(low_res, cognition, settings, on_step=steps_of(tell, "imagine"))
-            pictures = self.decode_reference(latents, low_res)
-            scores = score(self.model, pictures, low_res) if len(pictures) > 1 else None
-        tell("decode", 1, 1)
-        return Candidates(pictures, scores)
+            steps = steps_of(tell, "imagine")
+            latents = upscaler.imagine(low_res, cognition, settings, on_step=steps)
+            pictures = upscaler.decode_reference(latents, low_res)
+            scores = score(upscaler.model, pictures, low_res) if len(pictures) > 1 else None
+            tell("decode", 1, 1)
+            return Candidates(pictures, scores)
+
+        return self.run(run)
 
     @torch.inference_mode()
     def prepare(self, pixels: Tensor, settings: Settings | None = None) -> LowRes:
         """Stage 1: check, enlarge, pad and encode pixels `(1, 3, H, W)`."""
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
-        require_memory(self.model.config, size, settings.scale, self.dtype, self.device)
+        stages = STAGES if settings.strength else ("prepare", "decode")
+        weights = self.model.pending(stages)
+        require_memory(self.model.config, size, settings.scale, self.dtype, self.device, weights)
+        self.enter("prepare")
         pixels = pixels.to(self.device, self.dtype)
         return preparation.prepare(self.model, pixels, settings.scale)
 
     @torch.inference_mode()
     def understand(self, low_res: LowRes, settings: Settings | None = None) -> Cognition:
         """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
-        from coser_cli.engine.cognition import understand
-
-        settings = self._complete(settings)
-        assert settings.negative_prompt is not None
+        self.enter("understand")
         pre_restored = low_res.pre_restored
         if pre_restored is None:
             pre_restored = self.model.srresnet(low_res.pixels)
-        texts = self._text(settings.prompt), self._text(settings.negative_prompt)
-        return understand(self.model, pre_restored, *texts)
+        return self.cognition_of(pre_restored, settings)
+
+    @torch.inference_mode()
+    def cognition_of(self, pre_restored: Tensor, settings: Settings | None = None) -> Cognition:
+        """`understand` of what the SRResNet made of a picture, `(1, 3, H, W)` of any size."""
+        from coser_cli.engine.cognition import understand
+
+        settings = self.complete(settings)
+        assert settings.negative_prompt is not None
+        self.enter("understand")
+        texts = self.text(settings.prompt), self.text(settings.negative_prompt)
+        seen = pre_restored.to(self.device, self.dtype)
+        return understand(self.model, seen, *texts)
 
     @torch.inference_mode()
     def imagine(
@@ -189,11 +184,12 @@ class Upscaler:
         """
         from coser_cli.engine.reference import imagine
 
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         count = settings.references
         strength, guidance = settings.reference_strength, settings.reference_guidance_scale
         if not strength:
             return low_res.latents.repeat(count, 1, 1, 1)
+        self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
         how = "imagine", strength, guidance, low_res, settings
         walks = (
@@ -211,6 +207,7 @@ class Upscaler:
         """
         for picture in pictures:
             require_picture(picture)
+        self.enter("decode")
         return encode(self.model, pictures, low_res)
 
     @torch.inference_mode()
@@ -232,20 +229,25 @@ class Upscaler:
         """
         from coser_cli.engine.restoration import with_controls
 
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         strength, guidance = settings.strength, settings.guidance_scale
         if not strength:
             return low_res.latents
+        self.enter("sample")
         walk, start = self._walk("restore", strength, guidance, low_res, settings, draw, on_step)
         hints = low_res.latents, reference
         return walk(with_controls(self.model, cognition, walk.guided, *hints), start)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
-        """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU."""
-        settings = self._complete(settings)
+        """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU.
+
+        Raises `DeviceError` where they are not finite.
+        """
+        settings = self.complete(settings)
         assert settings.fidelity is not None and settings.color_fix is not None
-        pixels = decoding.decode(self.model, latents, low_res, settings.fidelity)
+        self.enter("decode")
+        pixels = require_finite(decoding.decode(self.model, latents, low_res, settings.fidelity))
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
 
     @torch.inference_mode()
@@ -253,7 +255,9 @@ class Upscaler:
         """References as pictures, `(N, 3, *low_res.size)`: what the VAE alone makes of latents
         `(N, 4, h, w)`, one at a time.
         """
-        return decoding.decode_references(self.model, latents, low_res)
+        self.enter("decode")
+        pictures = decoding.decode_references(self.model, latents, low_res)
+        return require_finite(pictures, what="reference")
 
     def _diffuse(
         self,
@@ -308,12 +312,3 @@ class Upscaler:
         sampler = make_scheduler(settings.sampler, schedule, settings.steps, strength)
         walk = Walk(sampler, guidance_scale, partial(draw, stream), on_step)
         return walk, add_noise(latents, draw("start", 0).to(latents), schedule, sampler.start)
-
-    def _complete(self, settings: Settings | None) -> Settings:
-        return (settings or Settings()).with_defaults(self.model.config.defaults)
-
-    def _text(self, prompt: str) -> Tensor:
-        """Embedding `(1, L, C)` of a prompt; computed once per model."""
-        if prompt not in self._texts:
-            self._texts[prompt] = self.model.text.encode([prompt])
-        return self._texts[prompt]

@@ -14,10 +14,6 @@ from coser_cli.imageio.photo import Samples
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"compression": 6},
-    "jpeg": {"Q": 95, "subsample_mode": "off"},
-}
 _POLL_SECONDS = 0.1
 
 
@@ -27,11 +23,13 @@ def encode(
     head: bytes,
     size: tuple[int, int],
     bands: Iterator[Samples],
+    options: dict[str, Any],
 ) -> None:
     """Write bands of rows `(rows, W, C)`, uint8 or uint16, of a picture of `size` (width, height).
 
-    `head` are a PNG's chunks before the pixels, or a JPEG's beginning. The bands are asked for in
-    the calling thread, so that an interruption ends the work at once. Raises OSError.
+    `head` are a PNG's chunks before the pixels, or a JPEG's beginning; `options` are those of
+    libvips' saver. The bands are asked for in the calling thread, so that an interruption ends the
+    work at once. Raises OSError.
     """
     import pyvips
 
@@ -39,7 +37,7 @@ def encode(
     source, target = pyvips.SourceCustom(), pyvips.TargetCustom()
     source.on_read(line.read)
     target.on_write(line.write)
-    arguments = line, kind, source, target
+    arguments = line, kind, source, target, options
     encoder = threading.Thread(target=_run_vips, args=arguments, name="coser-encode")
     encoder.start()
     try:
@@ -53,12 +51,12 @@ def encode(
         raise line.error
 
 
-def _run_vips(line: _Line, kind: str, source: Any, target: Any) -> None:
+def _run_vips(line: _Line, kind: str, source: Any, target: Any, options: dict[str, Any]) -> None:
     import pyvips
 
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
-        getattr(image, f"{kind}save_target")(target, keep="none", **_OPTIONS[kind])
+        getattr(image, f"{kind}save_target")(target, keep="none", **options)
     except Exception as error:  # nothing above this thread could catch it
         line.error = line.error or OSError(" ".join(str(error).split()))
     finally:

@@ -34,6 +34,14 @@ FORMATS = (
     Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383, bytes_per_pixel=13),
     # Not compressed: Pillow cannot write EXIF's sub-directories through libtiff.
     Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True),
+    Format(
+        "AVIF",
+        (".avif",),
+        {"quality": 90, "subsampling": "4:4:4"},
+        alpha=True,
+        max_side=65536,
+        streamed=False,
+    ),
     Format("BMP", (".bmp",), icc=False, exif=False, streamed=False),
 )
 WRITABLE_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
@@ -47,6 +55,15 @@ def format_of(path: Path) -> Format:
             return row
     known = ", ".join(WRITABLE_SUFFIXES)
     raise UsageError(f"cannot write {shown(path)}: unknown extension {suffix!r}", f"use {known}")
+
+
+def format_named(name: str) -> Format:
+    """The format of that name or extension, in any case ("jpg", "JPEG"); `UsageError` if none."""
+    for row in FORMATS:
+        if name.upper() == row.name or f".{name.lower()}" in row.suffixes:
+            return row
+    known = ", ".join(row.name.lower() for row in FORMATS)
+    raise UsageError(f"unknown format {name!r}", f"known are {known}")
 
 
 def require_fits(path: Path, width: int, height: int) -> None:

@@ -16,7 +16,7 @@ _BIG = b"II\x2b\x00\x08\x00\x00\x00" + (16).to_bytes(8, "little")
 _CLASSIC_LIMIT = 2**32 - 2**20
 """Bytes that a classic TIFF can address, less some for its directory."""
 _STRIP_BYTES = 2**20
-_PHOTOMETRIC = {"L": 1, "LA": 1, "I;16": 1, "RGB": 2, "RGBA": 2}
+_PHOTOMETRIC = {"L": 1, "LA": 1, "RGB": 2, "RGBA": 2}
 _UNASSOCIATED_ALPHA = 2
 # tags by their names in the standard
 _TAGS = {info.name: tag for tag, info in TiffTags.TAGS_V2.items()}
@@ -50,13 +50,14 @@ def chunks_of_png(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = end
 
 
-def tiff_head(mode: str, size: tuple[int, int], options: dict[str, Any]) -> bytes:
+def tiff_head(mode: str, depth: int, size: tuple[int, int], options: dict[str, Any]) -> bytes:
     """Header and directory of a TIFF of `size` (width, height), not compressed, whose rows follow.
 
-    `options` are those of Pillow's `save`. A BigTIFF where 4 GiB do not suffice.
+    `mode` is Pillow's name for the channels, of `depth` bits each; `options` are those of Pillow's
+    `save`. A BigTIFF where 4 GiB do not suffice.
     """
     width, height = size
-    bits = (16,) if mode == "I;16" else (8,) * len(mode)
+    bits = (depth,) * len(mode)
     stride = width * sum(bits) // 8
     big = stride * height > _CLASSIC_LIMIT
     tags = ImageFileDirectory_v2(_BIG if big else _CLASSIC)
@@ -75,9 +76,10 @@ def tiff_head(mode: str, size: tuple[int, int], options: dict[str, Any]) -> byte
 
 
 def _describe(tags: ImageFileDirectory_v2, options: dict[str, Any]) -> None:
-    exif = Image.Exif()
-    if "exif" in options:
-        exif.load(options["exif"])
+    exif = options.get("exif", b"")
+    if not isinstance(exif, Image.Exif):
+        data, exif = exif, Image.Exif()
+        exif.load(data)
     for tag in exif:
         tags[tag] = exif.get_ifd(tag) if tag in TiffTags.TAGS_V2_GROUPS else exif[tag]
     if "icc_profile" in options:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -30,6 +32,11 @@ class Box:
     def scaled(self, factor: int) -> Box:
         """The same place on a map `factor` times as large."""
         return Box(self.top * factor, self.left * factor, self.bottom * factor, self.right * factor)
+
+    def stretched(self, factor: float) -> Box:
+        """The smallest box around this one at another resolution, which need not be a whole one."""
+        top, left = math.floor(self.top * factor), math.floor(self.left * factor)
+        return Box(top, left, math.ceil(self.bottom * factor), math.ceil(self.right * factor))
 
     def inside(self, height: int, width: int) -> Box:
         """What of the box lies on a map of `height` × `width`."""
@@ -124,6 +131,11 @@ def make_grid(
 def boxes(height: int, width: int, tile: int, stride: int) -> list[Box]:
     """Tiles over a map of `height` × `width`, row by row; smaller than `tile` where the map is."""
     return make_grid(height, width, tile, stride).boxes()
+
+
+def bands(height: int, rows: int) -> Iterator[range]:
+    """Ranges of at most `rows` rows that cover `height`, from top to bottom."""
+    return (range(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def cores(height: int, width: int, side: int) -> list[Box]:

@@ -208,6 +208,7 @@ def test_json_lines(coser, photo):
     assert done == {
         "type": "image",
         "source": "a.png",
+        "frame": None,
         "target": "a_2x.png",
         "reference": None,
         "references": [],

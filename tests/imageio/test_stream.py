@@ -86,7 +86,7 @@ SOURCES = {
 
 def said(path):
     """Everything a file says beside its pixels and how they are packed."""
-    packing = {273, 277, 278, 279}  # a TIFF's strips; and one channel, said or by default
+    packing = {273, 277, 278, 279, 284}  # a TIFF's strips; what is said or the default
     with Image.open(path) as image:
         exif = image.getexif()
         groups = {tag: dict(exif.get_ifd(tag)) for tag in (34665, 34853)}
@@ -114,7 +114,7 @@ def test_the_bigtiff_says_the_same(tmp_path):
     source = SOURCES["exif"]
     options = {"exif": source.exif, "icc_profile": source.icc, "dpi": source.dpi}
     size = (50000, 40000)
-    head = tiff_head("RGB", size, options)
+    head = tiff_head("RGB", 8, size, options)
     assert head[:4] == b"II\x2b\x00"
     (tmp_path / "big.tif").write_bytes(head)
     os.truncate(tmp_path / "big.tif", len(head) + 3 * size[0] * size[1])  # sparse
@@ -147,8 +147,8 @@ def test_pixels_of_a_bigtiff(tmp_path, monkeypatch, source):
 
 
 def test_a_classic_tiff_where_it_suffices():
-    assert tiff_head("RGB", (37000, 37000), {})[:4] == b"II\x2a\x00"
-    assert len(tiff_head("RGB", (1, 1), {})) < 300
+    assert tiff_head("RGB", 8, (37000, 37000), {})[:4] == b"II\x2a\x00"
+    assert len(tiff_head("RGB", 8, (1, 1), {})) < 300
 
 
 @pytest.mark.parametrize("bands", [1, 7, 47])

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,9 @@ def oriented(orientation) -> Make:
     return saved("JPEG", picture(size=size), exif=exif)
 
 
+@cache
 def srgb() -> bytes:
+    """One profile for all: each that is made bears the time of day."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

@@ -30,7 +30,8 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]
 """step index, 0 = noisiest -> white noise of the latents' shape."""
 Draw = Callable[[str, int], Tensor]
-"""(stream, step) -> white noise; streams: start, imagine, restore."""
+"""(stream, step) -> white noise; streams: start, imagine, restore, and start/k, imagine/k of the
+k-th further reference."""
 OnStep = Callable[[int, int, Tensor], None]
 """(steps done, steps in all, latents after the step)."""
 

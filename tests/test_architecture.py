@@ -34,6 +34,7 @@ OWNERS = {
     "platformdirs": {"paths"},
     "open_clip": {"models", "parity", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
+    "pyvips": {"imageio"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},

@@ -1,15 +1,13 @@
 """The options about files in and out, declared once for every command that makes pictures.
 
-A command takes them all as one parameter, `files: Files`, under the decorator `with_files`.
+A command takes them all as one parameter, `files: Files`, under the decorator `with_groups`.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -166,8 +164,13 @@ def make_plan(
     model: str,
     save_reference: str | None = None,
     kind: Kind = "upscale",
+    references: int = 1,
+    imported: Sequence[Path] = (),
 ) -> Planned:
-    """Find the inputs, decide every name, and refuse what cannot be done, before anything runs."""
+    """Find the inputs, decide every name, and refuse what cannot be done, before anything runs.
+
+    `references` are written for each input, `imported` are the user's own.
+    """
     from coser_cli.engine.inputs import Found, find
     from coser_cli.engine.jobs import plan
     from coser_cli.engine.naming import Naming
@@ -180,7 +183,13 @@ def make_plan(
         raise UsageError("no inputs", "name pictures, folders or patterns, or give --from-file")
     found: Found = find(words, recursive=files.recursive, all_frames=files.all_frames)
     jobs = plan(
-        found.sources, pipes.output, save_reference=save_reference, kind=kind, naming=naming
+        found.sources,
+        pipes.output,
+        save_reference=save_reference,
+        kind=kind,
+        references=references,
+        imported=imported,
+        naming=naming,
     )
     pipes.require_single(jobs)
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
@@ -201,29 +210,3 @@ def _listed(name: str | None) -> list[Path]:
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise UsageError(f"cannot read {shown(name)}: {reason}", "check --from-file") from None
-
-
-def with_files(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameter `files` is spelt out as one option per field of `Files`."""
-    signature = inspect.signature(command, eval_str=True)
-    hints = inspect.get_annotations(Files, eval_str=True)
-    defaults = {each.name: each.default for each in fields(Files)}
-    parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.name == "files":
-            keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters += [
-                inspect.Parameter(name, keyword, default=defaults[name], annotation=hints[name])
-                for name in defaults
-            ]
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-
-    @functools.wraps(command)
-    def spelt_out(**values: Any) -> None:
-        command(files=Files(**{name: values.pop(name) for name in defaults}), **values)
-
-    spelt_out.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    spelt_out.__annotations__ = {each.name: each.annotation for each in parameters}
-    del spelt_out.__wrapped__  # type: ignore[attr-defined]
-    return spelt_out

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from coser_cli.errors import InputError, UsageError, shown
 
 if TYPE_CHECKING:
-    from coser_cli.engine.batch import Result
     from coser_cli.engine.jobs import Job
+    from coser_cli.engine.results import Result
 
 STREAM = "-"
 

@@ -19,20 +19,28 @@ Kind = Literal["upscale", "reference"]
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make: from where, to where, and where its reference goes.
+    """One picture to work on: from where, to where, and where its references go.
 
-    `frame` of the source counts from 0; None is its only or first one.
+    `target` of the kind "upscale" is the enlarged picture. Of the kind "reference" it is the
+    reference; where there are several, their contact sheet. `frame` of the source counts from 0;
+    None is its only or first one.
     """
 
     source: Path
     target: Path
-    reference: Path | None = None
+    references: tuple[Path, ...] = ()
+    kind: Kind = "upscale"
     frame: int | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file this job writes."""
-        return (self.target,) if self.reference is None else (self.target, self.reference)
+        return (self.target, *self.references)
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """The files that the user has asked for in the first place."""
+        return (self.target,) if self.kind == "upscale" else (*self.references, self.target)
 
 
 def plan(
@@ -42,45 +50,77 @@ def plan(
     scale: float = 4.0,
     save_reference: str | None = None,
     kind: Kind = "upscale",
+    references: int = 1,
+    imported: Sequence[Path] = (),
     naming: Naming | None = None,
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
-    is a folder, "" for beside the result, or None. `naming` says how results are called, by
-    `scale` if it is None. An input named twice is one job, and what was found in a folder is none
-    if this very call would write it. Raises `UsageError` where two outputs meet, or an output is
-    one of the inputs by any path or link.
+    is a folder, "" for beside the result, or None. `references` is how many are written for each
+    input, `imported` are the user's own. `naming` says how results are called, by `scale` if it is
+    None. An input named twice is one job, and what was found in a folder is none if this very call
+    would write it. Raises `UsageError` where two outputs meet, or an output is one of the inputs or
+    `imported` by any path or link.
     """
     sources = unique([Source(each) if isinstance(each, Path) else each for each in inputs])
-    naming = naming or Naming(scale)
-    jobs = _jobs(sources, output, naming, save_reference, kind)
+    how = _How(output, naming or Naming(scale), save_reference, references)
+    make = how.reference_job if kind == "reference" else how.upscale_job
+
+    def jobs_of(some: Sequence[Source]) -> list[Job]:
+        return [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
+
+    jobs = jobs_of(sources)
     others = _without_results(sources, jobs)
     if len(others) < len(sources):
-        jobs = _jobs(others, output, naming, save_reference, kind)
+        jobs = jobs_of(others)
     _refuse_collisions(jobs)
-    _refuse_inputs_as_outputs(jobs)
+    _refuse_as_outputs(jobs, [job.source for job in jobs], "input")
+    _refuse_as_outputs(jobs, imported, "reference")
     _make_folders(jobs, output, save_reference)
     return jobs
 
 
-def _jobs(
-    sources: Sequence[Source],
-    output: str | None,
-    naming: Naming,
-    save_reference: str | None,
-    kind: Kind,
-) -> list[Job]:
-    jobs = []
-    for index, source in enumerate(sources, start=1):
-        ending = "_reference" if kind == "reference" else None
-        target = _target(source, output, naming.name(source, index, ending), naming, len(sources))
-        reference = None
-        if kind == "upscale" and save_reference is not None:
-            folder = Path(save_reference) / source.below if save_reference else target.parent
-            reference = folder / f"{target.stem}_reference.png"
-        jobs.append(Job(source.path, target, reference, source.frame))
-    return jobs
+@dataclass(frozen=True)
+class _How:
+    """What decides the names of jobs."""
+
+    output: str | None
+    naming: Naming
+    save_reference: str | None
+    references: int
+
+    def upscale_job(self, source: Source, index: int, count: int) -> Job:
+        target = self._target(source, index, count, None)
+        return Job(source.path, target, self._saved(source, target), frame=source.frame)
+
+    def reference_job(self, source: Source, index: int, count: int) -> Job:
+        """One reference; or several, and their contact sheet. A file that is named is the sheet."""
+        single = self._target(source, index, count, "_reference")
+        if self.references == 1:
+            return Job(source.path, single, (), "reference", source.frame)
+        named = self.output is not None and not _is_folder(self.output)
+        sheet = single if named else self._target(source, index, count, "_references")
+        numbered = _numbered(single, self.references)
+        return Job(source.path, sheet, numbered, "reference", source.frame)
+
+    def _target(self, source: Source, index: int, count: int, ending: str | None) -> Path:
+        name = self.naming.name(source, index, ending)
+        return _target(source, self.output, name, self.naming, count)
+
+    def _saved(self, source: Source, target: Path) -> tuple[Path, ...]:
+        """Where the references beside one result go."""
+        if self.save_reference is None:
+            return ()
+        named = Path(self.save_reference) / source.below if self.save_reference else target.parent
+        single = named / f"{target.stem}_reference.png"
+        return (single,) if self.references == 1 else _numbered(single, self.references)
+
+
+def _numbered(path: Path, count: int) -> tuple[Path, ...]:
+    """`NAME-1.png` to `NAME-COUNT.png` for `NAME.png`."""
+    numbers = range(1, count + 1)
+    return tuple(path.with_name(f"{path.stem}-{number}{path.suffix}") for number in numbers)
 
 
 def _without_results(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Source]:
@@ -161,17 +201,17 @@ def _ignores_case(folder: str) -> bool:
         return False
 
 
-def _refuse_inputs_as_outputs(jobs: Sequence[Job]) -> None:
+def _refuse_as_outputs(jobs: Sequence[Job], sources: Sequence[Path], word: str) -> None:
     """Compare files, not names, so that links of either kind do not fool it."""
-    identities = {_identity(job.source): job.source for job in jobs}
+    identities = {_identity(source): source for source in sources}
     identities.pop(None, None)
     for job in jobs:
         for path in job.outputs:
             source = identities.get(_identity(path))
             if source is not None:
                 raise UsageError(
-                    f"the output {shown(path)} is the input {shown(source)}",
-                    "inputs are never overwritten; give another name with -o",
+                    f"the output {shown(path)} is the {word} {shown(source)}",
+                    f"{word}s are never overwritten; give another name with -o",
                 )
 
 

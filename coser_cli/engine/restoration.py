@@ -27,8 +27,10 @@ def with_controls(
 ) -> Predict:
     """The denoiser of the restoration, for latents of the size of `low_res` `(B, 4, h, w)`.
 
-    `low_res` and `reference` latents are the hints of a single ControlNet call per step, whose
-    maps serve both guidance branches. Without a reference its attention is left out.
+    `low_res` and `reference` latents `(N·B, 4, h, w)`, reference-major, are the ControlNet's hints,
+    whose maps serve both guidance branches: a single call per step with one reference. Further
+    references follow two at a time, so that the network itself never needs more memory. Without a
+    reference its attention is left out.
     """
     from coser_cli.models.unet import Controls
 
@@ -39,11 +41,12 @@ def with_controls(
     )
     batch = low_res.shape[0]
     hints = low_res if reference is None else torch.cat((low_res, reference))
-    hints = hints.to(cognition.embedding.dtype)
+    pairs = hints.to(cognition.embedding.dtype).split(2 * batch)
 
     def denoise(latents: Tensor, timestep: Tensor) -> Tensor:
-        latents = latents.to(hints.dtype)
-        maps = controlnet(latents, timestep, hints, control_context)
+        latents = latents.to(pairs[0].dtype)
+        parts = [controlnet(latents, timestep, pair, control_context) for pair in pairs]
+        maps = [torch.cat(same) if len(same) > 1 else same[0] for same in zip(*parts, strict=True)]
         references = None if reference is None else tuple(m[batch:] for m in maps)
         controls = Controls(tuple(m[:batch] for m in maps), references)
         prediction: Tensor = unet(latents, timestep, context, controls)

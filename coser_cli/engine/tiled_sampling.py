@@ -32,8 +32,9 @@ BAND = 32
 
 @dataclass(frozen=True)
 class TiledWalk:
-    """How latents are sampled in tiles. `grid(step)` says where the tiles of a step lie, `batch` how
-    many are predicted in one call at most.
+    """How latents are sampled in tiles.
+
+    `grid(step)` says where the tiles of a step lie; `batch` of them are predicted in one call.
     """
 
     sampler: Sampler
@@ -41,10 +42,10 @@ class TiledWalk:
     grid: Callable[[int], Grid]
     batch: int = 1
     window: Window = GAUSSIAN
-    device: torch.device = torch.device("cpu")
+    device: str | torch.device = "cpu"
 
     def __call__(self, predict: PredictTiles, state: Map, on_tiles: OnTiles | None = None) -> None:
-        """Walk `state` `(C, h, w)`, latents noised to `sampler.start`, to clean latents, in place."""
+        """Walk `state` `(C, h, w)`, latents noised to the sampler's start, in place, to the end."""
         _, height, _ = state.shape
         bands = [_Band(self, state, top, min(top + BAND, height)) for top in range(0, height, BAND)]
         grids = [self.grid(step) for step in range(len(self.sampler.timesteps))]
@@ -88,7 +89,8 @@ class _Band:
     def step(self, step: int, output: Tensor) -> None:
         """Move these rows on, by the prediction for them."""
         rows = range(self._box.top, self._box.bottom)
-        state = self._state.read(self._box)
+        # a copy: some schedulers keep the state, and these rows are about to be overwritten
+        state = self._state.read(self._box).clone()
         stepped = self._stepper.step(step, output, state, lambda i: self._noise(i, rows))
         self._state.write(self._box, stepped)
 

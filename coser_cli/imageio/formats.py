@@ -21,6 +21,8 @@ class Format:
     icc: bool = True
     exif: bool = True
     max_side: int = 2**31 - 1
+    streamed: bool = True
+    """Whether it is written row by row, so that the picture may be larger than memory."""
 
 
 FORMATS = (
@@ -29,8 +31,15 @@ FORMATS = (
     Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383),
     # Not compressed: Pillow cannot write EXIF's sub-directories through libtiff.
     Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True),
-    Format("AVIF", (".avif",), {"quality": 90, "subsampling": "4:4:4"}, alpha=True, max_side=65536),
-    Format("BMP", (".bmp",), icc=False, exif=False),
+    Format(
+        "AVIF",
+        (".avif",),
+        {"quality": 90, "subsampling": "4:4:4"},
+        alpha=True,
+        max_side=65536,
+        streamed=False,
+    ),
+    Format("BMP", (".bmp",), icc=False, exif=False, streamed=False),
 )
 WRITABLE_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 
@@ -62,4 +71,16 @@ def require_fits(path: Path, width: int, height: int) -> None:
             f"cannot write {shown(path)}: {width}×{height} pixels, "
             f"{row.name} ends at {row.max_side} per side",
             "write .png or .tif, or use a smaller scale",
+        )
+
+
+def require_streamable(path: Path, width: int, height: int) -> None:
+    """`require_fits`, and `InputError` where the format is not written row by row."""
+    require_fits(path, width, height)
+    row = format_of(path)
+    if not row.streamed:
+        raise InputError(
+            f"cannot write {shown(path)}: {row.name} is not written in parts, "
+            f"which {width}×{height} pixels need",
+            "write .png or .tif",
         )

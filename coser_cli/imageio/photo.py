@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+"""Values of a file, `(H, W, C)`."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ _GREY_MODES = ("1", "L", "LA", "La")
 _WIDE_MODES = ("I", "F")
 _DAMAGED_PROFILE = "the colour profile is damaged and was ignored"
 _WRONG_PROFILE = "the colour profile does not fit; ignored"
+_BAND = 256
+"""Rows that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,17 @@ def _decode(path: Path, image: Image.Image, header: Header, notes: tuple[str, ..
     """Everything after the header."""
     try:
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on damaged data
         raise damaged(path, error) from None
-    if upright.mode in _WIDE_MODES or upright.mode == "LAB":
+    if image.mode in _WIDE_MODES or image.mode == "LAB":
         raise unreadable(
-            path, f"pixels of type {upright.mode} are not read", "convert it to 8 or 16 bits"
+            path, f"pixels of type {image.mode} are not read", "convert it to 8 or 16 bits"
         )
-    colours, alpha = _split(upright, header.icc)
-    grey = upright.mode in _GREY_MODES or upright.mode.startswith("I;16")
+    colours, alpha = _split(image, header.icc)
+    grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
     return _photo(header, colours, alpha, grey, notes)
 
 
@@ -184,5 +186,11 @@ def _wide_to_srgb(values: WideArray, icc: bytes | None) -> _Colours:
 
 def _floats(image: Image.Image) -> FloatArray:
     """8-bit picture → float32 `(3, H, W)` in [0, 1]."""
-    values = np.asarray(image.convert("RGB")).transpose(2, 0, 1).astype(np.float32)
-    return np.ascontiguousarray(values / np.float32(255.0))
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.empty((3, image.height, image.width), np.float32)
+    # in bands: copies of the whole would be the largest things in memory
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        values = np.asarray(rgb.crop((0, top, image.width, bottom))).transpose(2, 0, 1)
+        np.divide(values, np.float32(255), out=pixels[:, top:bottom])
+    return pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from coser_cli.imageio.xmp import xmp_for_size
 _JPEG_EXIF_LIMIT = 65533
 # So does XMP, after the 29 bytes of its name.
 _JPEG_XMP_LIMIT = 65533 - 29
+_LANCZOS_SUPPORT = 3
 _part_numbers = itertools.count()
 
 
@@ -42,18 +44,34 @@ def write_photo(
     """
     row = format_of(path)
     source = source or Photo(pixels)
-    if encoding.strip_metadata:
-        source = replace(source, exif=None, xmp=None, dpi=None)
-    options = encoding.options(row)
-    wide = source.bit_depth == 16 and row.sixteen_bits
-    image = None if wide else _to_image(pixels, source, row)
-    kept = _metadata((pixels.shape[2], pixels.shape[1]), source, row)
+    source = described(source or Photo(pixels), encoding)
+    size = pixels.shape[2], pixels.shape[1]
+    alpha = None if source.alpha is None else alpha_band(source.alpha, size, (0, size[1]))
+    options, kept = encoding.options(row), metadata(size, source, row)
+    wide = is_wide(source, row)
+    image = None if wide else to_image(pixels, source, row, alpha)
+    with writing(path), atomic_file(path) as file:
+        if image is None:
+            write_wide(file, to_wide(pixels, source, alpha), row.name, kept)
+        else:
+            image.save(file, format=row.name, **options, **as_pillow_asks(kept, row))
+
+
+def described(source: Photo, encoding: Encoding) -> Photo:
+    """The source with what is to be said of it in a file."""
+    return replace(source, exif=None, xmp=None, dpi=None) if encoding.strip_metadata else source
+
+
+def is_wide(source: Photo, row: Format) -> bool:
+    """Whether the file gets 16 bits."""
+    return source.bit_depth == 16 and row.sixteen_bits
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while `path` is written into an `InputError`."""
     try:
-        with atomic_file(path) as file:
-            if image is None:
-                write_wide(file, _to_wide(pixels, source), row.name, kept)
-            else:
-                image.save(file, format=row.name, **options, **_as_pillow_asks(kept, row))
+        yield
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         remedy = "check the folder, its permissions and the free space"
@@ -82,46 +100,52 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _to_image(pixels: FloatArray, source: Photo, row: Format) -> Image.Image:
-    """Rounded picture in the mode that the source and the format allow."""
+def to_image(
+    pixels: FloatArray, source: Photo, row: Format, alpha: FloatArray | None
+) -> Image.Image:
+    """Rounded picture in the mode that the source and the format allow.
+
+    `pixels` `(3, H, W)` and `alpha` `(H, W)` are of the result, or of a band of its rows.
+    """
     image = Image.fromarray(_rounded(pixels, 255).astype(np.uint8).transpose(1, 2, 0), "RGB")
     if source.convert and source.icc and row.icc:
         image = from_srgb(image, source.icc)
     elif source.grey:
         image = Image.fromarray(_rounded(_luma(pixels), 255).astype(np.uint8), "L")
-    return image if source.alpha is None else _with_alpha(image, source.alpha, row)
+    return image if alpha is None else _with_alpha(image, alpha, row)
 
 
-def _to_wide(pixels: FloatArray, source: Photo) -> WideArray:
-    """Rounded 16-bit picture `(H, W, C)`: grey or RGB, with alpha where the source has it."""
+def to_wide(pixels: FloatArray, source: Photo, alpha: FloatArray | None) -> WideArray:
+    """The same with 16 bits, `(H, W, C)`: grey or RGB, with alpha where there is one."""
     colours = _luma(pixels)[None] if source.grey else pixels
     values = _rounded(colours, 65535).astype(np.uint16).transpose(1, 2, 0)
     if source.convert and source.icc:
         values = wide_from_srgb(values, source.icc)
-    if source.alpha is None:
+    if alpha is None:
         return values
-    alpha = _rounded(_enlarged(source.alpha, (pixels.shape[2], pixels.shape[1])), 65535)
-    return np.concatenate([values, alpha.astype(np.uint16)[..., None]], axis=-1)
+    mask = _rounded(alpha, 65535).astype(np.uint16)[..., None]
+    return np.concatenate([values, mask], axis=-1)
 
 
-def _with_alpha(image: Image.Image, alpha: FloatArray, row: Format) -> Image.Image:
-    """The picture with its enlarged alpha, or on white where the format has none."""
-    values = _rounded(_enlarged(alpha, image.size), 255).astype(np.uint8)
-    mask = Image.fromarray(values, "L")
-    if row.alpha:
-        image.putalpha(mask)
-        return image
-    white = Image.new(image.mode, image.size, "white")
-    return Image.composite(image, white, mask)
+def alpha_band(alpha: FloatArray, size: tuple[int, int], rows: tuple[int, int]) -> FloatArray:
+    """Rows (first, one past the last) of alpha `(h, w)` enlarged by Lanczos to `size` (width,
+    height).
+    """
+    height, width = alpha.shape
+    scale = height / size[1]
+    reach = math.ceil(_LANCZOS_SUPPORT * max(scale, 1)) + 1
+    top, bottom = (row * height / size[1] for row in rows)
+    first, last = max(0, math.floor(top) - reach), min(height, math.ceil(bottom) + reach)
+    image = Image.fromarray(alpha[first:last])
+    box = (0, top - first, width, min(bottom, last) - first)
+    target = size[0], rows[1] - rows[0]
+    return np.asarray(image.resize(target, Image.Resampling.LANCZOS, box=box))
 
 
-def _enlarged(alpha: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Alpha `(H, W)` at `size` (width, height)."""
-    return np.asarray(Image.fromarray(alpha).resize(size, Image.Resampling.LANCZOS))
-
-
-def _metadata(size: tuple[int, int], source: Photo, row: Format) -> dict[str, Any]:
-    """What the format can hold beside pixels: `exif`, `xmp`, `icc_profile` and `dpi`."""
+def metadata(size: tuple[int, int], source: Photo, row: Format) -> dict[str, Any]:
+    """What the format can hold beside pixels: `exif`, `xmp`, `icc_profile` and `dpi`; `size` is
+    (width, height).
+    """
     kept: dict[str, Any] = {}
     exif = exif_for_size(source.exif, *size) if row.exif else None
     if exif and not (row.name == "JPEG" and len(exif) > _JPEG_EXIF_LIMIT):
@@ -138,7 +162,7 @@ def _metadata(size: tuple[int, int], source: Photo, row: Format) -> dict[str, An
     return kept
 
 
-def _as_pillow_asks(kept: dict[str, Any], row: Format) -> dict[str, Any]:
+def as_pillow_asks(kept: dict[str, Any], row: Format) -> dict[str, Any]:
     """The same as arguments of Pillow's `save`, whose PNG and TIFF take XMP in their own ways."""
     xmp = kept.get("xmp")
     if xmp is None or row.name not in ("PNG", "TIFF"):
@@ -153,6 +177,16 @@ def _as_pillow_asks(kept: dict[str, Any], row: Format) -> dict[str, Any]:
         tags.load(kept["exif"])
     tags[ExifTags.Base.XMLPacket] = xmp
     return options | {"exif": tags}
+
+
+def _with_alpha(image: Image.Image, alpha: FloatArray, row: Format) -> Image.Image:
+    """The picture with its alpha, or on white where the format has none."""
+    mask = Image.fromarray(_rounded(alpha, 255).astype(np.uint8), "L")
+    if row.alpha:
+        image.putalpha(mask)
+        return image
+    white = Image.new(image.mode, image.size, "white")
+    return Image.composite(image, white, mask)
 
 
 def _luma(pixels: FloatArray) -> FloatArray:

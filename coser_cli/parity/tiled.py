@@ -73,7 +73,8 @@ class TiledRun(Run):
         grey = self.grey_latents(low_res.padded)
         sampler = make_scheduler("ddpm", ScheduleConfig(), options.ddpm_steps)
         side = options.input_size // model.config.downscale
-        grid = make_grid(*low_res.latents.shape[-2:], side, side - options.tile_overlap)
+        height, width = low_res.latents.shape[-2:]
+        grid = make_grid(height, width, side, side - options.tile_overlap)
         noise = partial(self.draw, "restore")
         walk = TiledWalk(
             sampler, lambda step, rows: _rows(noise(step), rows), lambda step: grid, 1, PUBLISHED
@@ -82,11 +83,10 @@ class TiledRun(Run):
         predict = tiles_with_controls(model, lambda tiles: cognition, options.cfg, *hints)
         start = self.start(low_res.latents)
         state = TensorMap(start.clone())
-        count = len(sampler.timesteps)
 
         def record(done: int, total: int) -> None:
             if done % len(grid) == 0:
-                steps(done // len(grid), count, state.tensor.clone())
+                steps(done // len(grid), total // len(grid), state.tensor.clone())
 
         walk(predict, state, record)
         latents = state.tensor

@@ -77,7 +77,8 @@ def axis_shares(
 class Blend:
     """The average of tiles over a grid, added tile by tile in the order of `Grid.boxes`.
 
-    Values are `(n, C, tile, tile)` each; the average, float32, leaves by `take`.
+    Values are `(n, C, tile, tile)` each; the average leaves by `take`, in float32, or in float64 if
+    the values are.
     """
 
     def __init__(self, grid: Grid, window: Window = GAUSSIAN) -> None:
@@ -95,7 +96,7 @@ class Blend:
         shares = torch.outer(self._rows[box.top], self._columns[box.left]).to(values.device)
         held = self._reach(box.bottom, values)
         place = Box(box.top - self._first, box.left, box.bottom - self._first, box.right)
-        place.crop(held).add_(values.float() * shares.float())
+        place.crop(held).add_(values.to(held.dtype) * shares.to(held.dtype))
 
     def take(self, until: int) -> Tensor:
         """The average of the rows before `until` that were not taken yet, `(n, C, rows, width)`;
@@ -110,7 +111,8 @@ class Blend:
     def _reach(self, bottom: int, like: Tensor) -> Tensor:
         """The held rows, with empty ones below them up to `bottom`."""
         shape = (*like.shape[:2], 0, self._width)
-        held = like.new_zeros(shape, dtype=torch.float32) if self._held is None else self._held
+        wide = torch.promote_types(like.dtype, torch.float32)
+        held = like.new_zeros(shape, dtype=wide) if self._held is None else self._held
         lacking = bottom - self._first - held.shape[2]
         if lacking > 0:
             empty = held.new_zeros((*held.shape[:2], lacking, self._width))

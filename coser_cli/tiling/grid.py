@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +28,39 @@ class Box:
     @property
     def width(self) -> int:
         return self.right - self.left
+
+    def scaled(self, factor: int) -> Box:
+        """The same place on a map `factor` times as large."""
+        return Box(self.top * factor, self.left * factor, self.bottom * factor, self.right * factor)
+
+    def stretched(self, factor: float) -> Box:
+        """The smallest box around this one at another resolution, which need not be a whole one."""
+        top, left = math.floor(self.top * factor), math.floor(self.left * factor)
+        return Box(top, left, math.ceil(self.bottom * factor), math.ceil(self.right * factor))
+
+    def inside(self, height: int, width: int) -> Box:
+        """What of the box lies on a map of `height` × `width`."""
+        return Box(
+            max(self.top, 0), max(self.left, 0), min(self.bottom, height), min(self.right, width)
+        )
+
+    def relative_to(self, other: Box) -> Box:
+        """The same place, counted from the corner of `other`."""
+        return Box(
+            self.top - other.top,
+            self.left - other.left,
+            self.bottom - other.top,
+            self.right - other.left,
+        )
+
+    def around(self, other: Box) -> Box:
+        """The smallest box that holds both."""
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
 
     def crop(self, maps: Tensor) -> Tensor:
         """The view of maps `(..., H, W)` inside the box."""
@@ -75,6 +111,13 @@ class Grid:
             for left in self.lefts
         ]
 
+    def settled(self, box: Box) -> int:
+        """The first row that tiles after `box`, in the order of `boxes`, still reach."""
+        if box.left != self.lefts[-1]:
+            return box.top
+        below = self.tops.index(box.top) + 1
+        return self.tops[below] if below < len(self.tops) else self.height
+
 
 def make_grid(
     height: int, width: int, tile: int, stride: int, offset: tuple[int, int] = (0, 0)
@@ -88,3 +131,20 @@ def make_grid(
 def boxes(height: int, width: int, tile: int, stride: int) -> list[Box]:
     """Tiles over a map of `height` × `width`, row by row; smaller than `tile` where the map is."""
     return make_grid(height, width, tile, stride).boxes()
+
+
+def bands(height: int, rows: int) -> Iterator[range]:
+    """Ranges of at most `rows` rows that cover `height`, from top to bottom."""
+    return (range(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def cores(height: int, width: int, side: int) -> list[Box]:
+    """Boxes that cover the map once, row by row, none larger than `side`, all nearly equal."""
+    rows, columns = _parts(height, side), _parts(width, side)
+    return [Box(top, left, bottom, right) for top, bottom in rows for left, right in columns]
+
+
+def _parts(length: int, side: int) -> list[tuple[int, int]]:
+    count = -(-length // side)
+    edges = [index * length // count for index in range(count + 1)]
+    return list(pairwise(edges))

@@ -37,7 +37,6 @@ OWNERS = {
     "pyvips": {"imageio"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
-    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

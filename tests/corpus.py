@@ -227,7 +227,7 @@ CORPUS: tuple[Odd, ...] = (
     Odd("magic_only.jpg", holding(b"\xff\xd8\xff"), failure=DAMAGED),
     Odd("tail.jpg", holding(packed("JPEG") + b"\0" * 999)),
     Odd("huge_header.png", holding(png(60000, 60000, 8, 2, b"")), failure="too many pixels"),
-    Odd("large_header.png", holding(png(9000, 9000, 8, 2, b"")), failure="81000000|million"),
+    Odd("large_header.png", holding(png(9000, 9000, 8, 2, b"")), failure="damaged|million"),
     Odd("no_width.png", holding(png(0, 9, 8, 2, b"")), failure=DAMAGED),
     # Sizes.
     Odd("one.png", saved("PNG", picture(size=(1, 1))), size=(1, 1)),

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.cli import reference, upscale
+from coser_cli.cli import running
 from coser_cli.cli.app import main
 from coser_cli.engine.preparation import enlarge_bicubic, target_size
+from coser_cli.engine.references import Candidates
 from coser_cli.engine.upscaler import Upscaled
 from coser_cli.models.build import make_network, save_component, save_text_states
 from coser_cli.models.config import (
@@ -109,15 +110,20 @@ class Plain:
         large = enlarge_bicubic(pixels, size)
         return Upscaled(large, large.flip(-1) if want_reference else None)
 
-    def reference(self, pixels, settings=None, on_progress=None):
-        return self.upscale(pixels, settings).pixels.flip(-1)
+    def candidates(self, pixels, settings=None, on_progress=None):
+        return Candidates(self.upscale(pixels, settings).pixels.flip(-1), None)
+
+    def complete(self, settings):
+        return settings
+
+    def why_tiled(self, size, settings, spec):
+        return ""
 
 
 @pytest.fixture
 def plain(coser, monkeypatch):
     """`coser` with `Plain` instead of a model."""
-    for command in (upscale, reference):
-        monkeypatch.setattr(command, "load_model", lambda *_: Plain())
+    monkeypatch.setattr(running, "load_model", lambda *_: Plain())
     return coser
 
 

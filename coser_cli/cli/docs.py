@@ -49,9 +49,9 @@ or JSON. stderr carries everything else; a progress bar appears on a terminal on
 With `--json`, stdout has one object per picture:
 
 ```json
-{"type": "image", "source": "a.jpg", "target": "a_4x.png", "reference": null, "status": "done",
- "seconds": 3.21, "source_size": [128, 128], "width": 512, "height": 512, "seed": 2887,
- "notes": [], "error": null}
+{"type": "image", "source": "a.jpg", "target": "a_4x.png", "reference": null, "comparison": null,
+ "status": "done", "seconds": 3.21, "source_size": [128, 128], "width": 512, "height": 512,
+ "seed": 2887, "notes": [], "error": null}
 ```
 
 `status` is `done`, `skipped` or `failed`; `error` is `null` or an object of `code`, `exit_code`,

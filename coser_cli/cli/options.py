@@ -28,6 +28,13 @@ def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A0
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
+def _complete_model(incomplete: str) -> list[str]:
+    """Models that `--model` could mean: auto, and what is bundled or installed."""
+    from coser_cli.weights.store import available_models
+
+    return [name for name in ("auto", *available_models()) if name.startswith(incomplete)]
+
+
 Inputs = Annotated[
     list[Path],
     typer.Argument(
@@ -77,6 +84,15 @@ SaveReference = Annotated[
         panel=REFERENCE,
         help="Also write the generated reference: beside the result, or into DIR "
         "(--save-reference=DIR).",
+    ),
+]
+Compare = Annotated[
+    bool,
+    typer.Option(
+        "--compare",
+        help="Also write NAME_compare.png beside the result: bicubic, the saved reference, the "
+        "result, and a detail.",
+        rich_help_panel=IN_OUT,
     ),
 ]
 Steps = Annotated[
@@ -194,6 +210,7 @@ Model = Annotated[
         "--model",
         metavar="auto|mini|sd21|DIR",
         envvar="COSER_MODEL",
+        autocompletion=_complete_model,
         help="Use this model, or the one in this folder; auto takes sd21 where its weights are "
         "installed, else mini.",
         rich_help_panel=MODEL,

@@ -167,13 +167,14 @@ class Reporter:
 
 def image_record(result: Result) -> dict[str, Any]:
     """One picture's line of `--json`; its keys are a contract with scripts."""
-    reference = result.job.reference
+    reference, comparison = result.job.reference, result.job.comparison
     width, height = result.target_size or (None, None)
     return {
         "type": "image",
         "source": str(result.job.source),
         "target": str(result.job.target),
         "reference": None if reference is None else str(reference),
+        "comparison": None if comparison is None else str(comparison),
         "status": result.status,
         "seconds": round(result.seconds, 3),
         "source_size": None if result.source_size is None else list(result.source_size),

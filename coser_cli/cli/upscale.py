@@ -37,6 +37,7 @@ def upscale(
     reference_guidance_scale: options.ReferenceGuidanceScale = None,
     reference_strength: options.ReferenceStrength = None,
     save_reference: options.SaveReference = None,
+    compare: options.Compare = False,
     model: options.Model = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -69,7 +70,7 @@ def upscale(
 
         model = choose_model(reporter, model)
         _warn_of_idle_prompt(reporter, model, settings)
-        jobs = plan(inputs, output, scale=scale, save_reference=save_reference)
+        jobs = plan(inputs, output, scale=scale, save_reference=save_reference, compare=compare)
         load = partial(load_model, reporter, model, device, dtype)
         work(reporter, jobs, load, settings, overwrite=overwrite)
 

@@ -190,8 +190,12 @@ class _Worker:
         )
 
     def _write(self, job: Job, missing: Sequence[Path], photo: Photo) -> None:
+        """Make and write what is missing; what a comparison shows may all be there already."""
         from coser_cli.imageio.write import write_photo
 
+        if not set(missing) - {job.comparison}:
+            _compare(job, photo, None, None)
+            return
         if self._enlarger is None:
             self._enlarger = self._load()
         with _naming(job.source):
@@ -199,6 +203,8 @@ class _Worker:
         # The reference first: a finished result then means that everything is there.
         if reference is not None and job.reference is not None:
             write_photo(job.reference, reference, replace(photo, alpha=None, grey=False))
+        if job.comparison in missing:
+            _compare(job, photo, result if job.target in missing else None, reference)
         if job.target in missing:
             write_photo(job.target, result, photo)
 
@@ -215,6 +221,22 @@ class _Worker:
             pixels, self._settings, on_progress=self._on_progress, want_reference=want_reference
         )
         return _array(made.pixels), None if made.reference is None else _array(made.reference)
+
+
+def _compare(
+    job: Job, photo: Photo, result: FloatArray | None, reference: FloatArray | None
+) -> None:
+    """Write the comparison. A picture that was not made now is the file that is there."""
+    from coser_cli.imageio.comparison import write_comparison
+    from coser_cli.imageio.photo import Photo as Plain
+    from coser_cli.imageio.read import read_photo
+
+    assert job.comparison is not None
+    shown_result = read_photo(job.target) if result is None else Plain(result, alpha=photo.alpha)
+    shown_reference = None if reference is None else Plain(reference)
+    if reference is None and job.reference is not None:
+        shown_reference = read_photo(job.reference)
+    write_comparison(job.comparison, photo, shown_result, shown_reference)
 
 
 @contextmanager

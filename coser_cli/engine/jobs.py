@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,20 +12,23 @@ from coser_cli.errors import UsageError, shown
 from coser_cli.imageio.formats import format_of
 
 Kind = Literal["upscale", "reference"]
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make: from where, to where, and where its reference goes."""
+    """One picture to make: from where, to where, and where its reference and comparison go."""
 
     source: Path
     target: Path
     reference: Path | None = None
+    comparison: Path | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file this job writes."""
-        return (self.target,) if self.reference is None else (self.target, self.reference)
+        paths = (self.target, self.reference, self.comparison)
+        return tuple(path for path in paths if path is not None)
 
 
 def plan(
@@ -35,19 +38,46 @@ def plan(
     scale: float,
     save_reference: str | None = None,
     kind: Kind = "upscale",
+    compare: bool = False,
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
-    is a folder, "" for beside the result, or None. An input named twice is one job. Raises
-    `UsageError` where two outputs meet, or an output is one of the inputs by any path or link.
+    is a folder, "" for beside the result, or None. `compare` asks for a comparison beside each
+    result. An input named twice is one job. Raises `UsageError` where two outputs meet, or an
+    output is one of the inputs by any path or link.
     """
     sources = _unique(inputs)
     jobs = [_job(source, output, scale, save_reference, kind, len(sources)) for source in sources]
+    if compare:
+        jobs = [replace(job, comparison=_beside(job.target, "_compare")) for job in jobs]
     _refuse_collisions(jobs)
     _refuse_inputs_as_outputs(jobs)
     _make_folders(jobs, output, save_reference)
     return jobs
+
+
+def plan_page(output: str | None, default: Path, inputs: Sequence[Path]) -> Path:
+    """Where an HTML page goes: `output` as for pictures (a file or a folder), or `default`.
+
+    Makes the folder that `output` names. Raises `UsageError` where the page would be one of the
+    inputs, by any path or link, or has another extension.
+    """
+    path = default
+    if output is not None:
+        path = Path(output) / default.name if _is_folder(output) else Path(output)
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        raise UsageError(
+            f"cannot write {shown(path)}: a page is HTML", f"use {' or '.join(PAGE_SUFFIXES)}"
+        )
+    _refuse_inputs_as_outputs([Job(source, path) for source in inputs])
+    _make_folders([Job(path, path)], output, None)
+    return path
+
+
+def _beside(target: Path, ending: str) -> Path:
+    """A PNG file beside a result, named after it."""
+    return target.with_name(f"{target.stem}{ending}.png")
 
 
 def _unique(inputs: Sequence[Path]) -> list[Path]:

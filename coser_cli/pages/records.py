@@ -151,7 +151,7 @@ def _located(record: Mapping[str, Any], folders: Sequence[Path]) -> tuple[Path |
     paths = [Path(name) if isinstance(name, str) and name else None for name in names]
 
     def there(base: Path) -> int:
-        return sum(path is not None and _exists(base / path) for path in paths)
+        return sum(path is not None and is_there(base / path) for path in paths)
 
     bases = [Path(), *folders, *(folder.absolute().parent for folder in folders)]
     base = max(bases, key=there)
@@ -162,13 +162,14 @@ def _located(record: Mapping[str, Any], folders: Sequence[Path]) -> tuple[Path |
 def _moved(path: Path, folders: Sequence[Path]) -> Path:
     """The file of this name that exists, if the path itself does not."""
     places = [path, *(folder / path.name for folder in folders)]
-    return next((place for place in places if _exists(place)), path)
+    return next((place for place in places if is_there(place)), path)
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; false for names that no file can have."""
     try:
         return path.is_file()
-    except ValueError:  # a NUL byte in the name
+    except (OSError, ValueError):  # too long, not permitted, a NUL byte
         return False
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from coser_cli.errors import InputError
 from coser_cli.imageio.preview import Preview, data_uri, read_preview
-from coser_cli.pages.records import Batch, Entry, Size
+from coser_cli.pages.records import Batch, Entry, Size, is_there
 from coser_cli.pages.template import Markup, fill, href, name_text, page, read_template
 
 DEFAULT_THUMBNAIL_SIDE = 360
@@ -152,7 +152,7 @@ def _picture(label: str, path: Path | None, max_side: int) -> _Picture:
     try:
         return _Picture(label, path, read_preview(path, max_side))
     except InputError as error:
-        there = path.is_file()
+        there = is_there(path)
         return _Picture(label, path, problem=error.message if there else "the file is not there")
 
 

@@ -38,13 +38,19 @@ def page(name: str, **values: object) -> bytes:
     script = Markup(read_template(f"{name}.js"))
     title = values["title"]
     frame = read_template("frame.html")
-    return fill(frame, title=title, style=Markup(style), body=body, script=script).encode("utf-8")
+    whole = fill(frame, title=title, style=Markup(style), body=body, script=script)
+    return whole.encode("utf-8", "backslashreplace")
 
 
 def name_text(path: Path | str) -> str:
     """A path as text that can be shown: bytes that are none, and control characters, escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+    return "".join(each if each.isprintable() else _code(ord(each)) for each in str(path))
+
+
+def _code(point: int) -> str:
+    """What cannot be shown, as in Python; Python keeps undecodable bytes at U+DC80 to U+DCFF."""
+    point = point - 0xDC00 if 0xDC80 <= point <= 0xDCFF else point
+    return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}"
 
 
 def href(target: Path, page_path: Path) -> str:

@@ -99,7 +99,7 @@ def find_detail(source: Image.Image, result: Image.Image) -> Detail:
     down = min(height, max(16, across * 3 // 4))
     for measure, reason in (
         (_difference, "where result and bicubic differ most"),
-        (_edges, "where the result has most detail"),
+        (_fineness, "where the result has most detail"),
     ):
         corner = _densest(measure, source, result, (across, down))
         if corner is not None:
@@ -112,8 +112,8 @@ def _difference(strip: Image.Image, enlarged: Image.Image) -> Image.Image:
     return ImageChops.difference(strip, enlarged)
 
 
-def _edges(strip: Image.Image, _: Image.Image) -> Image.Image:
-    return strip.filter(ImageFilter.FIND_EDGES)
+def _fineness(strip: Image.Image, _: Image.Image) -> Image.Image:
+    return ImageChops.difference(strip, strip.filter(ImageFilter.BoxBlur(2)))
 
 
 def _densest(
@@ -181,9 +181,10 @@ def _panel(layer: _Layer, frame: Size, detail: Detail) -> Image.Image:
         panel = layer.cut((0, 0, *frame), frame, size)
     factor = size[0] / frame[0]
     left, top, right, bottom = (round(side * factor) for side in detail.area)
+    right, bottom = max(left, right - 1), max(top, bottom - 1)
     draw = ImageDraw.Draw(panel)
-    draw.rectangle((left, top, right - 1, bottom - 1), outline=_INK, width=1)
-    draw.rectangle((left - 1, top - 1, right, bottom), outline=(0, 0, 0), width=1)
+    draw.rectangle((left, top, right, bottom), outline=_INK)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0))
     return panel
 
 

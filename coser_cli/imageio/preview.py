@@ -121,7 +121,12 @@ def _shrunk(pyvips: Any, header: Any, path: Path, max_side: int) -> Preview:
     size = (int(upright.width), int(upright.height))
     shown_size = fitted(size, max_side)
     small = pyvips.Image.thumbnail(
-        str(path), shown_size[0], height=shown_size[1], size="force", output_profile="srgb"
+        str(path),
+        shown_size[0],
+        height=shown_size[1],
+        size="force",
+        output_profile="srgb",
+        fail_on="truncated",
     )
     if small.hasalpha():
         small = small.flatten(background=[255, 255, 255])

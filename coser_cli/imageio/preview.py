@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,10 @@ def _to_image(photo: Photo) -> Image.Image:
 def _read_large(path: Path, max_side: int) -> Preview | None:
     """The preview of a large picture; None where it is small, or libvips does not read it."""
     try:
-        with Image.open(path) as image:
-            pixels = image.width * image.height
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a large picture: that is what this is for
+            with Image.open(path) as image:
+                pixels = image.width * image.height
     except Image.DecompressionBombError:
         pixels = 2 * int(Image.MAX_IMAGE_PIXELS or _WHOLE_PIXELS)
     except Exception:  # not readable: `read_photo` finds the words for it

@@ -210,6 +210,7 @@ def test_json_lines(coser, photo):
         "source": "a.png",
         "target": "a_2x.png",
         "reference": None,
+        "comparison": None,
         "status": "done",
         "source_size": [12, 8],
         "width": 24,

@@ -67,9 +67,11 @@ def test_transparent_is_white(tmp_path):
     assert read_preview(tmp_path / "a.png", 10).image.getpixel((1, 1)) == (255, 255, 255)
 
 
-def test_a_picture_above_pillows_guard_is_still_shown(gradient, monkeypatch):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("limit", [100, 5000])  # Pillow refuses, and warns
+def test_a_picture_above_pillows_guard_is_still_shown(gradient, monkeypatch, limit):
     path = gradient("a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     monkeypatch.setattr(preview, "_WHOLE_PIXELS", 100)
     assert read_preview(path, 24).image.size == (24, 16)
 

@@ -2,7 +2,7 @@
 (() => {
   const at = (id) => document.getElementById(id);
   const room = at("room"), frame = at("frame"), scroller = at("scroller"), stage = at("stage");
-  const before = at("before"), divider = at("divider");
+  const before = at("before"), after = at("tag-after"), divider = at("divider");
   const buttons = [...document.querySelectorAll("[data-zoom]")];
   const width = Number(stage.dataset.width), height = Number(stage.dataset.height);
   let share = 0.5; // of the visible width that shows A
@@ -13,6 +13,9 @@
   function draw() {
     const edge = scroller.scrollLeft + share * scroller.clientWidth;
     before.style.clipPath = `inset(0 ${Math.max(0, stage.clientWidth - edge)}px 0 0)`;
+    // Scroll bars are no part of the picture, and stay free.
+    divider.style.height = `${scroller.clientHeight}px`;
+    after.style.right = `${frame.clientWidth - scroller.clientWidth}px`;
     divider.style.left = `${share * scroller.clientWidth}px`;
     const percent = Math.round(share * 100);
     divider.setAttribute("aria-valuenow", percent);
@@ -105,8 +108,8 @@
 
   const steps = { ArrowLeft: -0.01, ArrowDown: -0.01, ArrowRight: 0.01, ArrowUp: 0.01, PageDown: -0.1, PageUp: 0.1 };
   document.addEventListener("keydown", (event) => {
-    const free = event.target === divider || event.target === document.body;
-    if (!free || event.ctrlKey || event.altKey || event.metaKey) return;
+    // The keys of a picture that is scrolled by keyboard are its own.
+    if (event.target === scroller || event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === "Home") move(0);
     else if (event.key === "End") move(1);
     else if (event.key in steps) move(share + steps[event.key] * (event.shiftKey ? 10 : 1));

@@ -15,8 +15,9 @@ ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
 # What each box may import, beside the base. `config` is `models/config.py`: numbers only, which
 # everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
 MAY_IMPORT = {
-    "cli": {"engine", "training", "evaluation"} | ROOMS,
+    "cli": {"engine", "pages", "training", "evaluation"} | ROOMS,
     "engine": ROOMS,
+    "pages": {"imageio"},
     "training": {"engine"} | ROOMS,
     "evaluation": {"engine"} | ROOMS,
     "parity": {"engine"} | ROOMS,

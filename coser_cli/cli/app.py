@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from coser_cli import __version__
+from coser_cli.cli.compare import compare
 from coser_cli.cli.evaluate import evaluate
+from coser_cli.cli.gallery import report
 from coser_cli.cli.info import info
 from coser_cli.cli.optional_dir import OptionalDirCommand
 from coser_cli.cli.reference import reference
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.command(cls=OptionalDirCommand)(upscale)
 app.command(cls=OptionalDirCommand)(tile)
 app.command()(reference)
+app.command()(compare)
+app.command()(report)
 app.command()(train)
 app.command()(evaluate)
 app.command()(info)

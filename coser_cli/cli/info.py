@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -13,7 +12,8 @@ import typer
 from coser_cli import __version__
 from coser_cli.cli import options
 from coser_cli.errors import DeviceError
-from coser_cli.paths import bundled_weights_dir, weights_dir, weights_manifest
+from coser_cli.paths import bundled_weights_dir, weights_dir
+from coser_cli.weights.manifest import Variant, load_manifest
 
 INFO_VERSION = 1
 DISTRIBUTION = "coser-cli"
@@ -46,18 +46,15 @@ def gather(device: str, dtype: str) -> dict[str, Any]:
 
 def _models() -> list[dict[str, Any]]:
     """The variants of `weights.toml`, and whether each is there."""
-    import tomllib
-
-    variants = tomllib.loads(weights_manifest().read_text(encoding="utf-8"))["variants"]
-    return [_model(name, entry) for name, entry in variants.items()]
+    return [_model(variant) for variant in load_manifest().variants.values()]
 
 
-def _model(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    folder: Path = (bundled_weights_dir() if entry["bundled"] else weights_dir()) / name
+def _model(variant: Variant) -> dict[str, Any]:
+    folder = (bundled_weights_dir() if variant.bundled else weights_dir()) / variant.folder
     return {
-        "name": name,
-        "description": entry["description"],
-        "bundled": entry["bundled"],
+        "name": variant.name,
+        "description": variant.description,
+        "bundled": variant.bundled,
         "folder": str(folder),
         "installed": (folder / "model.json").is_file(),
     }

@@ -100,7 +100,7 @@ def test_info_as_json(coser, weights):
     assert facts["version"] == 1
     assert facts["coser"] == __version__
     assert facts["weights_dir"] == str(weights)
-    assert [model["name"] for model in facts["models"]] == ["mini", "sd21"]
+    assert [model["name"] for model in facts["models"]] == ["mini", "sd21", "turbo"]
     assert not facts["models"][1]["installed"]
     assert facts["compute"]["device"] == "cpu"
     assert facts["compute"]["dtype"] == "float32"

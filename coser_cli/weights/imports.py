@@ -100,7 +100,7 @@ def _copied(source: Path, part: Path, on_bytes: OnBytes) -> str:
     return digest.hexdigest()
 
 
-def recognise(
+def discover(
     stock: Stock, folder: Path, on_bytes: OnBytes, say: Callable[[str], None]
 ) -> dict[str, Path]:
     """Files of the manifest that lie in `folder`, by id: by name, or by size and hash.

@@ -64,7 +64,8 @@ class WeightFile:
     """One published file, or (format "diffusers") a folder made of other files, its `parts`.
 
     `dest` and `convert.to` are relative to the weights folder. `sha256` is None where no hash is
-    published: such a file is trusted on first use. `alternatives` are ids that serve as well.
+    published: such a file is trusted on first use. `estimate` stands in for a size in bytes that is
+    not known, for sums only. `alternatives` are ids that serve as well.
     """
 
     id: str
@@ -78,6 +79,7 @@ class WeightFile:
     sources: tuple[Source, ...] = ()
     alternatives: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    estimate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ def _file(name: str, fields: Fields) -> WeightFile:
         convert=_conversion(fields, form),
         sources=tuple(_source(source, moving=sha256 is None) for source in fields.tables("source")),
         alternatives=fields.names("alternatives", ()),
+        estimate=fields.size("estimate", None),
     )
 
 

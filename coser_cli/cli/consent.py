@@ -30,7 +30,7 @@ class Consent:
         self._accepted = set(accepted)
         self._refused: set[str] = set()
         self._trust = trust
-        self._asks = sys.stdin.isatty() and sys.stderr.isatty()
+        self._asks = at_a_terminal()
 
     def reduce(self, plan: Plan, stock: Stock) -> tuple[Plan, list[str]]:
         """The plan without optional files whose licences are not accepted, and their ids.
@@ -91,3 +91,8 @@ class Consent:
         text = f"No hash is published for {', '.join(names)}. Take what arrives first for it?"
         self._trust = typer.confirm(text, default=False, err=True)
         return self._trust
+
+
+def at_a_terminal() -> bool:
+    """Whether someone can read a question and answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -141,15 +141,14 @@ def is_converted(manifest: Manifest, name: str) -> bool:
     return manifest.files[name].convert is not None or any(name in used for used in users)
 
 
-def conversion_bytes(stock: Stock, plan: Plan, dtype: str) -> int:
-    """Bytes that conversion will write, as far as sizes are known."""
+def conversion_bytes(stock: Stock, plan: Plan, dtype: str, *, guess: bool = True) -> int:
+    """Bytes that conversion will write; `guess`: estimated sizes count, too."""
     names = {name for each in plan.variants for name in (*each.files, each.base) if name}
     names |= {name for name in plan.fetch if stock.file(name).convert}
-    names &= {*plan.there, *plan.fetch}
-    return int(
-        sum((stock.bytes_of(name) or stock.file(name).estimate or 0) for name in names)
-        * FACTORS[dtype]
-    )
+    total = 0
+    for name in names & {*plan.there, *plan.fetch}:
+        total += stock.bytes_of(name) or (guess and stock.file(name).estimate) or 0
+    return int(total * FACTORS[dtype])
 
 
 def free_bytes(folder: Path) -> int:
@@ -160,8 +159,10 @@ def free_bytes(folder: Path) -> int:
 
 
 def require_space(stock: Stock, plan: Plan, dtype: str) -> None:
-    """Raise WeightsError if what is known to come does not fit."""
-    needed = download_bytes(stock, plan.fetch).bytes + conversion_bytes(stock, plan, dtype)
+    """Raise WeightsError if what is known to come does not fit; an estimate refuses nothing."""
+    known = [name for name in plan.fetch if stock.bytes_of(name) is not None]
+    needed = download_bytes(stock, known).bytes
+    needed += conversion_bytes(stock, plan, dtype, guess=False)
     free = free_bytes(stock.root)
     if (plan.fetch or plan.variants) and needed > free:
         raise WeightsError(

@@ -69,10 +69,10 @@ picture (but not where its options cannot be read):
 ## Weights
 
 `coser download-weights` writes into the weights folder that `coser info` shows, or into `--dest`.
-Nothing is fetched before size and licences are shown and accepted: at a prompt, or where there is no
-terminal by `--accept-license ID`. A file without a published hash also needs `--trust-first-use`;
-its hash is then recorded in `weights.lock.json`, and later files must equal it. An optional file
-whose licence is not accepted is left out. [models.md](models.md) tells more.
+Nothing is fetched before size and licences are shown and accepted: at a prompt, or where there is
+no terminal by `--accept-license ID`. A file without a published hash also needs
+`--trust-first-use`; its hash is then recorded in `weights.lock.json`, and later files must equal
+it. An optional file whose licence is not accepted is left out. [models.md](models.md) tells more.
 
 stdout has the path of each file and model that is there. With `--json` it has one object per file,
 then per model, then the summary:

@@ -49,9 +49,7 @@ def install(
     stock: Stock, variant: Variant, ready: Ingredients, dtype: str, on_progress: OnProgress
 ) -> Path:
     """Convert what was gathered into the installed model; returns its folder."""
-    folder = install_model(variant, ready.origins, stock.root, dtype, on_progress)
-    stock.record_model(variant, ready.served, dtype)
-    return folder
+    return install_model(variant, ready.origins, stock.root, dtype, on_progress)
 
 
 def extend(stock: Stock, variant: Variant, on_progress: OnProgress) -> tuple[str, ...]:
@@ -62,10 +60,7 @@ def extend(stock: Stock, variant: Variant, on_progress: OnProgress) -> tuple[str
         return ()
     origins = {name: _origin(stock, serving) for name, serving in served.items()}
     add_parts(variant, origins, stock.root, on_progress)
-    before = stock.ledger.models[variant.name]
-    added = tuple(stock.single(served.values()))
-    stock.record_model(variant, dict.fromkeys([*before.files, *added]), before.dtype)
-    return added
+    return tuple(stock.single(served.values()))
 
 
 def convert(stock: Stock, name: str) -> Path:

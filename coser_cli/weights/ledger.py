@@ -1,4 +1,4 @@
-"""`weights.lock.json`: what was fetched, converted and installed in a weights folder, by hash.
+"""`weights.lock.json`: what was fetched and converted in a weights folder, by hash.
 
 A file without a published hash is held to the one recorded here. Sizes and times of change spare
 hashing a file again that nobody has touched.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -68,15 +67,6 @@ class Converted:
         return Stamp.of(path) == Stamp(self.size, self.mtime_ns)
 
 
-@dataclass(frozen=True)
-class Installed:
-    """A model, the hashes of the published files it was made of by id, and its number type."""
-
-    files: Mapping[str, str]
-    dtype: str
-    time: str
-
-
 @dataclass
 class Ledger:
     """The record of one weights folder."""
@@ -84,7 +74,6 @@ class Ledger:
     path: Path
     files: dict[str, Seen] = field(default_factory=dict)
     converted: dict[str, Converted] = field(default_factory=dict)
-    models: dict[str, Installed] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path) -> Ledger:
@@ -98,7 +87,6 @@ class Ledger:
                 path,
                 {name: Seen(**entry) for name, entry in data["files"].items()},
                 {name: Converted(**entry) for name, entry in data["converted"].items()},
-                {name: Installed(**entry) for name, entry in data["models"].items()},
             )
         except FileNotFoundError:
             return cls(path)
@@ -114,7 +102,7 @@ class Ledger:
     def save(self) -> None:
         """Write the record; it appears whole or stays as it was. Raises WeightsError."""
         data: dict[str, Any] = {"schema": SCHEMA}
-        for name in ("files", "converted", "models"):
+        for name in ("files", "converted"):
             data[name] = {key: asdict(entry) for key, entry in getattr(self, name).items()}
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:

@@ -27,11 +27,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Of the chosen files: those that are there, those to fetch; the variants to be installed."""
+    """Of the chosen files: those that are there, those to fetch; of the chosen variants: those to
+    be installed, those that are.
+    """
 
     there: tuple[str, ...]
     fetch: tuple[str, ...]
     variants: tuple[Variant, ...]
+    complete: tuple[Variant, ...]
     optional: frozenset[str]
 
     def without(self, names: Iterable[str]) -> Plan:
@@ -85,7 +88,8 @@ def make_plan(
             state = State.VERIFIED if check(name) else State.ABSENT
         at_hand = state in (State.VERIFIED, State.UNVERIFIED, State.INSTALLED) or name in coming
         (there if at_hand or name not in needed else fetch)[name] = None
-    return Plan(tuple(there), tuple(fetch), tuple(variants), choice.optional)
+    complete = tuple(each for each in choice.variants if each not in variants)
+    return Plan(tuple(there), tuple(fetch), tuple(variants), complete, choice.optional)
 
 
 def is_complete(stock: Stock, variant: Variant, names: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -11,12 +12,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from coser_cli.errors import WeightsError, shown
-from coser_cli.weights.ledger import Converted, Installed, Ledger, Seen, Stamp, now
+from coser_cli.weights.ledger import Converted, Ledger, Seen, Stamp, now
 from coser_cli.weights.manifest import Manifest, Variant, WeightFile
 from coser_cli.weights.part import CHUNK, Part, cannot_write
 
 LOCK = ".download.lock"
 MODEL_FILE = "model.json"
+MODEL_LOCK = "coser.lock.json"
 
 OnBytes = Callable[[int, int], None]
 
@@ -106,11 +108,16 @@ class Stock:
         return State.PARTIAL if self.arrived(name) else State.ABSENT
 
     def is_in(self, name: str, variant: Variant) -> bool:
-        """Whether the installed model was made with this very file."""
-        entry = self.ledger.models.get(variant.name)
-        if entry is None or not (self.folder(variant) / MODEL_FILE).is_file():
+        """Whether the installed model was made with this very file, as its own lock file says."""
+        folder = self.folder(variant)
+        if not (folder / MODEL_FILE).is_file():
             return False
-        return entry.files.get(name, "none") == self.known_hash(name)
+        try:
+            lock = json.loads((folder / MODEL_LOCK).read_text(encoding="utf-8"))
+            hashes = {each["sha256"] for each in lock["origins"][name]["files"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return self.known_hash(name) in hashes | {None}
 
     def is_converted(self, name: str) -> bool:
         """Whether the file has become the safetensors file that the manifest wants."""
@@ -158,12 +165,6 @@ class Stock:
         assert stamp is not None
         sha256 = hash_of(target, lambda done, total: None)
         self.ledger.converted[name] = Converted(source, stamp.size, sha256, stamp.mtime_ns)
-        self._save(must=True)
-
-    def record_model(self, variant: Variant, names: Iterable[str], dtype: str) -> None:
-        """Note a model and the files it was made of."""
-        files = {name: self.ledger.files[name].sha256 for name in names}
-        self.ledger.models[variant.name] = Installed(files, dtype, now())
         self._save(must=True)
 
     def _save(self, *, must: bool) -> None:

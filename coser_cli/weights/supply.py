@@ -74,6 +74,7 @@ class Supply:
         self._keep = keep_originals
         self._used: dict[str, None] = {}  # files that have been converted
         self._failed: set[str] = set()
+        self._unfinished: list[Variant] = []
 
     def work(self, plan: Plan, imports: Sequence[tuple[str, Path]]) -> Iterator[Outcome]:
         """Everything, in order. A file that fails does not stop the others."""
@@ -89,7 +90,7 @@ class Supply:
         if not self._keep and self._used:
             from coser_cli.weights.installing import drop_originals
 
-            drop_originals(self._stock, self._used)
+            drop_originals(self._stock, [name for name in self._used if not self._is_awaited(name)])
 
     def has_to_convert(self, names: Iterable[str]) -> bool:
         """Whether a file that is there is still to become another."""
@@ -153,19 +154,24 @@ class Supply:
                 yield self._stock.folder(variant)
 
     def _install_all(self, plan: Plan, imports: Sequence[tuple[str, Path]]) -> Iterator[Outcome]:
-        chosen = list(plan.variants)
+        chosen = [*plan.variants, *plan.complete]
         touched = {*plan.there, *plan.fetch, *(name for name, _ in imports)}
-        for variant in chosen:
-            yield from self._install_chosen(variant)
+        for variant in plan.complete:
+            yield self._model(variant, "present")
+        for variant in plan.variants:
+            for ended in self._install_chosen(variant):
+                yield ended
+                if ended.kind == "model" and ended.status in ("incomplete", "failed"):
+                    self._unfinished.append(variant)
         notes = []
         for variant in self._stock.manifest.variants.values():
             if variant not in chosen and self._concerns(variant, touched):
-                ended = self._install_if_possible(variant)
-                if ended.status == "incomplete":
-                    notes.append(ended)
+                possible = self._install_if_possible(variant)
+                if possible.status == "incomplete":
+                    notes.append(possible)
                 else:
                     chosen.append(variant)
-                    yield ended
+                    yield possible
         if not chosen:
             yield from notes
 
@@ -179,6 +185,10 @@ class Supply:
             self._stock, variant, here
         )
 
+    def _is_awaited(self, name: str) -> bool:
+        """Whether a chosen variant that could not be installed yet needs this file again."""
+        return any(name in (*each.files, *each.fallback, each.base) for each in self._unfinished)
+
     def _install_chosen(self, variant: Variant) -> Iterator[Outcome]:
         """Install, fetching what turns out to be missing."""
         from coser_cli.weights import installing
@@ -190,7 +200,10 @@ class Supply:
             ready = installing.gather(self._stock, variant)
             while ready.missing:
                 missing = self._stock.single(ready.missing)
-                if self._offline or not self._failed.isdisjoint(missing):
+                if not self._failed.isdisjoint(missing):  # which has been told
+                    yield self._model(variant, "incomplete", ready.missing)
+                    return
+                if self._offline:
                     yield self._model(variant, "failed", ready.missing, _incomplete(variant, ready))
                     return
                 self._told.say(f"{variant.name} also needs {', '.join(missing)}")

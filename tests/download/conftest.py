@@ -141,13 +141,14 @@ def redirect(to, status=302, headers=None):
 
 
 @pytest.fixture
-def host(monkeypatch):
+def host(monkeypatch, tmp_path):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_ENDPOINT", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     for name in [name for name in os.environ if name.startswith(("COSER_", "HF_HUB_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COSER_DOWNLOAD_BACKOFF", "0.01")
+    monkeypatch.setenv("COSER_WEIGHTS_DIR", str(tmp_path / "weights"))  # never the user's own
     state = Host()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """`coser download-weights` from its options to its exit codes."""
 
+import ctypes
 import json
 import os
 import re
@@ -598,6 +599,38 @@ def test_offline(get, host, dest, monkeypatch):
     assert get("--offline").code == 0
 
 
+@pytest.mark.parametrize("value", ["many", "-1", "nan"])
+def test_patience_must_be_a_number(get, monkeypatch, value):
+    monkeypatch.setenv("COSER_DOWNLOAD_RETRIES", value)
+    ran = get(*ACCEPT)
+    assert ran.code == 2
+    assert "COSER_DOWNLOAD_RETRIES" in ran.err
+
+
+def test_retries_as_the_environment_says(get, host, monkeypatch):
+    monkeypatch.setenv("COSER_DOWNLOAD_RETRIES", "1")
+    host.then("/one.safetensors", *[answer(503)] * 5)
+    assert get(*ACCEPT).code == 3
+    assert len([each for each in host.asked if each.path == "/one.safetensors"]) == 2
+
+
+def test_second_source(get, host):
+    host.put("/mirror.safetensors", DATA)
+    host.then("/one.safetensors", answer(404))
+    ran = get(*ACCEPT, "--json")
+    assert ran.code == 0
+    assert ran.of("one")["url"] == f"{host.url}/mirror.safetensors"
+    assert "does not have the file" in ran.err
+
+
+def test_proxy_that_cannot_be_used(get, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    ran = get(*ACCEPT)
+    assert ran.code == 3
+    assert "proxy" in ran.err
+
+
 def test_damaged_record(get, dest):
     get(*ACCEPT)
     (dest / "weights.lock.json").write_text("{")
@@ -606,20 +639,33 @@ def test_damaged_record(get, dest):
     assert "weights.lock.json' is damaged" in ran.err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_folder(get, host, dest):
+def obey_permissions():
+    """Root may write anywhere, unless it has given up that right before it starts a program."""
+    drop, override, read_search = 24, 1, 2
+    for right in (override, read_search):
+        ctypes.CDLL(None).prctl(drop, right, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions are given up by Linux's prctl")
+def test_read_only_folder(manifest, get, host, dest):
     get(*ACCEPT)
     folders = [dest, dest / "one"]
     for folder in folders:
         folder.chmod(0o555)
     try:
-        assert get().code == 0  # what is there can be used
-        ran = get("both", *ACCEPT, "--mirror", host.url)
-        assert ran.code == 3
-        assert "permission denied" in ran.err
+        running = process(manifest, dest, preexec_fn=obey_permissions)
+        out, err = running.communicate(timeout=60)
+        assert running.returncode == 0, err  # what is there can be used
+        assert out == f"{dest / 'one/one.safetensors'}\n"
+        running = process(manifest, dest, "open", "--trust-first-use", preexec_fn=obey_permissions)
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == 3
+        assert "permission denied" in err
+        assert "--dest" in err
     finally:
         for folder in folders:
             folder.chmod(0o755)
+    assert len(host.asked) == 1
 
 
 def test_folder_that_is_a_file(get, dest):

@@ -37,7 +37,10 @@ OWNERS = {
     "platformdirs": {"paths"},
     "open_clip": {"models", "parity", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
+    "pyvips": {"imageio"},
     "PIL": {"imageio", "training", "evaluation"},
+    "pillow_heif": {"imageio"},
+    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -8,6 +8,7 @@ respaced ancestral sampler of the published code. The network is told the origin
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from importlib import import_module
 from itertools import accumulate, repeat
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -28,7 +30,8 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]
 """step index, 0 = noisiest -> white noise of the latents' shape."""
 Draw = Callable[[str, int], Tensor]
-"""(stream, step) -> white noise; streams: start, imagine, restore."""
+"""(stream, step) -> white noise; streams: start, imagine, restore, and start/k, imagine/k of the
+k-th further reference."""
 OnStep = Callable[[int, int, Tensor], None]
 """(steps done, steps in all, latents after the step)."""
 
@@ -100,16 +103,32 @@ def add_noise(latents: Tensor, noise: Tensor, schedule: ScheduleConfig, timestep
     return math.sqrt(kept) * latents + math.sqrt(1 - kept) * noise
 
 
-def seeded_noise(seed: int, shape: Sequence[int]) -> Draw:
-    """White float32 noise on the CPU, a function of (seed, stream, step) alone.
+def noise_rows(seed: int, stream: str, step: int, channels: int, rows: range, width: int) -> Tensor:
+    """Rows of one endless field of white float32 noise, `(1, channels, len(rows), width)`.
 
-    So a result depends neither on the device, nor on what was drawn before, nor on other streams.
+    A value is a function of (seed, stream, step) and of its channel, row and column alone: it
+    depends neither on the size of the latents, nor on what else was drawn, nor on the device.
     """
+    digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode()).digest()
+    key = [int.from_bytes(digest[i : i + 8], "big") for i in (0, 8)]
+    drawn = np.empty((1, channels, len(rows), width), np.float32)
+    for channel in range(channels):
+        for index, row in enumerate(rows):
+            counter = np.random.Philox(key=key, counter=[0, row, channel, 0])
+            values = drawn[0, channel, index]
+            np.random.Generator(counter).standard_normal(out=values, dtype=np.float32)
+    return torch.from_numpy(drawn)
+
+
+def seeded_noise(seed: int, shape: Sequence[int]) -> Draw:
+    """`noise_rows` for whole latents `(B, C, h, w)`; the pictures of a batch see the same noise, as
+    each would alone.
+    """
+    batch, channels, height, width = shape
 
     def draw(stream: str, step: int) -> Tensor:
-        digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-        return torch.randn(tuple(shape), generator=generator)
+        rows = noise_rows(seed, stream, step, channels, range(height), width)
+        return rows.expand(batch, -1, -1, -1)
 
     return draw
 
@@ -137,6 +156,38 @@ def make_scheduler(
     return Sampler(scheduler, tuple(int(t) for t in scheduler.timesteps), start)
 
 
+class Stepper:
+    """A sampler's walk over one region of the latents, step by step, region by region alike.
+
+    Schedulers work entry by entry, so regions that are walked apart, each by its own stepper, are
+    what the whole would be. The state is float32 whatever the network computes in.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._scheduler = copy.deepcopy(sampler.scheduler)
+
+    def begin(self, latents: Tensor) -> Tensor:
+        """The state that belongs to `latents`, noised to the sampler's start."""
+        # some schedulers keep x / √ᾱ: the network shall see `latents` first
+        return latents.float() / self.scale(0)
+
+    def scale(self, step: int) -> float:
+        """The factor between the state and what the network sees at this step; call in order."""
+        index = self._scheduler.timesteps[step]
+        scale: float = self._scheduler.scale_model_input(torch.ones(()), index).item()
+        return scale
+
+    def step(self, step: int, output: Tensor, state: Tensor, noise: Noise) -> Tensor:
+        """The next state from the network's `output`; `noise(step)` is asked for only if needed."""
+        index = self._scheduler.timesteps[step]
+        self._scheduler.scale_model_input(state, index)  # some schedulers insist
+        with _NoiseFrom(noise, step):
+            stepped: Tensor = self._scheduler.step(output.float(), index, state, return_dict=False)[
+                0
+            ]
+        return stepped
+
+
 def sample(
     predict: Predict,
     latents: Tensor,
@@ -146,19 +197,15 @@ def sample(
 ) -> Tensor:
     """Walk from `latents`, noised to `sampler.start`, `(B, C, h, w)`, to clean latents.
 
-    The state is float32 whatever the network computes in. `noise(i)` is asked for only where the
-    sampler draws some at step i; `on_step` is told the state after each step.
+    `noise(i)` is asked for only where the sampler draws some at step i; `on_step` is told the state
+    after each step.
     """
-    scheduler = sampler.scheduler
-    state = _scheduler_units(scheduler, latents.float())
-    for step, (index, timestep) in enumerate(
-        zip(scheduler.timesteps, sampler.timesteps, strict=True)
-    ):
-        seen = scheduler.scale_model_input(state, index)
+    stepper = Stepper(sampler)
+    state = stepper.begin(latents)
+    for step, timestep in enumerate(sampler.timesteps):
         told = torch.tensor(timestep, device=latents.device)
-        output = predict(seen, told).float()
-        with _NoiseFrom(noise, step):
-            state = scheduler.step(output, index, state, return_dict=False)[0]
+        output = predict(state * stepper.scale(step), told)
+        state = stepper.step(step, output, state, noise)
         if on_step is not None:
             on_step(step + 1, len(sampler.timesteps), state)
     return state
@@ -230,12 +277,6 @@ def _build(spec: SamplerSpec, schedule: ScheduleConfig, kept: Sequence[int]) -> 
         **({"timestep_spacing": "trailing"} if spec.respaced else {}),
         **spec.options,
     )
-
-
-def _scheduler_units(scheduler: Any, latents: Tensor) -> Tensor:
-    """Some schedulers keep x / √ᾱ: scale the start so that the network sees `latents` first."""
-    scale: float = scheduler.scale_model_input(torch.ones(()), scheduler.timesteps[0]).item()
-    return latents / scale
 
 
 class _NoiseFrom(TorchFunctionMode):

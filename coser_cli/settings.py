@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from coser_cli.errors import UsageError
@@ -18,18 +19,27 @@ Sampler = Literal[
     "ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "euler", "euler-ancestral", "lcm"
 ]
 ColorFix = Literal["adain", "wavelet", "none"]
-ReferenceMode = Literal["global", "none"]
+ReferenceMode = Literal["global", "tile", "none"]
+ReferenceSelect = Literal["all", "clip"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Offload = Literal["auto", "none", "model", "sequential"]
+"""Which weights lie on the device: all; those of the networks that run; those of the layer that
+runs. "auto" is the first of these that leaves memory for the picture."""
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 COLOR_FIXES: tuple[str, ...] = get_args(ColorFix)
 REFERENCE_MODES: tuple[str, ...] = get_args(ReferenceMode)
+REFERENCE_SELECTS: tuple[str, ...] = get_args(ReferenceSelect)
 DEVICES: tuple[str, ...] = get_args(Device)
 DTYPES: tuple[str, ...] = get_args(Dtype)
+OFFLOADS: tuple[str, ...] = get_args(Offload)
 
 MIN_SCALE, MAX_SCALE = 1.0, 16.0
+DEFAULT_TILE_SIZE, DEFAULT_OVERLAP = 512, 256
+MAX_TILE_SIZE, MAX_TILE_BATCH = 8192, 256
 MAX_STEPS = 1000
+MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
@@ -54,6 +64,8 @@ class Settings:
     prompt: str = ""
     negative_prompt: str | None = None
     reference_mode: str = "global"
+    references: int = 1
+    reference_select: str = "all"
     seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
@@ -70,6 +82,54 @@ class Settings:
             if getattr(self, field.name) is None
         }
         return replace(self, **missing)
+
+
+@dataclass(frozen=True)
+class TileSpec:
+    """How a large picture is cut up: lengths are pixels of the result, memory is bytes.
+
+    `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step
+    to step. Raises `UsageError` where a value is out of range.
+    """
+
+    tile_size: int = DEFAULT_TILE_SIZE
+    overlap: int = DEFAULT_OVERLAP
+    tile_batch: int | None = None
+    jitter: bool = False
+    max_memory: int | None = None
+    temp_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        _number(1, MAX_TILE_SIZE, whole=True)("tile_size", self.tile_size)
+        _number(0, MAX_TILE_SIZE, whole=True)("overlap", self.overlap)
+        if self.tile_batch is not None:
+            _number(1, MAX_TILE_BATCH, whole=True)("tile_batch", self.tile_batch)
+        if self.overlap >= self.tile_size:
+            raise UsageError(
+                f"an overlap of {self.overlap} pixels leaves nothing of a tile of {self.tile_size}",
+                "give --overlap less than --tile-size; half of it is usual",
+            )
+
+    def cells(self, downscale: int, multiple: int) -> tuple[int, int]:
+        """Tile and stride in latent cells, for a model with `downscale` pixels per cell whose
+        networks take sides that are multiples of `multiple` pixels.
+
+        Raises `UsageError` that names the nearest lengths that fit.
+        """
+        if self.tile_size % multiple:
+            below = self.tile_size // multiple * multiple
+            fitting = f"{below} or {below + multiple}" if below else f"{multiple} at least"
+            raise UsageError(
+                f"this model takes no tiles of {self.tile_size} pixels",
+                f"--tile-size must be a multiple of {multiple}: {fitting}",
+            )
+        if self.overlap % downscale:
+            below = self.overlap // downscale * downscale
+            raise UsageError(
+                f"this model's tiles cannot overlap by {self.overlap} pixels",
+                f"--overlap must be a multiple of {downscale}: {below} or {below + downscale}",
+            )
+        return self.tile_size // downscale, (self.tile_size - self.overlap) // downscale
 
 
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[str, Any], None]:
@@ -113,5 +173,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "prompt": _text,
     "negative_prompt": _text,
     "reference_mode": _choice(REFERENCE_MODES),
+    "references": _number(1, MAX_REFERENCES, whole=True),
+    "reference_select": _choice(REFERENCE_SELECTS),
     "seed": _number(0, MAX_SEED, whole=True),
 }

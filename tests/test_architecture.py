@@ -48,6 +48,8 @@ OWNERS = {
     "filelock": {"weights"},
     "gdown": {"weights"},
     "PIL": {"imageio", "training", "evaluation"},
+    "pillow_heif": {"imageio"},
+    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -34,6 +34,8 @@ from coser_cli.settings import SAMPLERS, Settings
         ("color_fix", ["AdaIN"]),
         ("prompt", [None, 3]),
         ("reference_mode", ["local"]),
+        ("references", [0, 17, 1.5, True]),
+        ("reference_select", ["first", None, 1]),
         ("seed", [-1, 1.0, 2**32]),
     ],
 )

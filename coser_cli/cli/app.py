@@ -13,8 +13,9 @@ from coser_cli import __version__
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.info import info
-from coser_cli.cli.options import OptionalDirCommand
+from coser_cli.cli.optional_dir import OptionalDirCommand
 from coser_cli.cli.reference import reference
+from coser_cli.cli.tile import tile
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale
 from coser_cli.errors import CoserError, Exit
@@ -27,6 +28,7 @@ app = typer.Typer(
     epilog="Examples: coser upscale photo.jpg -s 4 · coser upscale *.jpg -o enlarged/",
 )
 app.command(cls=OptionalDirCommand)(upscale)
+app.command(cls=OptionalDirCommand)(tile)
 app.command()(reference)
 app.command()(download_weights)
 app.command()(train)
@@ -70,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _be_heard(words: Sequence[str]) -> None:
     """Say something within 100 ms on a terminal: typer takes half of that to read its options."""
-    runs = len(words) > 1 and words[0] in ("upscale", "reference")
+    runs = len(words) > 1 and words[0] in ("upscale", "tile", "reference")
     if runs and not {"-q", "--quiet", "-h", "--help"}.intersection(words) and sys.stderr.isatty():
         typer.echo("starting ...", err=True)
 

@@ -27,10 +27,17 @@ CONVENTIONS = """\
   16-bit colour is read as 8-bit, and a note says so.
 - EXIF (without orientation, with the new size) and resolution are kept; XMP is not.
 - Without `-o` a result lies beside its input as `NAME_4x.png` (the scale is in the name); a
-  reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result.
+  reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result. Several are
+  numbered from 1: `NAME_reference-1.png`, `NAME_4x_reference-1.png`.
+- `coser reference -n 4` also writes `NAME_references.png`, a contact sheet of the input and the
+  candidates with their scores. `-o FILE` names the sheet, and the candidates are `FILE-1`, `FILE-2`
+  and so on.
 - `-o` is a folder where it is one, ends in a slash, or has no extension; folders are made.
 - Every name is decided before anything runs. Two outputs of one name, or an output that is one of
-  the inputs (also through a link), end the command with 2.
+  the inputs or `--reference` files (also through a link), end the command with 2.
+- A `--reference` file that cannot be read ends the command with 2 before anything runs. It is
+  resized to the frame of the result; where its aspect ratio differs by more than 2 %, it covers the
+  frame and is cut on both sides alike. One named twice counts once; 16 are the most.
 - A result appears complete or not at all. One that exists is skipped unless `--overwrite` is
   given, so the same command continues after an interruption; it does not look at the settings the
   existing file was made with.
@@ -43,16 +50,24 @@ CONVENTIONS = """\
 ## Streams
 
 stdout carries results: the path of each picture that is there (written or skipped), one per line,
-or JSON. stderr carries everything else; a progress bar appears on a terminal only. Colours obey
-`NO_COLOR`. `--quiet` leaves errors only (and the JSON, if asked for).
+or JSON. Several candidates of `coser reference` are followed by their contact sheet. stderr carries
+everything else; a progress bar appears on a terminal only. Colours obey `NO_COLOR`. `--quiet`
+leaves errors only (and the JSON, if asked for).
 
 With `--json`, stdout has one object per picture:
 
 ```json
-{"type": "image", "source": "a.jpg", "target": "a_4x.png", "reference": null, "status": "done",
- "seconds": 3.21, "source_size": [128, 128], "width": 512, "height": 512, "seed": 2887,
- "notes": [], "error": null}
+{"type": "image", "source": "a.jpg", "target": "a_4x.png", "reference": null, "references": [],
+ "scores": null, "chosen": null, "status": "done", "seconds": 3.21, "source_size": [128, 128],
+ "width": 512, "height": 512, "seed": 2887, "notes": [], "error": null}
 ```
+
+`references` lists the files that references are written to, and `reference` is the first of those
+beside a result. `scores` says how near each candidate is to the input (the cosine of what the
+model's image tower sees in both, from -1 to 1), where they were compared: by
+`--reference-select clip`, and by `coser reference` for several. `chosen` is the number, from 1, of
+the candidate used, where only one is. Without `--json` a line on stderr says the same. Of several
+candidates of `coser reference`, `target` is the contact sheet.
 
 `status` is `done`, `skipped` or `failed`; `error` is `null` or an object of `code`, `exit_code`,
 `message` and `hint`. The last line is the summary, also where the command fails before the first

@@ -5,12 +5,10 @@ Parameter names equal the fields of `Settings`, and the keys of a TOML file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from coser_cli import settings as names
 from coser_cli.errors import UsageError, shown
@@ -29,10 +27,11 @@ def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A0
 
 
 Inputs = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         metavar="INPUTS",
-        help="Picture files: PNG, JPEG, WebP, TIFF, BMP, or the first frame of a GIF.",
+        help="Picture files (PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC), folders of them, "
+        "patterns like '*.jpg', or - for one picture on stdin.",
         show_default=False,
         # Whether they can be read is found out one by one: a bad one must not stop the others.
         readable=False,
@@ -43,10 +42,11 @@ Output = Annotated[
     _choose(
         "--output",
         "-o",
-        metavar="FILE|DIR",
+        metavar="FILE|DIR|-",
         panel=IN_OUT,
         help="Write to this file (one input; the extension decides the format: "
-        f"{' '.join(WRITABLE_SUFFIXES)}) or into this folder; default: beside each input, as PNG.",
+        f"{' '.join(WRITABLE_SUFFIXES)}), into this folder, or to stdout; default: beside each "
+        "input, as PNG.",
     ),
 ]
 Overwrite = Annotated[
@@ -75,8 +75,41 @@ SaveReference = Annotated[
         "--save-reference",
         metavar="[DIR]",
         panel=REFERENCE,
-        help="Also write the generated reference: beside the result, or into DIR "
+        help="Also write the references that guide the result: beside it, or into DIR "
         "(--save-reference=DIR).",
+    ),
+]
+Reference = Annotated[
+    list[Path] | None,
+    _choose(
+        "--reference",
+        metavar="FILE",
+        panel=REFERENCE,
+        help="Take this picture as the reference instead of imagining one; repeat it for several. "
+        "The same files serve every input. A picture of another aspect ratio (by more than 2 %) is "
+        "made to cover the input's frame and cut on both sides alike.",
+    ),
+]
+References = Annotated[
+    int,
+    typer.Option(
+        "--references",
+        "-n",
+        min=1,
+        max=names.MAX_REFERENCES,
+        envvar="COSER_REFERENCES",
+        help="Imagine this many references, each from noise of its own.",
+        rich_help_panel=REFERENCE,
+    ),
+]
+ReferenceSelect = Annotated[
+    names.ReferenceSelect,
+    typer.Option(
+        "--reference-select",
+        envvar="COSER_REFERENCE_SELECT",
+        help="Of several references, use all (each place takes what fits best among them), or the "
+        "one that the model's image tower finds nearest to the input.",
+        rich_help_panel=REFERENCE,
     ),
 ]
 Steps = Annotated[
@@ -217,6 +250,26 @@ Dtype = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Offload = Annotated[
+    names.Offload,
+    typer.Option(
+        "--offload",
+        envvar="COSER_OFFLOAD",
+        help="Keep on the device: all weights (none), those of the networks that run (model), or "
+        "those of the layer that runs (sequential, slow); auto goes by the free memory.",
+        rich_help_panel=MODEL,
+    ),
+]
+LowMemory = Annotated[
+    bool,
+    typer.Option(
+        "--low-memory",
+        envvar="COSER_LOW_MEMORY",
+        help="Take as little memory as possible, and more time: --offload sequential, straight "
+        "from the weights' files.",
+        rich_help_panel=MODEL,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING),
@@ -276,40 +329,3 @@ Config = Annotated[
         help="Take defaults from this TOML file: a table per command, keys named like options.",
     ),
 ]
-
-
-class OptionalDirCommand(TyperCommand):
-    """A command whose `--save-reference` may stand with or without a folder."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Parse after giving a bare `--save-reference` its empty value."""
-        return super().parse_args(ctx, list(_with_optional_dir(args)))  # type: ignore[arg-type]
-
-
-def _with_optional_dir(args: list[str]) -> Iterable[str]:
-    """`--save-reference` takes the next word only where that can be nothing but a folder.
-
-    Typer knows no options with an optional value. Pictures never are folders, so a word that is a
-    folder, ends in a slash, or neither exists nor has an extension is meant as one.
-    """
-    rest = iter(enumerate(args))
-    for index, word in rest:
-        if word == "--":
-            yield from args[index:]
-            return
-        if word != "--save-reference":
-            yield word
-            continue
-        following = args[index + 1] if index + 1 < len(args) else ""
-        if _names_a_folder(following):
-            next(rest)
-            yield f"{word}={following}"
-        else:
-            yield f"{word}="
-
-
-def _names_a_folder(word: str) -> bool:
-    if not word or word.startswith("-"):
-        return False
-    path = Path(word)
-    return path.is_dir() or word.endswith("/") or not (path.exists() or path.suffix)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from coser_cli.cli import options
+from coser_cli.cli.files import Files, make_plan
+from coser_cli.cli.groups import with_groups
+from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.report import Reporter
-from coser_cli.cli.upscale import choose_model, load_model, work
+from coser_cli.cli.running import Compute, choose_model, tell_plans, work
+from coser_cli.cli.tile_options import Tiles
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
 # Where the reference is all there is, the short names mean it, too.
@@ -39,13 +42,28 @@ _Strength = Annotated[
         show_default=False,
     ),
 ]
+_Mode = Annotated[
+    Literal["global", "tile"],
+    typer.Option(
+        "--reference-mode",
+        envvar="COSER_REFERENCE_MODE",
+        help="Where a large picture is done in tiles: steer them all by what the whole shows, or "
+        "each also by what it shows itself.",
+        rich_help_panel=options.REFERENCE,
+    ),
+]
 
 
+@with_groups
 def reference(
-    inputs: options.Inputs,
+    ctx: typer.Context,
+    *,
+    inputs: options.Inputs = None,
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
+    references: options.References = 1,
+    files: Files,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     seed: options.Seed = DEFAULT_SEED,
@@ -53,14 +71,14 @@ def reference(
     reference_strength: _Strength = None,
     prompt: options.Prompt = "",
     negative_prompt: options.NegativePrompt = None,
-    model: options.Model = "auto",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
+    reference_mode: _Mode = "global",
+    tiles: Tiles,
+    compute: Compute,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write the reference that would guide the enlargement, and not the enlargement."""
+    """Write the references that would guide the enlargement, and not the enlargement."""
     settings = Settings(
         scale=scale,
         steps=steps,
@@ -69,12 +87,19 @@ def reference(
         reference_strength=reference_strength,
         prompt=prompt,
         negative_prompt=negative_prompt,
+        reference_mode=reference_mode,
+        references=references,
         seed=seed,
     )
-    with Reporter(as_json=as_json, quiet=quiet) as reporter:
-        from coser_cli.engine.jobs import plan
+    with (
+        Pipes(inputs or [], output, files.from_file, as_json=as_json) as pipes,
+        Reporter(as_json=as_json, quiet=quiet, results=not pipes.to_stdout) as reporter,
+    ):
+        from coser_cli.engine.worker import Work
 
-        model = choose_model(reporter, model)
-        jobs = plan(inputs, output, scale=scale, kind="reference")
-        load = partial(load_model, reporter, model, device, dtype)
-        work(reporter, jobs, load, settings, overwrite=overwrite, kind="reference")
+        spec = tiles.spec
+        model = choose_model(reporter, compute.model)
+        planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
+        job = Work(settings, (), planned.fit, planned.encoding, spec, overwrite=overwrite)
+        act = tell_plans if tiles.dry_run else work
+        act(reporter, planned, compute, model, job)

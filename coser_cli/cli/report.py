@@ -16,8 +16,8 @@ from coser_cli.errors import CoserError, Exit, shown
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from coser_cli.engine.batch import Result, Tally
     from coser_cli.engine.jobs import Job
+    from coser_cli.engine.results import Result, Tally
 
 JSON_VERSION = 1
 STAGES = {
@@ -33,10 +33,12 @@ class Reporter:
     """Says what happens: one per command, used as a context manager round the run.
 
     stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
-    `quiet` leaves nothing but errors, and the JSON where that was asked for.
+    `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
+    stdout is left alone, since a picture goes there.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, results: bool = True) -> None:
+        self._results = results
         self._as_json = as_json
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
@@ -104,10 +106,19 @@ class Reporter:
             self.message(f"skipped {shown(result.job.source)}: {there} exists (--overwrite)")
         for note in result.notes:
             self.message(f"note on {shown(result.job.source)}: {note}")
+        if result.scores is not None:
+            self.message(_scores(result))
         if self._as_json:
             _stdout(json.dumps(image_record(result)))
-        elif result.error is None and not self._quiet:
-            _stdout(str(result.job.target))
+        elif result.error is None and self._results and not self._quiet:
+            for path in result.job.results:
+                _stdout(str(path))
+
+    def problem(self, error: CoserError) -> None:
+        """Something that was named could not be looked into; no picture belongs to it."""
+        _stderr(f"coser: {error}")
+        if self._as_json:
+            _stdout(json.dumps({"type": "problem", "error": error_record(error)}))
 
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
@@ -167,13 +178,19 @@ class Reporter:
 
 def image_record(result: Result) -> dict[str, Any]:
     """One picture's line of `--json`; its keys are a contract with scripts."""
-    reference = result.job.reference
+    job = result.job
+    references = job.references or (() if job.kind == "upscale" else (job.target,))
+    beside = job.references[0] if job.references and job.kind == "upscale" else None
     width, height = result.target_size or (None, None)
     return {
         "type": "image",
-        "source": str(result.job.source),
-        "target": str(result.job.target),
-        "reference": None if reference is None else str(reference),
+        "source": str(job.source),
+        "frame": None if job.frame is None else job.frame + 1,
+        "target": str(job.target),
+        "reference": None if beside is None else str(beside),
+        "references": [str(path) for path in references],
+        "scores": None if result.scores is None else [round(each, 6) for each in result.scores],
+        "chosen": None if result.chosen is None else result.chosen + 1,
         "status": result.status,
         "seconds": round(result.seconds, 3),
         "source_size": None if result.source_size is None else list(result.source_size),
@@ -193,6 +210,14 @@ def error_record(error: CoserError) -> dict[str, Any]:
         "message": error.message,
         "hint": error.hint,
     }
+
+
+def _scores(result: Result) -> str:
+    """How near each reference is to the input, and which of them is used, in words."""
+    scores = result.scores or ()
+    listed = ", ".join(f"{number}: {score:.4f}" for number, score in enumerate(scores, start=1))
+    chosen = "" if result.chosen is None else f"; {result.chosen + 1} is used"
+    return f"references of {shown(result.job.source)}, nearness to it: {listed}{chosen}"
 
 
 def _counts(tally: Tally) -> str:

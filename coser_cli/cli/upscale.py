@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
-
 import typer
 
 from coser_cli.cli import options
+from coser_cli.cli.files import Files, make_plan
+from coser_cli.cli.groups import with_groups
+from coser_cli.cli.pipes import Pipes
+from coser_cli.cli.references import read_references, require_fitting, warn_of_idle_options
 from coser_cli.cli.report import Reporter
-from coser_cli.errors import Exit, UsageError
+from coser_cli.cli.running import Compute, choose_model, tell_plans, work
+from coser_cli.cli.tile_options import Tiles
 from coser_cli.settings import DEFAULT_SEED, Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from coser_cli.engine.batch import Enlarger
-    from coser_cli.engine.jobs import Job, Kind
-
-
+@with_groups
 def upscale(
-    inputs: options.Inputs,
+    ctx: typer.Context,
+    *,
+    inputs: options.Inputs = None,
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
+    files: Files,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     seed: options.Seed = DEFAULT_SEED,
@@ -34,17 +34,20 @@ def upscale(
     fidelity: options.Fidelity = None,
     color_fix: options.ColorFix = None,
     reference_mode: options.ReferenceMode = "global",
+    reference: options.Reference = None,
+    references: options.References = 1,
+    reference_select: options.ReferenceSelect = "all",
     reference_guidance_scale: options.ReferenceGuidanceScale = None,
     reference_strength: options.ReferenceStrength = None,
     save_reference: options.SaveReference = None,
-    model: options.Model = "auto",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
+    tiles: Tiles,
+    compute: Compute,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
+    _always_tiles: bool = False,
 ) -> None:
-    """Enlarge pictures and restore their detail."""
+    """Enlarge pictures and restore their detail; large ones in tiles."""
     settings = Settings(
         scale=scale,
         steps=steps,
@@ -58,80 +61,33 @@ def upscale(
         prompt=prompt,
         negative_prompt=negative_prompt,
         reference_mode=reference_mode,
+        references=references,
+        reference_select=reference_select,
         seed=seed,
     )
-    with Reporter(as_json=as_json, quiet=quiet) as reporter:
-        if save_reference is not None and reference_mode == "none":
-            raise UsageError(
-                "--save-reference has nothing to save with --reference-mode none", "leave one out"
-            )
-        from coser_cli.engine.jobs import plan
+    with (
+        Pipes(inputs or [], output, files.from_file, as_json=as_json) as pipes,
+        Reporter(as_json=as_json, quiet=quiet, results=not pipes.to_stdout) as reporter,
+    ):
+        from coser_cli.engine.worker import Work
 
-        model = choose_model(reporter, model)
-        _warn_of_idle_prompt(reporter, model, settings)
-        jobs = plan(inputs, output, scale=scale, save_reference=save_reference)
-        load = partial(load_model, reporter, model, device, dtype)
-        work(reporter, jobs, load, settings, overwrite=overwrite)
-
-
-def choose_model(reporter: Reporter, model: str) -> str:
-    """The model to use, sure to be there; says which one "auto" has become."""
-    from coser_cli.weights.store import model_folder, resolve_model
-
-    name = resolve_model(model)
-    folder = model_folder(name)
-    if model == "auto":
-        reporter.message(f"model: {folder.name}")
-    return name
-
-
-def _warn_of_idle_prompt(reporter: Reporter, model: str, settings: Settings) -> None:
-    """Words act through diffusion only; some models leave it out by default."""
-    if not settings.prompt:
-        return
-    from coser_cli.weights.store import model_folder, read_model_config
-
-    defaults = read_model_config(model_folder(model)).defaults
-    if settings.with_defaults(defaults).strength == 0:
-        reporter.message("--prompt has no effect without diffusion: give a --strength above 0")
-
-
-def load_model(reporter: Reporter, model: str, device: str, dtype: str) -> Enlarger:
-    """Load the engine, having said so before the seconds that torch takes."""
-    reporter.hint("loading weights ...")
-    from coser_cli.engine.upscaler import Upscaler
-
-    return Upscaler.load(model, device=device, dtype=dtype)
-
-
-def work(
-    reporter: Reporter,
-    jobs: list[Job],
-    load: Callable[[], Enlarger],
-    settings: Settings,
-    *,
-    overwrite: bool,
-    kind: Kind = "upscale",
-) -> None:
-    """Run the jobs, report each, and end with the exit code they add up to."""
-    from coser_cli.engine.batch import Tally, run
-
-    tally = Tally()
-    reporter.begin(len(jobs), tally)
-    try:
-        for result in run(
-            jobs,
-            load,
-            settings,
-            overwrite=overwrite,
-            kind=kind,
-            on_start=reporter.start,
-            on_progress=reporter.progress,
-        ):
-            tally.add(result)
-            reporter.result(result)
-    except KeyboardInterrupt:
-        reporter.interrupted()
-        raise typer.Exit(Exit.INTERRUPTED) from None
-    reporter.end(tally)
-    raise typer.Exit(tally.exit_code)
+        spec = tiles.spec
+        given = require_fitting(settings, reference or (), save_reference)
+        imported = read_references(reporter, given)
+        model = choose_model(reporter, compute.model)
+        warn_of_idle_options(reporter, model, settings, given, save_reference)
+        guides = 1 if reference_select == "clip" else len(given) or references
+        planned = make_plan(
+            ctx,
+            files,
+            pipes,
+            model=model,
+            save_reference=save_reference,
+            references=guides,
+            imported=given,
+        )
+        job = Work(
+            settings, imported, planned.fit, planned.encoding, spec, _always_tiles, overwrite
+        )
+        act = tell_plans if tiles.dry_run else work
+        act(reporter, planned, compute, model, job)

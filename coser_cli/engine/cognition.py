@@ -35,6 +35,12 @@ class Cognition:
         text = self.text.expand(self.embedding.shape[0], -1, -1)
         return torch.cat((text, self.embedding), dim=1)
 
+    def to(self, dtype: torch.dtype) -> Cognition:
+        """The same in another dtype; itself, with all it has prepared, if it has that already."""
+        if self.embedding.dtype == dtype:
+            return self
+        return Cognition(self.embedding.to(dtype), self.text.to(dtype), self.negative.to(dtype))
+
     def without_embedding(self) -> Cognition:
         """The prompts alone: what the model does when it has not understood the picture."""
         return Cognition(self.embedding[:, :0], self.text, self.negative)

@@ -9,9 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.tiling.canvas import Readable, Shape
+from coser_cli.tiling.grid import Box
+from coser_cli.tiling.statistics import Statistics
+
 VARIANCE_EPSILON = 1e-5 / 4
 """1e-5 on [-1, 1], where variances are four times those on [0, 1]."""
 WAVELET_LEVELS = 5
+WAVELET_REACH = 2**WAVELET_LEVELS - 1
+"""How far the coarse part sees: 1 + 2 + 4 + 8 + 16."""
+_BAND_PIXELS = 2**19
+"""Read at once when statistics of a map are taken."""
 
 
 def color_fix(name: str, pixels: Tensor, style: Tensor) -> Tensor:
@@ -23,6 +31,36 @@ def color_fix(name: str, pixels: Tensor, style: Tensor) -> Tensor:
         return pixels
     fixes = {"adain": adain, "wavelet": wavelet}
     return fixes[name](pixels, style)
+
+
+class StreamedColorFix:
+    """`color_fix` of a map, made box by box as if it were done at once; a map to read from itself.
+
+    `pixels` and `style` `(3, >= H, >= W)` in [0, 1]; of both only `size` (H, W) is picture: what
+    lies right of it and below is padding and has no part in it. `adain` reads both once at the
+    start. Values are clamped to [0, 1].
+    """
+
+    def __init__(self, name: str, pixels: Readable, style: Readable, size: tuple[int, int]) -> None:
+        self.name = name
+        self.shape: Shape = (3, *size)
+        self._pixels = pixels
+        self._style = style
+        if name == "adain":
+            self._gain, self._offset = _colour_change(pixels, style, size)
+
+    def read(self, box: Box) -> Tensor:
+        """The result in a box, `(1, 3, box.height, box.width)` float32."""
+        if self.name == "none":
+            return self._pixels.read(box).float().clamp(0, 1)
+        if self.name == "adain":
+            return (self._pixels.read(box).float() * self._gain + self._offset).clamp(0, 1)
+        reach = WAVELET_REACH
+        around = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
+        around = around.inside(self.shape[1], self.shape[2])
+        pixels, style = (each.read(around).float() for each in (self._pixels, self._style))
+        fixed = color_fix(self.name, pixels, style)
+        return box.relative_to(around).crop(fixed).clamp(0, 1)
 
 
 def adain(pixels: Tensor, style: Tensor) -> Tensor:
@@ -49,6 +87,30 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
     count = max(pixels.shape[2] * pixels.shape[3] - 1, 1)
     variance = (pixels - mean).square().sum(dim=(2, 3), keepdim=True) / count
     return mean, (variance + VARIANCE_EPSILON).sqrt()
+
+
+def _colour_change(
+    pixels: Readable, style: Readable, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """AdaIN as gain and offset per channel, `(3, 1, 1)` float32 each."""
+    mean, deviation = _map_statistics(pixels, size)
+    style_mean, style_deviation = _map_statistics(style, size)
+    gain = style_deviation / deviation
+    offset = style_mean - mean * gain
+    return gain.float().view(-1, 1, 1), offset.float().view(-1, 1, 1)
+
+
+def _map_statistics(pixels: Readable, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """`_statistics` of a map's top left `size` (H, W), `(C,)` float64 each."""
+    height, width = size
+    channels = pixels.shape[0]
+    rows = max(1, _BAND_PIXELS // width)
+    found = Statistics(0, *torch.zeros(2, channels, dtype=torch.float64))
+    for top in range(0, height, rows):
+        band = pixels.read(Box(top, 0, min(top + rows, height), width))
+        found += Statistics.of(band, channels)
+    variance = found.m2 / max(found.count - 1, 1)
+    return found.mean, (variance + VARIANCE_EPSILON).sqrt()
 
 
 def _coarse(pixels: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from coser_cli.engine.color_fix import color_fix
@@ -25,6 +26,14 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     if features is None:
         features = model.cfw.features(low_res.padded)
     return model.cfw.decode(latents, features, fidelity).float()
+
+
+def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
+    """Pixels `(N, 3, *size)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
+    `(N, 4, h, w)`; one at a time.
+    """
+    decoded = (model.autoencoder.decode(each) for each in latents.to(low_res.padded).split(1))
+    return torch.cat([finish(pixels.float(), low_res, "none").cpu() for pixels in decoded])
 
 
 def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:

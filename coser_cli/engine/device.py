@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from coser_cli.engine.preparation import srresnet_passes, target_size
-from coser_cli.errors import DeviceError
+from coser_cli.engine.retry import REMEDY, is_out_of_memory
+from coser_cli.errors import DeviceError, UsageError
+from coser_cli.models.residency import STAGES, peak
+from coser_cli.settings import OFFLOADS
 
 if TYPE_CHECKING:
     from coser_cli.models.config import ModelConfig
+    from coser_cli.weights.store import PartSize
 
 MAPS_AT_ONCE = 6
 """How many maps of its widest level the decoder holds at its peak (measured: 4 to 6)."""
@@ -22,7 +26,9 @@ SRRESNET_MAPS = 4
 """The same for the SRResNet at its output's size (measured: 3.8)."""
 PIXEL_BYTES = 4 * 3 * 6
 """Float32 pictures of the result's size: enlargement, result, colour fix."""
-REMEDY = "use a smaller scale, or cut the picture into parts"
+HEADROOM = 4 * 2**30
+"""Bytes beside the weights that should be free for maps; for models smaller than that, their size
+once more."""
 _CGROUP_LIMIT, _CGROUP_USED = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
 
 
@@ -66,10 +72,40 @@ def available_memory(device: torch.device) -> int | None:
     return min(known, default=None)
 
 
+def choose_offload(
+    name: str, sizes: Mapping[str, PartSize], device: torch.device
+) -> tuple[str, str]:
+    """How the networks share the device's memory, and a line to say so ("" where nothing is given
+    up).
+
+    "auto" is "none" where all weights (`sizes` by part) leave `HEADROOM` of the memory that is
+    free, "model" where those of every single stage do, else "sequential". Raises UsageError.
+    """
+    if name not in OFFLOADS:
+        raise UsageError(f"there is no offload {name!r}", f"use {', '.join(OFFLOADS)}")
+    free = available_memory(device)
+    if name != "auto" or free is None:
+        return name.replace("auto", "none"), ""
+    for found in ("none", "model"):
+        weights = peak(sizes, found, STAGES)
+        if weights + min(weights, HEADROOM) <= free:
+            break
+    else:
+        found = "sequential"
+    total = peak(sizes, "none", STAGES)
+    note = f"the weights take {gib(total)} GiB, {gib(free)} are free on {device.type}"
+    return found, "" if found == "none" else f"{note}: --offload {found}"
+
+
 def needed_memory(
-    config: ModelConfig, size: tuple[int, int], scale: float, dtype: torch.dtype
+    config: ModelConfig,
+    size: tuple[int, int],
+    scale: float,
+    dtype: torch.dtype,
+    weights: int = 0,
 ) -> int:
-    """Estimated peak in bytes of enlarging `size` (height, width), weights not counted.
+    """Estimated peak in bytes of enlarging `size` (height, width), with `weights` bytes of weights
+    that have yet to be loaded.
 
     The widest maps decide: those of the decoder at its finest levels, or of the SRResNet. A decoder
     that folds squares of pixels into channels has its finest maps that much smaller.
@@ -84,7 +120,7 @@ def needed_memory(
     if config.low_res_source == "srresnet":
         grown = size[0] * size[1] * 16 ** srresnet_passes(scale)
         srresnet = grown * config.srresnet.num_feat * SRRESNET_MAPS * dtype.itemsize
-    return max(decoder, srresnet) + height * width * PIXEL_BYTES
+    return max(decoder, srresnet) + height * width * PIXEL_BYTES + weights
 
 
 def require_memory(
@@ -93,16 +129,18 @@ def require_memory(
     scale: float,
     dtype: torch.dtype,
     device: torch.device,
+    weights: int = 0,
 ) -> None:
-    """Raise `DeviceError` before minutes of work where the picture cannot fit."""
+    """Raise `DeviceError` before minutes of work where the picture cannot fit, beside `weights`
+    bytes that have yet to be loaded."""
     available = available_memory(device)
-    needed = needed_memory(config, size, scale, dtype)
+    needed = needed_memory(config, size, scale, dtype, weights)
     if available is None or needed <= available:
         return
     rows, columns = target_size(*size, scale)
     raise DeviceError(
-        f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {_gib(needed)} GiB of memory, "
-        f"{_gib(available)} are free on {device.type}",
+        f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {gib(needed)} GiB of memory, "
+        f"{gib(available)} are free on {device.type}",
         REMEDY,
     )
 
@@ -112,15 +150,14 @@ def memory_errors_named(device: torch.device) -> Iterator[None]:
     """Turn torch's out-of-memory errors into a `DeviceError`: the estimate cannot know all."""
     try:
         yield
-    except RuntimeError as error:
-        # on CPUs torch raises a plain RuntimeError, known by its text alone
-        cpu = "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
-        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise DeviceError(f"the memory of {device.type} does not suffice", REMEDY) from error
 
 
-def _gib(amount: int) -> str:
+def gib(amount: int) -> str:
+    """An amount of bytes in GiB, in words."""
     return f"{amount / 2**30:.1f}"
 
 

@@ -5,89 +5,160 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from coser_cli.engine.inputs import Source, unique
+from coser_cli.engine.naming import Naming
 from coser_cli.errors import UsageError, shown
-from coser_cli.imageio.formats import format_of
+from coser_cli.imageio.formats import format_named, format_of
 
 Kind = Literal["upscale", "reference"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make: from where, to where, and where its reference goes."""
+    """One picture to work on: from where, to where, and where its references go.
+
+    `target` of the kind "upscale" is the enlarged picture. Of the kind "reference" it is the
+    reference; where there are several, their contact sheet. `frame` of the source counts from 0;
+    None is its only or first one.
+    """
 
     source: Path
     target: Path
-    reference: Path | None = None
+    references: tuple[Path, ...] = ()
+    kind: Kind = "upscale"
+    frame: int | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file this job writes."""
-        return (self.target,) if self.reference is None else (self.target, self.reference)
+        return (self.target, *self.references)
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """The files that the user has asked for in the first place."""
+        return (self.target,) if self.kind == "upscale" else (*self.references, self.target)
 
 
 def plan(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | Source],
     output: str | None,
     *,
-    scale: float,
+    scale: float = 4.0,
     save_reference: str | None = None,
     kind: Kind = "upscale",
+    references: int = 1,
+    imported: Sequence[Path] = (),
+    naming: Naming | None = None,
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
-    is a folder, "" for beside the result, or None. An input named twice is one job. Raises
-    `UsageError` where two outputs meet, or an output is one of the inputs by any path or link.
+    is a folder, "" for beside the result, or None. `references` is how many are written for each
+    input, `imported` are the user's own. `naming` says how results are called, by `scale` if it is
+    None. An input named twice is one job, and what was found in a folder is none if this very call
+    would write it. Raises `UsageError` where two outputs meet, or an output is one of the inputs or
+    `imported` by any path or link.
     """
-    sources = _unique(inputs)
-    jobs = [_job(source, output, scale, save_reference, kind, len(sources)) for source in sources]
+    sources = unique([Source(each) if isinstance(each, Path) else each for each in inputs])
+    how = _How(output, naming or Naming(scale), save_reference, references)
+    make = how.reference_job if kind == "reference" else how.upscale_job
+
+    def jobs_of(some: Sequence[Source]) -> list[Job]:
+        return [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
+
+    jobs = jobs_of(sources)
+    others = _without_results(sources, jobs)
+    if len(others) < len(sources):
+        jobs = jobs_of(others)
     _refuse_collisions(jobs)
-    _refuse_inputs_as_outputs(jobs)
+    _refuse_as_outputs(jobs, [job.source for job in jobs], "input")
+    _refuse_as_outputs(jobs, imported, "reference")
     _make_folders(jobs, output, save_reference)
     return jobs
 
 
-def _unique(inputs: Sequence[Path]) -> list[Path]:
-    """The inputs without repetitions of one and the same path."""
-    seen: dict[str, Path] = {}
-    for path in inputs:
-        seen.setdefault(os.path.abspath(path), path)
-    return list(seen.values())
+@dataclass(frozen=True)
+class _How:
+    """What decides the names of jobs."""
+
+    output: str | None
+    naming: Naming
+    save_reference: str | None
+    references: int
+
+    def upscale_job(self, source: Source, index: int, count: int) -> Job:
+        target = self._target(source, index, count, None)
+        return Job(source.path, target, self._saved(source, target), frame=source.frame)
+
+    def reference_job(self, source: Source, index: int, count: int) -> Job:
+        """One reference; or several, and their contact sheet. A file that is named is the sheet."""
+        single = self._target(source, index, count, "_reference")
+        if self.references == 1:
+            return Job(source.path, single, (), "reference", source.frame)
+        named = self.output is not None and not _is_folder(self.output)
+        sheet = single if named else self._target(source, index, count, "_references")
+        numbered = _numbered(single, self.references)
+        return Job(source.path, sheet, numbered, "reference", source.frame)
+
+    def _target(self, source: Source, index: int, count: int, ending: str | None) -> Path:
+        name = self.naming.name(source, index, ending)
+        return _target(source, self.output, name, self.naming, count)
+
+    def _saved(self, source: Source, target: Path) -> tuple[Path, ...]:
+        """Where the references beside one result go."""
+        if self.save_reference is None:
+            return ()
+        named = Path(self.save_reference) / source.below if self.save_reference else target.parent
+        single = named / f"{target.stem}_reference.png"
+        return (single,) if self.references == 1 else _numbered(single, self.references)
 
 
-def _job(
-    source: Path,
-    output: str | None,
-    scale: float,
-    save_reference: str | None,
-    kind: Kind,
-    count: int,
-) -> Job:
-    if kind == "reference":
-        return Job(source, _target(source, output, "_reference", count))
-    target = _target(source, output, f"_{scale:g}x", count)
-    if save_reference is None:
-        return Job(source, target)
-    folder = Path(save_reference) if save_reference else target.parent
-    return Job(source, target, folder / f"{target.stem}_reference.png")
+def _numbered(path: Path, count: int) -> tuple[Path, ...]:
+    """`NAME-1.png` to `NAME-COUNT.png` for `NAME.png`."""
+    numbers = range(1, count + 1)
+    return tuple(path.with_name(f"{path.stem}-{number}{path.suffix}") for number in numbers)
 
 
-def _target(source: Path, output: str | None, ending: str, count: int) -> Path:
-    """Where the picture of one source goes; names end in `ending` unless a file is named."""
-    name = f"{source.stem}{ending}.png"
+def _without_results(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Source]:
+    """Leave out what a folder search found and this call would write.
+
+    A result that is called like its source is never left out: it may be somebody's original.
+    """
+    ours = {
+        _place(path)
+        for job in jobs
+        for path in job.outputs
+        if path.stem.casefold() != job.source.stem.casefold()
+    }
+    return [each for each in sources if not (each.found and _place(each.path) in ours)]
+
+
+def _place(path: Path) -> str:
+    """A name in its folder, whatever links lead there; names alone, so a link is not its target."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
+def _target(source: Source, output: str | None, name: str, naming: Naming, count: int) -> Path:
+    """Where the picture of one source goes: by its `name` unless a file is named."""
     if output is None:
-        return source.parent / name
-    if _is_folder(output):
-        return Path(output) / name
-    if count > 1:
+        target = source.path.parent / name
+    elif _is_folder(output):
+        target = Path(output) / source.below / name
+    elif count > 1:
         raise UsageError(
             f"-o {shown(output)} is one file for {count} inputs",
             f"name a folder: -o {shown(output + os.sep)}",
         )
-    target = Path(output)
+    else:
+        target = Path(output)
+        if naming.format is not None and format_of(target) != format_named(naming.format):
+            raise UsageError(
+                f"-o {shown(output)} is no name for {naming.format}", "leave --format out"
+            )
     format_of(target)
     return target
 
@@ -99,11 +170,12 @@ def _is_folder(output: str) -> bool:
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    owners: dict[str, Path] = {}
+    owners: dict[str, Job] = {}
     for job in jobs:
         for path in job.outputs:
-            other = owners.setdefault(os.path.realpath(path), job.source)
-            if other is not job.source:
+            owner = owners.setdefault(_one_name(path), job)
+            other = owner.source
+            if owner is not job:
                 raise UsageError(
                     f"{shown(other)} and {shown(job.source)} would both be written "
                     f"to {shown(path)}",
@@ -111,17 +183,35 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
                 )
 
 
-def _refuse_inputs_as_outputs(jobs: Sequence[Job]) -> None:
+def _one_name(path: Path) -> str:
+    """The same text for all names that mean one file: links, and case where it does not count."""
+    real = os.path.realpath(path)
+    return real.casefold() if _ignores_case(os.path.dirname(real)) else real
+
+
+@cache
+def _ignores_case(folder: str) -> bool:
+    """Whether a folder, or the nearest above it that exists, is also there in the other case."""
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    other = folder.swapcase()
+    try:
+        return other != folder and os.path.samefile(folder, other)
+    except OSError:
+        return False
+
+
+def _refuse_as_outputs(jobs: Sequence[Job], sources: Sequence[Path], word: str) -> None:
     """Compare files, not names, so that links of either kind do not fool it."""
-    identities = {_identity(job.source): job.source for job in jobs}
+    identities = {_identity(source): source for source in sources}
     identities.pop(None, None)
     for job in jobs:
         for path in job.outputs:
             source = identities.get(_identity(path))
             if source is not None:
                 raise UsageError(
-                    f"the output {shown(path)} is the input {shown(source)}",
-                    "inputs are never overwritten; give another name with -o",
+                    f"the output {shown(path)} is the {word} {shown(source)}",
+                    f"{word}s are never overwritten; give another name with -o",
                 )
 
 

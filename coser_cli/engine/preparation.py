@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.errors import InputError
+
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.srresnet import SRResNet
@@ -37,6 +39,19 @@ class LowRes:
         return self.padded[..., : self.size[0], : self.size[1]]
 
 
+def require_picture(pixels: Tensor) -> None:
+    """Raise `InputError` unless it is one RGB picture of at least one pixel, float in [0, 1]."""
+    if pixels.dim() != 4 or pixels.shape[:2] != (1, 3) or 0 in pixels.shape:
+        raise InputError(
+            f"pixels have the shape {tuple(pixels.shape)}", "give (1, 3, H, W), RGB in [0, 1]"
+        )
+    if not pixels.is_floating_point():
+        raise InputError(f"pixels are {pixels.dtype}", "give floating point numbers in [0, 1]")
+    low, high = pixels.min().item(), pixels.max().item()
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"pixels range from {low:g} to {high:g}", "give numbers in [0, 1]")
+
+
 def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
     """Height and width of the result: each side times `scale`, rounded, at least 1."""
     return max(1, round(height * scale)), max(1, round(width * scale))
@@ -52,7 +67,8 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     else:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
-    if model.cfw is not None and not model.cfw.config.own_encoder:
+    # the configuration first: a decoder with an encoder of its own need not be loaded yet
+    if not model.config.cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
         return LowRes(pixels, padded, size, latents.float(), features, pre_restored)
     latents = model.autoencoder.encode(padded).float()
@@ -86,6 +102,12 @@ def enlarge_srresnet(
 def srresnet_passes(scale: float) -> int:
     """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
     return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
+
+
+def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Height and width filled up to multiples of `multiple`."""
+    height, width = (side + -side % multiple for side in size)
+    return height, width
 
 
 def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coser_cli.sampling import OnStep
 
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all); stages: prepare, understand, imagine, restore, decode."""
@@ -11,6 +14,16 @@ Progress = Callable[[str, int, int], None]
 
 def silent(stage: str, done: int, total: int) -> None:
     """Tell nobody."""
+
+
+def steps_of(tell: Progress, stage: str) -> OnStep:
+    """What a sampling loop is told to tell of a stage."""
+    return lambda done, total, _: tell(stage, done, total)
+
+
+def part_of(on_step: OnStep, index: int, count: int) -> OnStep:
+    """Tell the steps of loop `index` of `count` equally long ones as steps of all together."""
+    return lambda done, total, latents: on_step(index * total + done, count * total, latents)
 
 
 def tqdm_progress() -> Progress:

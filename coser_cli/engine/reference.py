@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
-from coser_cli.sampling import Predict, Walk
+from coser_cli.engine.tiled_sampling import PredictTiles
+from coser_cli.sampling import Predict, Walk, guide
+from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -28,3 +31,15 @@ def without_controls(model: CoSeR, cognition: Cognition, guided: bool) -> Predic
     unet, dtype = model.unet, cognition.embedding.dtype
     context = cognition.for_unet(unet, guided)
     return lambda latents, timestep: unet(latents.to(dtype), timestep, context)
+
+
+def tiles_without_controls(
+    model: CoSeR, cognition: Callable[[Sequence[Box]], Cognition], guidance_scale: float
+) -> PredictTiles:
+    """`without_controls` and guidance for batches of tiles; see `tiles_with_controls`."""
+
+    def predict(latents: Tensor, tiles: Sequence[Box], timestep: Tensor) -> Tensor:
+        denoise = without_controls(model, cognition(tiles), guidance_scale != 1)
+        return guide(denoise, guidance_scale)(latents, timestep)
+
+    return predict

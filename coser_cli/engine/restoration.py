@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
-from coser_cli.sampling import Predict
-from coser_cli.tiling.blend import Window, gaussian_window, tile
+from coser_cli.engine.tiled_sampling import PredictTiles
+from coser_cli.sampling import Predict, guide
+from coser_cli.tiling.canvas import Map
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ def with_controls(
 ) -> Predict:
     """The denoiser of the restoration, for latents of the size of `low_res` `(B, 4, h, w)`.
 
-    `low_res` and `reference` latents are the hints of a single ControlNet call per step, whose
-    maps serve both guidance branches. Without a reference its attention is left out.
+    `low_res` and `reference` latents `(N·B, 4, h, w)`, reference-major, are the ControlNet's hints,
+    whose maps serve both guidance branches: a single call per step with one reference. Further
+    references follow two at a time, so that the network itself never needs more memory. Without a
+    reference its attention is left out.
     """
     from coser_cli.models.unet import Controls
 
@@ -38,11 +41,12 @@ def with_controls(
     )
     batch = low_res.shape[0]
     hints = low_res if reference is None else torch.cat((low_res, reference))
-    hints = hints.to(cognition.embedding.dtype)
+    pairs = hints.to(cognition.embedding.dtype).split(2 * batch)
 
     def denoise(latents: Tensor, timestep: Tensor) -> Tensor:
-        latents = latents.to(hints.dtype)
-        maps = controlnet(latents, timestep, hints, control_context)
+        latents = latents.to(pairs[0].dtype)
+        parts = [controlnet(latents, timestep, pair, control_context) for pair in pairs]
+        maps = [torch.cat(same) if len(same) > 1 else same[0] for same in zip(*parts, strict=True)]
         references = None if reference is None else tuple(m[batch:] for m in maps)
         controls = Controls(tuple(m[:batch] for m in maps), references)
         prediction: Tensor = unet(latents, timestep, context, controls)
@@ -51,22 +55,25 @@ def with_controls(
     return denoise
 
 
-def with_tiled_controls(
+def tiles_with_controls(
     model: CoSeR,
-    cognition: Cognition,
-    guided: bool,
-    low_res: Tensor,
-    reference: Tensor | None,
-    boxes: Sequence[Box],
-    window: Window = gaussian_window,
-) -> Predict:
-    """`with_controls` in overlapping tiles, whose predictions are blended at every step.
+    cognition: Callable[[Sequence[Box]], Cognition],
+    guidance_scale: float,
+    low_res: Map,
+    references: Sequence[Map],
+) -> PredictTiles:
+    """`with_controls` and guidance for batches of tiles: the hints are cut to each tile's field.
 
-    Cognition is global; the spatial conditions are cut to the tile.
+    `cognition` of given tiles has one entry for all or one each; `low_res` and the `references` are
+    latents `(4, h, w)` of the whole picture.
     """
 
-    def denoiser(box: Box) -> Predict:
-        cut = None if reference is None else box.crop(reference)
-        return with_controls(model, cognition, guided, box.crop(low_res), cut)
+    def predict(latents: Tensor, tiles: Sequence[Box], timestep: Tensor) -> Tensor:
+        hints = [torch.cat([each.read(box) for box in tiles]) for each in (low_res, *references)]
+        low, *others = (hint.to(latents.device) for hint in hints)
+        reference = torch.cat(others) if others else None
+        understood = cognition(tiles)
+        denoise = with_controls(model, understood, guidance_scale != 1, low, reference)
+        return guide(denoise, guidance_scale)(latents, timestep)
 
-    return tile([(box, denoiser(box)) for box in boxes], window)
+    return predict

@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.device import (
-    choose_device,
-    choose_dtype,
-    memory_errors_named,
-    require_memory,
-)
-from coser_cli.engine.preparation import LowRes
-from coser_cli.engine.progress import Progress, silent, tqdm_progress
-from coser_cli.errors import InputError
+from coser_cli.engine.device import require_memory
+from coser_cli.engine.preparation import LowRes, require_picture
+from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
+from coser_cli.engine.references import Candidates, References, choose, draw_of, encode, score
+from coser_cli.engine.retry import require_finite
+from coser_cli.engine.runtime import Runtime
+from coser_cli.models.residency import STAGES
 from coser_cli.sampling import (
     Draw,
     OnStep,
@@ -30,50 +28,34 @@ from coser_cli.sampling import (
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from coser_cli.engine.cognition import Cognition
-    from coser_cli.models.build import CoSeR
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
 
 
 @dataclass(frozen=True)
 class Upscaled:
-    """The result `(1, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if it was
-    wanted, the reference of the same size."""
+    """The result `(1, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if they were
+    wanted, the references that guided it, `(N, 3, …)` of the same size.
+
+    `scores` of all candidates, and the index of the `chosen` one, where one was chosen.
+    """
 
     pixels: Tensor
     reference: Tensor | None = None
+    scores: tuple[float, ...] | None = None
+    chosen: int | None = None
 
 
-class Upscaler:
+class Upscaler(Runtime):
     """CoSeR for single pictures.
 
     `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
     stages. Pixels are `(1, 3, H, W)` float RGB in [0, 1], latents `(1, 4, h, w)`. The same seed
-    gives the same noise on every device. Networks are loaded when first needed.
+    gives the same noise on every device.
     """
-
-    def __init__(self, model: CoSeR, device: torch.device, dtype: torch.dtype) -> None:
-        self.model = model
-        self.device = device
-        self.dtype = dtype
-        self._texts: dict[str, Tensor] = {}
-
-    @classmethod
-    def load(
-        cls, model: str | Path = "auto", *, device: str = "auto", dtype: str = "auto"
-    ) -> Upscaler:
-        """An upscaler with the installed model of that name or in that folder.
-
-        "auto": `sd21` if installed, else the bundled `mini`. Raises `WeightsError`, `DeviceError`.
-        """
-        from coser_cli.models.build import load_model
-
-        where = choose_device(device)
-        precision = choose_dtype(dtype, where)
-        return cls(load_model(model, where, precision), where, precision)
 
     def upscale(
         self,
@@ -83,23 +65,32 @@ class Upscaler:
         on_progress: Progress | None = None,
         progress: bool = False,
         want_reference: bool = False,
+        references: Sequence[Tensor] = (),
     ) -> Upscaled:
         """Enlarge pixels `(1, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`.
 
+        `references`, pixels `(1, 3, H, W)` of any sizes, are taken instead of imagined ones.
         `on_progress(stage, done, total)` is told how far it is; `progress` shows tqdm bars
         instead. With `strength` 0 nothing is imagined, and no diffusion network is loaded, unless
-        `want_reference` asks for the reference all the same. Raises `InputError`, `DeviceError`.
+        `want_reference` asks for the reference all the same. What exceeds the range of a smaller
+        dtype is done again in float32. Raises `InputError`, `DeviceError`.
         """
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         tell = on_progress or (tqdm_progress() if progress else silent)
-        with memory_errors_named(self.device):
-            low_res = self.prepare(pixels, settings)
+
+        def run(upscaler: Upscaler) -> Upscaled:
+            low_res = upscaler.prepare(pixels, settings)
             tell("prepare", 1, 1)
-            latents, reference = self._diffuse(low_res, settings, tell, want_reference)
-            result = self.decode(latents, low_res, settings)
-            picture = None if reference is None else self.decode_reference(reference, low_res)
-        tell("decode", 1, 1)
-        return Upscaled(result, picture)
+            latents, guides = upscaler._diffuse(low_res, settings, tell, want_reference, references)
+            result = upscaler.decode(latents, low_res, settings)
+            pictures = None
+            if guides is not None and want_reference:
+                pictures = upscaler.decode_reference(guides.latents, low_res)
+            tell("decode", 1, 1)
+            told = (None, None) if guides is None else (guides.scores, guides.chosen)
+            return Upscaled(result, pictures, *told)
+
+        return self.run(run)
 
     def reference(
         self,
@@ -107,43 +98,72 @@ class Upscaler:
         settings: Settings | None = None,
         on_progress: Progress | None = None,
     ) -> Tensor:
-        """The reference picture alone of pixels `(1, 3, H, W)`: as large as the result would be, in
-        [0, 1], float32 on the CPU. Raises what `upscale` raises.
+        """The reference alone of pixels `(1, 3, H, W)`, `(N, 3, …)`: as large as the result would
+        be, in [0, 1], float32 on the CPU. Raises what `upscale` raises.
         """
-        settings = self._complete(settings)
+        found = self.candidates(pixels, settings, on_progress)
+        chosen = settings is not None and settings.reference_select == "clip"
+        return found.nearest() if chosen else found.pictures
+
+    def candidates(
+        self,
+        pixels: Tensor,
+        settings: Settings | None = None,
+        on_progress: Progress | None = None,
+    ) -> Candidates:
+        """All references that would be imagined for pixels `(1, 3, H, W)`, with their scores.
+        Raises what `upscale` raises.
+        """
+        settings = self.complete(settings)
         tell = on_progress or silent
-        with memory_errors_named(self.device):
-            low_res = self.prepare(pixels, settings)
+
+        def run(upscaler: Upscaler) -> Candidates:
+            low_res = upscaler.prepare(pixels, settings)
             tell("prepare", 1, 1)
-            cognition = self.understand(low_res, settings)
+            cognition = upscaler.understand(low_res, settings)
             tell("understand", 1, 1)
-            latents = self.imagine(low_res, cognition, settings, on_step=_steps(tell, "imagine"))
-            picture = self.decode_reference(latents, low_res)
-        tell("decode", 1, 1)
-        return picture
+            steps = steps_of(tell, "imagine")
+            latents = upscaler.imagine(low_res, cognition, settings, on_step=steps)
+            pictures = upscaler.decode_reference(latents, low_res)
+            scores = score(upscaler.model, pictures, low_res) if len(pictures) > 1 else None
+            tell("decode", 1, 1)
+            return Candidates(pictures, scores)
+
+        return self.run(run)
 
     @torch.inference_mode()
     def prepare(self, pixels: Tensor, settings: Settings | None = None) -> LowRes:
         """Stage 1: check, enlarge, pad and encode pixels `(1, 3, H, W)`."""
-        settings = self._complete(settings)
-        _require_picture(pixels)
+        settings = self.complete(settings)
+        require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
-        require_memory(self.model.config, size, settings.scale, self.dtype, self.device)
+        stages = STAGES if settings.strength else ("prepare", "decode")
+        weights = self.model.pending(stages)
+        require_memory(self.model.config, size, settings.scale, self.dtype, self.device, weights)
+        self.enter("prepare")
         pixels = pixels.to(self.device, self.dtype)
         return preparation.prepare(self.model, pixels, settings.scale)
 
     @torch.inference_mode()
     def understand(self, low_res: LowRes, settings: Settings | None = None) -> Cognition:
         """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
-        from coser_cli.engine.cognition import understand
-
-        settings = self._complete(settings)
-        assert settings.negative_prompt is not None
+        self.enter("understand")
         pre_restored = low_res.pre_restored
         if pre_restored is None:
             pre_restored = self.model.srresnet(low_res.pixels)
-        texts = self._text(settings.prompt), self._text(settings.negative_prompt)
-        return understand(self.model, pre_restored, *texts)
+        return self.cognition_of(pre_restored, settings)
+
+    @torch.inference_mode()
+    def cognition_of(self, pre_restored: Tensor, settings: Settings | None = None) -> Cognition:
+        """`understand` of what the SRResNet made of a picture, `(1, 3, H, W)` of any size."""
+        from coser_cli.engine.cognition import understand
+
+        settings = self.complete(settings)
+        assert settings.negative_prompt is not None
+        self.enter("understand")
+        texts = self.text(settings.prompt), self.text(settings.negative_prompt)
+        seen = pre_restored.to(self.device, self.dtype)
+        return understand(self.model, seen, *texts)
 
     @torch.inference_mode()
     def imagine(
@@ -155,18 +175,40 @@ class Upscaler:
         draw: Draw | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """Stage 3: the latents `(1, 4, h, w)` of a reference picture, from the noised input.
+        """Stage 3: the latents `(N, 4, h, w)` of `settings.references` reference pictures, from the
+        input, noised for each by itself.
 
-        `draw` replaces the seeded noise. With `reference_strength` 0 it is the input itself.
+        They are imagined one after the other, so the first is the same among any number of them;
+        `on_step` counts the steps of all. `draw` replaces the seeded noise. With
+        `reference_strength` 0 each is the input itself.
         """
         from coser_cli.engine.reference import imagine
 
-        settings = self._complete(settings)
+        settings = self.complete(settings)
+        count = settings.references
         strength, guidance = settings.reference_strength, settings.reference_guidance_scale
         if not strength:
-            return low_res.latents
-        walk, start = self._walk("imagine", strength, guidance, low_res, settings, draw, on_step)
-        return imagine(self.model, cognition, start, walk)
+            return low_res.latents.repeat(count, 1, 1, 1)
+        self.enter("sample")
+        draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
+        how = "imagine", strength, guidance, low_res, settings
+        walks = (
+            self._walk(*how, draw_of(index, draw), on_step and part_of(on_step, index, count))
+            for index in range(count)
+        )
+        return torch.cat([imagine(self.model, cognition, start, walk) for walk, start in walks])
+
+    @torch.inference_mode()
+    def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
+        """Instead of stage 3: the latents `(N, 4, h, w)` of pictures `(1, 3, H, W)` in [0, 1].
+
+        Each is resized to the frame of the result; where its aspect ratio is another (by more than
+        2 %), it covers the frame and is cut on both sides alike. Raises `InputError`.
+        """
+        for picture in pictures:
+            require_picture(picture)
+        self.enter("decode")
+        return encode(self.model, pictures, low_res)
 
     @torch.inference_mode()
     def restore(
@@ -182,49 +224,76 @@ class Upscaler:
         """Stage 4: the latents `(1, 4, h, w)` of the result, from the same noised input as the
         reference.
 
-        `reference` latents `(1, 4, h, w)`; None leaves the reference attention out. With
-        `strength` 0 it is the input.
+        `reference` latents `(N, 4, h, w)`: each place takes what is most alike among all N; None
+        leaves the reference attention out. With `strength` 0 it is the input.
         """
         from coser_cli.engine.restoration import with_controls
 
-        settings = self._complete(settings)
+        settings = self.complete(settings)
         strength, guidance = settings.strength, settings.guidance_scale
         if not strength:
             return low_res.latents
+        self.enter("sample")
         walk, start = self._walk("restore", strength, guidance, low_res, settings, draw, on_step)
         hints = low_res.latents, reference
         return walk(with_controls(self.model, cognition, walk.guided, *hints), start)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
-        """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU."""
-        settings = self._complete(settings)
+        """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU.
+
+        Raises `DeviceError` where they are not finite.
+        """
+        settings = self.complete(settings)
         assert settings.fidelity is not None and settings.color_fix is not None
-        pixels = decoding.decode(self.model, latents, low_res, settings.fidelity)
+        self.enter("decode")
+        pixels = require_finite(decoding.decode(self.model, latents, low_res, settings.fidelity))
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
 
     @torch.inference_mode()
     def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:
-        """The reference as a picture, `(1, 3, *low_res.size)`: what the VAE alone makes of it."""
-        pixels = self.model.autoencoder.decode(latents.to(self.dtype)).float()
-        return decoding.finish(pixels, low_res, "none").cpu()
+        """References as pictures, `(N, 3, *low_res.size)`: what the VAE alone makes of latents
+        `(N, 4, h, w)`, one at a time.
+        """
+        self.enter("decode")
+        pictures = decoding.decode_references(self.model, latents, low_res)
+        return require_finite(pictures, what="reference")
 
     def _diffuse(
-        self, low_res: LowRes, settings: Settings, tell: Progress, want_reference: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Latents of the result and, if wanted, of the reference: stages 2 to 4 as needed."""
+        self,
+        low_res: LowRes,
+        settings: Settings,
+        tell: Progress,
+        want_reference: bool,
+        pictures: Sequence[Tensor],
+    ) -> tuple[Tensor, References | None]:
+        """Latents of the result, and the references if used or wanted: stages 2 to 4 as needed."""
         if settings.strength == 0 and not want_reference:
             return low_res.latents, None
         cognition = self.understand(low_res, settings)
         tell("understand", 1, 1)
-        reference, guided_by = None, settings.strength != 0 and settings.reference_mode != "none"
+        references, guided_by = None, settings.strength != 0 and settings.reference_mode != "none"
         if want_reference or guided_by:
-            steps = _steps(tell, "imagine")
-            reference = self.imagine(low_res, cognition, settings, on_step=steps)
-        hint = reference if guided_by else None
-        steps = _steps(tell, "restore")
-        latents = self.restore(low_res, cognition, hint, settings, on_step=steps)
-        return latents, reference if want_reference else None
+            references = self._refer(low_res, cognition, settings, tell, pictures)
+        hint = references.latents if references is not None and guided_by else None
+        steps = steps_of(tell, "restore")
+        return self.restore(low_res, cognition, hint, settings, on_step=steps), references
+
+    def _refer(
+        self,
+        low_res: LowRes,
+        cognition: Cognition,
+        settings: Settings,
+        tell: Progress,
+        pictures: Sequence[Tensor],
+    ) -> References:
+        """The given pictures or imagined ones: all of them, or the one that is nearest."""
+        if pictures:
+            latents = self.import_references(pictures, low_res)
+        else:
+            steps = steps_of(tell, "imagine")
+            latents = self.imagine(low_res, cognition, settings, on_step=steps)
+        return choose(self.model, latents, low_res, settings.reference_select)
 
     def _walk(
         self,
@@ -243,29 +312,3 @@ class Upscaler:
         sampler = make_scheduler(settings.sampler, schedule, settings.steps, strength)
         walk = Walk(sampler, guidance_scale, partial(draw, stream), on_step)
         return walk, add_noise(latents, draw("start", 0).to(latents), schedule, sampler.start)
-
-    def _complete(self, settings: Settings | None) -> Settings:
-        return (settings or Settings()).with_defaults(self.model.config.defaults)
-
-    def _text(self, prompt: str) -> Tensor:
-        """Embedding `(1, L, C)` of a prompt; computed once per model."""
-        if prompt not in self._texts:
-            self._texts[prompt] = self.model.text.encode([prompt])
-        return self._texts[prompt]
-
-
-def _steps(tell: Progress, stage: str) -> OnStep:
-    return lambda done, total, _: tell(stage, done, total)
-
-
-def _require_picture(pixels: Tensor) -> None:
-    """Raise `InputError` unless it is one RGB picture of at least one pixel, float in [0, 1]."""
-    if pixels.dim() != 4 or pixels.shape[:2] != (1, 3) or 0 in pixels.shape:
-        raise InputError(
-            f"pixels have the shape {tuple(pixels.shape)}", "give (1, 3, H, W), RGB in [0, 1]"
-        )
-    if not pixels.is_floating_point():
-        raise InputError(f"pixels are {pixels.dtype}", "give floating point numbers in [0, 1]")
-    low, high = pixels.min().item(), pixels.max().item()
-    if not (low >= 0 and high <= 1):
-        raise InputError(f"pixels range from {low:g} to {high:g}", "give numbers in [0, 1]")

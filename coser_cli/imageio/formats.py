@@ -21,6 +21,8 @@ class Format:
     icc: bool = True
     exif: bool = True
     max_side: int = 2**31 - 1
+    streamed: bool = True
+    """Whether it is written row by row, so that the picture may be larger than memory."""
 
 
 FORMATS = (
@@ -29,7 +31,15 @@ FORMATS = (
     Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383),
     # Not compressed: Pillow cannot write EXIF's sub-directories through libtiff.
     Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True),
-    Format("BMP", (".bmp",), icc=False, exif=False),
+    Format(
+        "AVIF",
+        (".avif",),
+        {"quality": 90, "subsampling": "4:4:4"},
+        alpha=True,
+        max_side=65536,
+        streamed=False,
+    ),
+    Format("BMP", (".bmp",), icc=False, exif=False, streamed=False),
 )
 WRITABLE_SUFFIXES = tuple(suffix for row in FORMATS for suffix in row.suffixes)
 
@@ -44,6 +54,15 @@ def format_of(path: Path) -> Format:
     raise UsageError(f"cannot write {shown(path)}: unknown extension {suffix!r}", f"use {known}")
 
 
+def format_named(name: str) -> Format:
+    """The format of that name or extension, in any case ("jpg", "JPEG"); `UsageError` if none."""
+    for row in FORMATS:
+        if name.upper() == row.name or f".{name.lower()}" in row.suffixes:
+            return row
+    known = ", ".join(row.name.lower() for row in FORMATS)
+    raise UsageError(f"unknown format {name!r}", f"known are {known}")
+
+
 def require_fits(path: Path, width: int, height: int) -> None:
     """`InputError` where the format cannot hold a picture of this size."""
     row = format_of(path)
@@ -52,4 +71,16 @@ def require_fits(path: Path, width: int, height: int) -> None:
             f"cannot write {shown(path)}: {width}×{height} pixels, "
             f"{row.name} ends at {row.max_side} per side",
             "write .png or .tif, or use a smaller scale",
+        )
+
+
+def require_streamable(path: Path, width: int, height: int) -> None:
+    """`require_fits`, and `InputError` where the format is not written row by row."""
+    require_fits(path, width, height)
+    row = format_of(path)
+    if not row.streamed:
+        raise InputError(
+            f"cannot write {shown(path)}: {row.name} is not written in parts, "
+            f"which {width}×{height} pixels need",
+            "write .png or .tif",
         )

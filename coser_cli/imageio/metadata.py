@@ -25,11 +25,11 @@ _KEPT_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, OverflowError)
 
 
-def read_exif(image: Image.Image) -> bytes | None:
+def read_exif(image: Image.Image | Image.Exif) -> bytes | None:
     """Descriptive EXIF tags of an opened picture, without orientation; None if none or damaged."""
     try:
         kept = Image.Exif()
-        source = image.getexif()
+        source = image if isinstance(image, Image.Exif) else image.getexif()
         kept.update({tag: source[tag] for tag in _KEPT if tag in source})
         for directory in _KEPT_DIRECTORIES:
             kept.get_ifd(directory).update(source.get_ifd(directory))
@@ -37,6 +37,15 @@ def read_exif(image: Image.Image) -> bytes | None:
         return kept.tobytes() if has_any else None
     except _DAMAGED:
         return None
+
+
+def read_orientation(image: Image.Image) -> int:
+    """EXIF's orientation of an opened picture (Pillow looks into XMP, too); 1 if it has none."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGED:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def exif_for_size(exif: bytes | None, width: int, height: int) -> bytes | None:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+"""Values of a file, `(H, W, C)`."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Photo:
 
     `pixels` is float32 `(3, H, W)` in [0, 1]; `alpha` float32 `(H, W)` in [0, 1] or None.
     `icc` is the profile to write back: colours are converted to it again where `convert` is true,
-    else they never left it. `exif` holds descriptive tags only, without orientation.
+    else they never left it. `exif` holds descriptive tags only, without orientation; `xmp` is the
+    packet as it was found.
     `bit_depth` is 16 where the pixels carry 16 bits. `notes` are things the user should know.
     """
 
@@ -27,6 +30,7 @@ class Photo:
     icc: bytes | None = None
     convert: bool = False
     exif: bytes | None = None
+    xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 

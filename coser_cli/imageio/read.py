@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import stat
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 
-from coser_cli.errors import InputError, shown
+from coser_cli.imageio import wide
 from coser_cli.imageio.color import fill_transparent, is_srgb, profile_space, to_srgb
-from coser_cli.imageio.metadata import read_dpi, read_exif
+from coser_cli.imageio.header import Header, header_of, header_of_tiff
+from coser_cli.imageio.opening import damaged, opened, picture_kind, too_large, unreadable
 from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.imageio.wide import WideArray
 
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-_READABLE_TEXT = "PNG, JPEG, WebP, TIFF, BMP or GIF"
 _GREY_MODES = ("1", "L", "LA", "La")
 _WIDE_MODES = ("I", "F")
+_DAMAGED_PROFILE = "the colour profile is damaged and was ignored"
+_WRONG_PROFILE = "the colour profile does not fit; ignored"
+_BAND = 256
+"""Rows that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -34,104 +34,99 @@ class _Colours:
     notes: tuple[str, ...] = ()
 
 
-def read_photo(path: Path, max_pixels: int | None = None) -> Photo:
-    """Decode a picture file (PNG, JPEG, WebP, TIFF, BMP, first frame of a GIF).
+def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = None) -> Photo:
+    """Decode a picture file: PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, or HEIC with its plug-in.
 
-    `max_pixels` refuses larger pictures from the header alone, beside Pillow's own guard against
-    decompression bombs. Raises `InputError` that names the file, the reason and the remedy.
+    `frame` counts the frames of an animation or the pages of a TIFF from 0; None is the first, and
+    says so in `notes` where there are more. `max_pixels` refuses larger pictures from the header
+    alone, beside Pillow's own guard against decompression bombs. Raises `InputError` that names the
+    file, the reason and the remedy.
     """
-    _require_regular_file(path)
-    with _open(path) as image:
-        _require_size(path, image, max_pixels)
-        return _decode(path, image)
+    kind = picture_kind(path)
+    if kind == "TIFF" and frame is None and wide.only_vips_reads(path):
+        header = header_of_tiff(path)
+        _require_size(path, header.stored, max_pixels or Image.MAX_IMAGE_PIXELS)
+        return _decode_wide(path, header, 0)
+    with opened(path, kind, frame) as image:
+        _require_size(path, image.size, max_pixels)
+        is_wide = wide.is_wide(image)  # before EXIF is looked for, which loads a PNG
+        notes = _header_notes(path, image) if frame is None else ()
+        header = header_of(path, image)
+        if is_wide:
+            return _decode_wide(path, header, frame or 0, notes)
+        return _decode(path, image, header, notes)
 
 
-def _require_regular_file(path: Path) -> None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise _unreadable(path, "no such file", "check the name") from None
-    except OSError as error:
-        raise _unreadable(path, _reason(error), "check the path and its permissions") from None
-    except ValueError as error:  # a NUL byte in the name
-        raise _unreadable(path, str(error), "check the name") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise _unreadable(path, "it is a folder", "name the pictures in it, as in FOLDER/*.jpg")
-    if not stat.S_ISREG(status.st_mode):
-        raise _unreadable(path, "it is not a regular file", "save the picture to a file first")
-    if status.st_size == 0:
-        raise _unreadable(path, "the file is empty", "copy or download it again")
+def _require_size(path: Path, size: tuple[int, int], max_pixels: int | None) -> None:
+    if max_pixels is not None and size[0] * size[1] > max_pixels:
+        raise too_large(path, max_pixels, f"it has {size[0]}×{size[1]} pixels")
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
-    """The picture behind `path`, its header read, with Pillow's bomb warning as an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Pillow warns about, only bombs matter here
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(path, formats=READABLE)
-        except UnidentifiedImageError:
-            raise _unreadable(
-                path,
-                "it is not a picture, is damaged, or has a format coser does not read",
-                f"give a {_READABLE_TEXT} file",
-            ) from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise _too_large(path, int(Image.MAX_IMAGE_PIXELS or 0)) from None
-        except Exception as error:  # decoders raise anything on damaged headers
-            if isinstance(error, OSError) and error.errno is not None:
-                remedy = "check the file's permissions"
-                raise _unreadable(path, _reason(error), remedy) from None
-            raise _damaged(path, error) from None
-        with image:
-            yield image
-
-
-def _require_size(path: Path, image: Image.Image, max_pixels: int | None) -> None:
-    if max_pixels is not None and image.width * image.height > max_pixels:
-        raise _too_large(path, max_pixels, f"it has {image.width}×{image.height} pixels")
-
-
-def _decode(path: Path, image: Image.Image) -> Photo:
+def _decode(path: Path, image: Image.Image, header: Header, notes: tuple[str, ...]) -> Photo:
     """Everything after the header."""
     try:
-        # All before loading, which forgets the encoding and closes the file EXIF lies in.
-        notes = _header_notes(image)
-        exif, dpi, icc = read_exif(image), read_dpi(image), image.info.get("icc_profile")
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on damaged data
-        raise _damaged(path, error) from None
-    if upright.mode in _WIDE_MODES or upright.mode == "LAB":
-        raise _unreadable(
-            path, f"pixels of type {upright.mode} are not read", "convert it to 8 or 16 bits"
+        raise damaged(path, error) from None
+    if image.mode in _WIDE_MODES or image.mode == "LAB":
+        raise unreadable(
+            path, f"pixels of type {image.mode} are not read", "convert it to 8 or 16 bits"
         )
-    colours, alpha = _split(upright, icc)
+    colours, alpha = _split(image, header.icc)
+    grey = image.mode in _GREY_MODES or image.mode.startswith("I;16")
+    return _photo(header, colours, alpha, grey, notes)
+
+
+def _decode_wide(path: Path, header: Header, frame: int, notes: tuple[str, ...] = ()) -> Photo:
+    """The same of a picture with 16 bits that Pillow does not hold."""
+    try:
+        values = wide.upright(wide.read_wide(path, frame), header.orientation)
+    except OSError as error:
+        raise damaged(path, error) from None
+    grey = values.shape[2] < 3
+    alpha = None
+    if values.shape[2] in (2, 4):
+        alpha = values[..., -1].astype(np.float32) / np.float32(65535)
+        values = values[..., :-1]
+    return _photo(header, _wide_to_srgb(values, header.icc), alpha, grey, notes)
+
+
+def _photo(
+    header: Header,
+    colours: _Colours,
+    alpha: FloatArray | None,
+    grey: bool,
+    notes: tuple[str, ...],
+) -> Photo:
     pixels = colours.pixels if alpha is None else fill_transparent(colours.pixels, alpha)
     return Photo(
         pixels,
         alpha=alpha,
-        grey=upright.mode in _GREY_MODES or upright.mode.startswith("I;16"),
+        grey=grey,
         bit_depth=colours.bit_depth,
         icc=colours.icc,
         convert=colours.convert,
-        exif=exif,
-        dpi=dpi,
+        exif=header.exif,
+        xmp=header.xmp,
+        dpi=header.dpi,
         notes=notes + colours.notes,
     )
 
 
-def _header_notes(image: Image.Image) -> tuple[str, ...]:
+def _header_notes(path: Path, image: Image.Image) -> tuple[str, ...]:
     """What is lost of this file, in words."""
     notes = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        notes.append("only the first frame or page is used")
+    try:
+        animated = getattr(image, "is_animated", False)
+    except Exception as error:  # it counts the frames, and decoders raise anything on damaged ones
+        raise damaged(path, error) from None
+    if animated and image.format != "MPO":
+        notes.append("only the first frame or page is used (--all-frames takes all)")
     bits = getattr(image, "tag_v2", {}).get(258, (8,))  # TIFF BitsPerSample
-    encoding = str([tile.args for tile in getattr(image, "tile", ())])
-    if image.mode in ("RGB", "RGBA", "LA") and (";16" in encoding or max(bits) > 8):
+    if max(bits) > 8 and not (wide.is_wide(image) or image.mode.startswith("I")):
         notes.append("16-bit colour is read as 8-bit")
     return tuple(notes)
 
@@ -159,39 +154,43 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> _Colours:
     """Colours of an L, RGB or CMYK picture in sRGB, and the profile to write back."""
     space = profile_space(icc)
     if icc is None or space is None:
-        notes = ("the colour profile is damaged and was ignored",) if icc else ()
+        notes = (_DAMAGED_PROFILE,) if icc else ()
         return _Colours(_floats(image), notes=notes)
     if space == "RGB" and image.mode == "RGB" and is_srgb(icc):
         return _Colours(_floats(image), icc=icc)
     try:
         converted = to_srgb(image, icc)
     except ImageCms.PyCMSError:
-        return _Colours(_floats(image), notes=("the colour profile does not fit; ignored",))
+        return _Colours(_floats(image), notes=(_WRONG_PROFILE,))
     # The result is RGB: a CMYK profile cannot describe it, so that one is not written back.
     written = icc if space in ("RGB", "GRAY") else None
     return _Colours(_floats(converted), icc=written, convert=written is not None)
 
 
+def _wide_to_srgb(values: WideArray, icc: bytes | None) -> _Colours:
+    """16-bit grey or RGB `(H, W, C)` in sRGB; a grey profile's pixels stay as they are."""
+    space = profile_space(icc)
+    notes: tuple[str, ...] = ()
+    kept, convert = (icc if space == ("RGB" if values.shape[2] == 3 else "GRAY") else None), False
+    if icc is not None and kept is None:
+        notes = (_DAMAGED_PROFILE if space is None else _WRONG_PROFILE,)
+    elif kept is not None and space == "RGB" and not is_srgb(kept):
+        try:
+            values, convert = wide.wide_to_srgb(values, kept), True
+        except OSError:
+            kept, notes = None, (_WRONG_PROFILE,)
+    pixels = np.broadcast_to(values, (*values.shape[:2], 3)).transpose(2, 0, 1)
+    scaled = np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(65535)
+    return _Colours(scaled, 16, kept, convert, notes)
+
+
 def _floats(image: Image.Image) -> FloatArray:
     """8-bit picture → float32 `(3, H, W)` in [0, 1]."""
-    values = np.asarray(image.convert("RGB")).transpose(2, 0, 1).astype(np.float32)
-    return np.ascontiguousarray(values / np.float32(255.0))
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-def _unreadable(path: Path, reason: str, remedy: str) -> InputError:
-    return InputError(f"cannot read {shown(path)}: {reason}", remedy)
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    detail = " ".join(str(error).split()) or type(error).__name__
-    reason = f"the file is damaged or cut off ({detail})"
-    return _unreadable(path, reason, "copy or download it again")
-
-
-def _too_large(path: Path, limit: int, found: str = "it has too many pixels") -> InputError:
-    reason = f"{found}, the limit is {limit / 1e6:.1f} million"
-    return _unreadable(path, reason, "make it smaller, crop it, or use a smaller scale")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.empty((3, image.height, image.width), np.float32)
+    # in bands: copies of the whole would be the largest things in memory
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        values = np.asarray(rgb.crop((0, top, image.width, bottom))).transpose(2, 0, 1)
+        np.divide(values, np.float32(255), out=pixels[:, top:bottom])
+    return pixels

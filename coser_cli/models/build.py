@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 from coser_cli.errors import WeightsError
 from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
+from coser_cli.models.residency import ONCE, STAGES, Held, Placement, peak, stream
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.weights import store
-from coser_cli.weights.store import available_models, resolve_model
+from coser_cli.weights.store import PartSize, available_models, resolve_model
 
 if TYPE_CHECKING:
     from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
@@ -28,98 +30,172 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CoSeR",
+    "Placement",
     "available_models",
     "build",
     "load_model",
     "make_network",
+    "part_sizes",
     "resolve_model",
     "save_component",
     "save_text_states",
 ]
 
 Load = Callable[[str], Any]
+PARTS = ("srresnet", "vae", "cfw", "text", "cognitive_encoder", "unet", "controlnet")
+"""Folder names of a model's parts."""
 
 
 class CoSeR:
     """All networks of a model. Each is made by `load(part)` when first asked for, so that a run
     without diffusion never builds the U-Net.
+
+    Asking for a network brings it to the device; `enter` lets those leave that the stage does not
+    use, as `placement` says. `sizes` are those of the parts, where known; `reload(dtype)` gives the
+    same model in another dtype, `reload(dtype, offload=...)` placed otherwise as well.
     """
 
-    def __init__(self, config: ModelConfig, load: Load) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        load: Load,
+        placement: Placement | None = None,
+        sizes: Mapping[str, PartSize] | None = None,
+        reload: Callable[..., CoSeR] | None = None,
+    ) -> None:
         self.config = config
+        self.placement = placement or Placement()
+        self.sizes = sizes or {}
+        self.reload = reload
         self._load = load
+        self._held: dict[str, Held] = {}
 
-    @cached_property
+    @property
     def srresnet(self) -> SRResNet:
         """Pre-restorer."""
-        network: SRResNet = self._load("srresnet")
+        network: SRResNet = self._network("srresnet")
         return network
 
-    @cached_property
+    @property
     def autoencoder(self) -> Autoencoder:
         """Pixels ↔ latents."""
-        network: Autoencoder = self._load("vae")
+        network: Autoencoder = self._network("vae")
         return network
 
-    @cached_property
+    @property
     def cfw(self) -> CFWDecoder | None:
         """Decoder that feeds on the low-resolution picture, if the model has one."""
-        network: CFWDecoder | None = self._load("cfw")
+        network: CFWDecoder | None = self._network("cfw")
         return network
 
-    @cached_property
+    @property
     def text(self) -> ClipText | SentenceText:
         """Text encoder."""
-        network: ClipText | SentenceText = self._load("text")
+        network: ClipText | SentenceText = self._network("text")
         return network
 
-    @cached_property
+    @property
     def cognition(self) -> CognitiveEncoder:
         """Cognitive encoder."""
-        network: CognitiveEncoder = self._load("cognitive_encoder")
+        network: CognitiveEncoder = self._network("cognitive_encoder")
         return network
 
-    @cached_property
+    @property
     def unet(self) -> UNet:
         """Denoiser."""
-        network: UNet = self._load("unet")
+        network: UNet = self._network("unet")
         return network
 
-    @cached_property
+    @property
     def controlnet(self) -> ControlNet:
         """Maps of the low-resolution and the reference image."""
-        network: ControlNet = self._load("controlnet")
+        network: ControlNet = self._network("controlnet")
         return network
+
+    @property
+    def here(self) -> frozenset[str]:
+        """Names of the parts that are on the device now."""
+        return frozenset(part for part, held in self._held.items() if not held.waiting)
+
+    def enter(self, stage: str, *, tight: bool = False) -> None:
+        """A stage (a key of `STAGES`) begins: what it does not use may leave the device.
+
+        `tight`: with `offload` none, the parts used once leave before sampling; else all stay.
+        """
+        leaving = self.here - STAGES[stage]
+        if self.placement.forgets:
+            self.forget(leaving)
+        elif self.placement.moves or (tight and stage == "sample"):
+            for part in leaving if self.placement.moves else leaving & ONCE:
+                self._held[part].leave()
+
+    def forget(self, parts: Iterable[str] | None = None) -> None:
+        """Drop networks (all by default); they are read again when asked for."""
+        for part in list(self._held if parts is None else parts):
+            del self._held[part]
+
+    def pending(self, stages: Iterable[str]) -> int:
+        """Bytes of weights, as far as `sizes` are known, that `stages` will bring to the device at
+        once, beside what is there."""
+        return peak(self.sizes, self.placement.offload, list(stages), self.here)
+
+    def _network(self, part: str) -> Any:
+        if part not in self._held:
+            network, placement = self._load(part), self.placement
+            waiting = placement.moves and isinstance(network, nn.Module)
+            self._held[part] = Held(network, placement.device, waiting)
+        held = self._held[part]
+        held.come()
+        return held.network
 
 
 def load_model(
     model: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    *,
+    offload: str = "none",
+    low_memory: bool = False,
 ) -> CoSeR:
     """The model of that name ("auto": `sd21` if installed, else `mini`) or in that folder.
 
-    Raises WeightsError if there is none; networks may raise it later, when first used.
+    `offload` and `low_memory` as in `Placement`. Raises WeightsError if there is none; networks may
+    raise it later, when first used.
     """
     folder = store.model_folder(model)
     config = store.read_model_config(folder)
-    return CoSeR(config, partial(_load_part, folder, config, device, dtype))
+    placement = Placement(torch.device(device), dtype, offload, low_memory)
+    load = partial(_load_part, folder, config, placement)
+    reload = partial(load_model, folder, device, offload=offload, low_memory=low_memory)
+    return CoSeR(config, load, placement, part_sizes(folder, dtype), reload)
 
 
-def _load_part(
-    folder: Path, config: ModelConfig, device: torch.device | str, dtype: torch.dtype, part: str
-) -> Any:
+def part_sizes(folder: Path, dtype: torch.dtype) -> dict[str, PartSize]:
+    """Sizes in `dtype` of the parts that the model in `folder` has; only headers are read."""
+    sizes = {}
+    for part in PARTS:
+        with suppress(WeightsError):  # a part that is missing or damaged is reported when needed
+            sizes[part] = store.part_size(folder, part, dtype.itemsize)
+    return sizes
+
+
+def _load_part(folder: Path, config: ModelConfig, placement: Placement, part: str) -> Any:
     if part == "cfw" and not store.has_part(folder, part):
         return None
     if part == "text" and isinstance(config.text, SentenceTextConfig):
-        return _load_text_states(folder, config.text, device, dtype)
-    state = {
-        name: tensor.to(dtype if tensor.is_floating_point() else None)
-        for name, tensor in store.read_part(folder, part, device).items()
-    }
-    network = build(lambda: make_network(config, part), state, str(folder / part))
-    # a quarter faster for the convolutional networks on a CPU, and what tensor cores want
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return _load_text_states(folder, config.text, placement)
+    make, source = partial(make_network, config, part), str(folder / part)
+    if placement.offload != "sequential":
+        fit = partial(placement.fit, device=placement.home)
+        return build(make, store.convert_part(folder, part, fit), source)
+    if placement.forgets:
+        network = build(make, store.read_part(folder, part), source)
+        stream(network, partial(store.read_tensors, folder, part), placement.fit)
+        return network
+    state = store.convert_part(folder, part, partial(placement.fit, device=placement.home))
+    network = build(make, state, source)
+    stream(network, lambda names: {name: state[name] for name in names}, placement.fit)
+    return network
 
 
 def make_network(config: ModelConfig, part: str) -> nn.Module:
@@ -161,14 +237,19 @@ class _NoRandom(TorchFunctionMode):
         return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
+def skeleton(make: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `make` makes, on the meta device: names and shapes, no numbers."""
+    with torch.device("meta"), _NoRandom():
+        return make()
+
+
 def build(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: str) -> nn.Module:
     """The network that `make` makes, holding the tensors of `state` themselves; for inference.
 
     Made on the meta device: nothing is initialised in vain. Raises WeightsError that names
     `source` and every key that is missing, not known or of another shape.
     """
-    with torch.device("meta"), _NoRandom():
-        network = make()
+    network = skeleton(make)
     wanted = network.state_dict()
     faults = [f"missing: {name}" for name in wanted.keys() - state.keys()]
     faults += [f"not known: {name}" for name in state.keys() - wanted.keys()]
@@ -199,10 +280,10 @@ def save_text_states(text: SentenceText, folder: Path, dtype: torch.dtype = torc
 
 
 def _load_text_states(
-    folder: Path, config: SentenceTextConfig, device: torch.device | str, dtype: torch.dtype
+    folder: Path, config: SentenceTextConfig, placement: Placement
 ) -> SentenceText:
     from coser_cli.models.text import SentenceText
 
     prompts = store.read_part_config(folder, "text")["prompts"]
-    states = store.read_part(folder, "text", device)["states"].to(dtype)
+    states = placement.fit(store.read_part(folder, "text")["states"])
     return SentenceText(config, dict(zip(prompts, states, strict=True)))

@@ -166,6 +166,7 @@ class Defaults:
 class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
+    `native_size`: side in pixels of the pictures that its diffusion networks are at home with.
     """
 
     name: str
@@ -180,6 +181,7 @@ class ModelConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     low_res_source: str = "bicubic"
     reference_roundtrip: bool = False
+    native_size: int = 512
     defaults: Defaults = field(default_factory=Defaults)
 
     @property

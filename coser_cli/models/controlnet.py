@@ -48,7 +48,7 @@ class ControlNet(UNetEncoder):
         """
         batch = hints.shape[0]
         x = match_batch(self.conv_in(latents), batch) + self.hint_conv(hints)
-        time = self.embed_time(timesteps)
+        time = self.embed_time(timesteps, latents)
         encoded = self.encode(x, time, context, batch)
         middle = self.middle(encoded[-1], time, context, batch)
         maps = [conv(x) for conv, x in zip(self.controlnet_down_blocks, encoded, strict=True)]

@@ -7,6 +7,9 @@ from torch.nn import functional as F
 
 from coser_cli.models.config import SRResNetConfig
 
+RECONSTRUCT_REACH = 2
+"""One convolution at each resolution and two at the last: 1 + ⌈(1 + ⌈2/2⌉)/2⌉."""
+
 
 class ResidualBlock(nn.Module):
     """conv → ReLU → conv, added to the input."""
@@ -40,7 +43,17 @@ class SRResNet(nn.Module):
         self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features = self.body(F.leaky_relu(self.conv_first(pixels), 0.1))
+        return self.reconstruct(self.extract(pixels), pixels)
+
+    def extract(self, pixels: Tensor) -> Tensor:
+        """Features `(B, num_feat, H, W)`; each sees `2·num_block + 1` pixels around it."""
+        features: Tensor = self.body(F.leaky_relu(self.conv_first(pixels), 0.1))
+        return features
+
+    def reconstruct(self, features: Tensor, pixels: Tensor) -> Tensor:
+        """Output of features and their pixels; what lies in the place of one of these, 4 × 4,
+        sees `RECONSTRUCT_REACH` around it.
+        """
         features = F.leaky_relu(F.pixel_shuffle(self.upconv1(features), 2), 0.1)
         features = F.leaky_relu(F.pixel_shuffle(self.upconv2(features), 2), 0.1)
         residual = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.1))

@@ -115,11 +115,12 @@ class UNetEncoder(nn.Module):
         """
         return prepare_context(self.transformers(), contexts)
 
-    def embed_time(self, timesteps: Tensor | int) -> Tensor:
-        """Embedding `(B or 1, 4·width)` of timesteps `(B,)` or of one for all."""
-        device, dtype = self.conv_in.weight.device, self.conv_in.weight.dtype
-        steps = torch.as_tensor(timesteps, device=device).reshape(-1)
-        return self.time_embedding(self.time_proj(steps).to(dtype))
+    def embed_time(self, timesteps: Tensor | int, like: Tensor) -> Tensor:
+        """Embedding `(B or 1, 4·width)` of timesteps `(B,)` or of one for all, with the device and
+        the dtype of `like`.
+        """
+        steps = torch.as_tensor(timesteps, device=like.device).reshape(-1)
+        return self.time_embedding(self.time_proj(steps).to(like.dtype))
 
     def encode(self, x: Tensor, time: Tensor, context: PreparedContext, batch: int) -> list[Tensor]:
         """All maps of the encoder, from the output of `conv_in` (which `x` is) on; finest first."""
@@ -230,7 +231,7 @@ class UNet(UNetEncoder):
         branches is computed once.
         """
         batch = latents.shape[0]
-        time = self.embed_time(timesteps)
+        time = self.embed_time(timesteps, latents)
         skips = self.encode(self.conv_in(latents), time, context, batch)
         maps = None if controls is None else controls.at(-1)
         x = self.middle(skips[-1], time, context, batch, maps)

@@ -11,7 +11,7 @@ from coser_cli.engine.color_fix import color_fix
 from coser_cli.models.config import ScheduleConfig
 from coser_cli.parity.load import GoldenSet
 from coser_cli.sampling import alphas_cumprod, base_betas, make_scheduler
-from coser_cli.tiling.blend import published_window
+from coser_cli.tiling.blend import PUBLISHED, VARIANCE
 
 Tensors = dict[str, Tensor]
 
@@ -28,7 +28,9 @@ def schedule_tables(golden: GoldenSet, name: str) -> Tensors:
             found = _tables(base_betas(schedule), alphas_cumprod(schedule))
         else:
             side = int(group.split("_")[2])
-            tables[group] = published_window(side, side)
+            window = torch.outer(PUBLISHED.rows(side), PUBLISHED.columns(side))
+            # a constant factor, which cancels in the average
+            tables[group] = window / (2 * torch.pi * VARIANCE)
             continue
         tables |= {f"{group}/{table}": values for table, values in found.items()}
     return tables

@@ -14,12 +14,14 @@ from torch.nn import functional as F
 
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.preparation import LowRes, enlarge_bicubic
-from coser_cli.engine.restoration import with_tiled_controls
+from coser_cli.engine.restoration import tiles_with_controls
+from coser_cli.engine.tiled_sampling import TiledWalk
 from coser_cli.models.config import ScheduleConfig
 from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
-from coser_cli.sampling import Walk, make_scheduler
-from coser_cli.tiling.blend import published_window
-from coser_cli.tiling.grid import Box, boxes
+from coser_cli.sampling import make_scheduler
+from coser_cli.tiling.blend import PUBLISHED
+from coser_cli.tiling.canvas import TensorMap
+from coser_cli.tiling.grid import Box, boxes, make_grid
 
 PAD_MULTIPLE = 32
 
@@ -70,16 +72,24 @@ class TiledRun(Run):
         options, model, steps = self.options, self.upscaler().model, Recorder()
         grey = self.grey_latents(low_res.padded)
         sampler = make_scheduler("ddpm", ScheduleConfig(), options.ddpm_steps)
-        walk = Walk(sampler, options.cfg, partial(self.draw, "restore"), steps)
         side = options.input_size // model.config.downscale
         height, width = low_res.latents.shape[-2:]
-        tiles = boxes(height, width, side, side - options.tile_overlap)
-        hints = low_res.latents, grey
-        denoise = with_tiled_controls(
-            model, cognition, walk.guided, *hints, tiles, window=published_window
+        grid = make_grid(height, width, side, side - options.tile_overlap)
+        noise = partial(self.draw, "restore")
+        walk = TiledWalk(
+            sampler, lambda step, rows: _rows(noise(step), rows), lambda step: grid, 1, PUBLISHED
         )
+        hints = TensorMap(low_res.latents), [TensorMap(grey)]
+        predict = tiles_with_controls(model, lambda tiles: cognition, options.cfg, *hints)
         start = self.start(low_res.latents)
-        latents = walk(denoise, start)
+        state = TensorMap(start.clone())
+
+        def record(done: int, total: int) -> None:
+            if done % len(grid) == 0:
+                steps(done // len(grid), total // len(grid), state.tensor.clone())
+
+        walk(predict, state, record)
+        latents = state.tensor
         return {
             "init_latent": low_res.latents,
             "x_T": start,
@@ -98,6 +108,10 @@ class TiledRun(Run):
             return cut
         shrunk = [int(side * asked / scale) for side in pixels.shape[-2:]]
         return F.interpolate(cut, size=shrunk, mode="bicubic").clamp(0, 1)
+
+
+def _rows(noise: Tensor, rows: range) -> Tensor:
+    return noise[..., rows.start : rows.stop, :]
 
 
 def pad(pixels: Tensor) -> Tensor:

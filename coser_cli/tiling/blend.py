@@ -1,60 +1,126 @@
-"""Predictions of overlapping tiles, averaged under a window at every step of the sampler."""
+"""Predictions of overlapping tiles, averaged under a window; rows leave as soon as they are final.
+
+A grid's tiles are every top with every left, and windows are products of a profile per axis. So is
+the sum of all windows, and each tile's share of the average is known before any tile is computed:
+nothing has to be divided afterwards, and only the rows that tiles still reach are held.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from coser_cli.tiling.grid import Box
+from coser_cli.tiling.grid import Box, Grid
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-Window = Callable[[int, int], Tensor]
-"""(height, width) -> weights `(height, width)`, positive."""
+Profile = Callable[[int], Tensor]
+"""length -> weights `(length,)` float64 along one axis, positive."""
 
 VARIANCE = 0.01
 """Of the Gaussian, in units of the tile's squared side."""
 
 
-def gaussian_window(height: int, width: int) -> Tensor:
-    """Gaussian weights `(height, width)` float64, symmetric, 1 at the centre."""
-    return torch.outer(_bell(height, (height - 1) / 2), _bell(width, (width - 1) / 2))
+@dataclass(frozen=True)
+class Window:
+    """How much a tile counts at each of its cells: the product of both profiles.
 
-
-def published_window(height: int, width: int) -> Tensor:
-    """The window of the published code, off centre vertically; only for comparison with it.
-
-    Its constant factor is kept, too, though it cancels in the average.
-    """
-    rows, columns = _bell(height, height / 2), _bell(width, (width - 1) / 2)
-    return torch.outer(rows, columns) / (2 * torch.pi * VARIANCE)
-
-
-def tile(denoisers: Sequence[tuple[Box, Denoise]], window: Window = gaussian_window) -> Denoise:
-    """One denoiser made of one per tile, each knowing the conditioning of its box.
-
-    The boxes together must cover the latents `(B, C, h, w)`. The result, float32, has as many
-    entries as the tiles' own results (guidance branches): their mean, weighted by `window`.
+    `flat_borders`: towards the picture's own border a tile keeps its full weight, as nothing lies
+    beyond that would know better.
     """
 
-    def blended(latents: Tensor, timestep: Tensor) -> Tensor:
-        weight = torch.zeros(latents.shape[-2:], device=latents.device)
-        total: Tensor | None = None
-        for box, denoise in denoisers:
-            prediction = denoise(box.crop(latents), timestep).float()
-            if total is None:
-                total = prediction.new_zeros(*prediction.shape[:2], *weight.shape)
-            weights = window(box.height, box.width).to(prediction)
-            box.crop(total).add_(prediction * weights)
-            box.crop(weight).add_(weights)
-        assert total is not None, "tiles must cover the latents"
-        return total / weight
+    rows: Profile
+    columns: Profile
+    flat_borders: bool = True
 
-    return blended
+
+def centred_bell(length: int) -> Tensor:
+    """A Gaussian, 1 at the centre: exp(-(x - centre)² / (2·VARIANCE·length²)), symmetric."""
+    return _bell(length, (length - 1) / 2)
+
+
+def published_rows(length: int) -> Tensor:
+    """The vertical profile of the published code, half a cell off centre."""
+    return _bell(length, length / 2)
+
+
+def uniform(length: int) -> Tensor:
+    """The same weight everywhere: plain averaging."""
+    return torch.ones(length, dtype=torch.float64)
+
+
+GAUSSIAN = Window(centred_bell, centred_bell)
+PUBLISHED = Window(published_rows, centred_bell, flat_borders=False)
+"""Only for comparison with the published code."""
+
+
+def axis_shares(
+    firsts: tuple[int, ...], tile: int, length: int, profile: Profile, flat_borders: bool
+) -> Tensor:
+    """Each tile's share of the average along one axis, `(tiles, tile)` float64; they add up to 1 at
+    every cell of `length`.
+    """
+    weights = profile(tile).repeat(len(firsts), 1)
+    if flat_borders:
+        highest, centre = weights.max(), tile // 2
+        weights[0, :centre] = highest
+        weights[-1, tile - centre :] = highest
+    total = torch.zeros(length, dtype=torch.float64)
+    for first, row in zip(firsts, weights, strict=True):
+        total[first : first + tile] += row
+    return torch.stack(
+        [row / total[first : first + tile] for first, row in zip(firsts, weights, strict=True)]
+    )
+
+
+class Blend:
+    """The average of tiles over a grid, added tile by tile in the order of `Grid.boxes`.
+
+    Values are `(n, C, tile, tile)` each; the average leaves by `take`, in float32, or in float64 if
+    the values are.
+    """
+
+    def __init__(self, grid: Grid, window: Window = GAUSSIAN) -> None:
+        height, width, flat = grid.tile_height, grid.tile_width, window.flat_borders
+        rows = axis_shares(grid.tops, height, grid.height, window.rows, flat)
+        columns = axis_shares(grid.lefts, width, grid.width, window.columns, flat)
+        self._rows = dict(zip(grid.tops, rows, strict=True))
+        self._columns = dict(zip(grid.lefts, columns, strict=True))
+        self._width = grid.width
+        self._first = 0
+        self._held: Tensor | None = None
+
+    def add(self, box: Box, values: Tensor) -> None:
+        """Count a tile in; its rows must not have been taken."""
+        shares = torch.outer(self._rows[box.top], self._columns[box.left]).to(values.device)
+        held = self._reach(box.bottom, values)
+        place = Box(box.top - self._first, box.left, box.bottom - self._first, box.right)
+        place.crop(held).add_(values.to(held.dtype) * shares.to(held.dtype))
+
+    def take(self, until: int) -> Tensor:
+        """The average of the rows before `until` that were not taken yet, `(n, C, rows, width)`;
+        no tile may reach them any more.
+        """
+        assert self._held is not None, "nothing was added"
+        count = until - self._first
+        taken, self._held = self._held[..., :count, :], self._held[..., count:, :].clone()
+        self._first = until
+        return taken
+
+    def _reach(self, bottom: int, like: Tensor) -> Tensor:
+        """The held rows, with empty ones below them up to `bottom`."""
+        shape = (*like.shape[:2], 0, self._width)
+        wide = torch.promote_types(like.dtype, torch.float32)
+        held = like.new_zeros(shape, dtype=wide) if self._held is None else self._held
+        lacking = bottom - self._first - held.shape[2]
+        if lacking > 0:
+            empty = held.new_zeros((*held.shape[:2], lacking, self._width))
+            held = torch.cat((held, empty), dim=2)
+        self._held = held
+        return held
 
 
 def _bell(length: int, centre: float) -> Tensor:
-    """exp(-(x - centre)² / (2·VARIANCE·length²)) for x = 0 … length-1."""
     x = torch.arange(length, dtype=torch.float64)
     return torch.exp(-((x - centre) ** 2) / (2 * VARIANCE * length**2))

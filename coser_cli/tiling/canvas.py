@@ -1,8 +1,8 @@
 """Maps that are too large for memory, on disk, read and written by boxes.
 
-`Map` is what tiled code reads from; a `Canvas` is one on disk, a `TensorMap` one in memory.
-Plain reads and writes, no memory mapping: a full disk is then an error and not a signal, and what
-was read is not counted against the process for ever.
+`Readable` is what tiled code reads from, `Map` what it writes to as well; a `Canvas` is one on
+disk, a `TensorMap` one in memory. Plain reads and writes, no memory mapping: a full disk is then an
+error and not a signal, and what was read is not counted against the process for ever.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Shape = tuple[int, int, int]
 """Channels, height, width."""
 
 
-class Map(Protocol):
-    """A picture-like thing `(C, H, W)` that is read and written by boxes."""
+class Readable(Protocol):
+    """A picture-like thing `(C, H, W)` that is read by boxes."""
 
     @property
     def shape(self) -> Shape: ...
@@ -35,6 +35,10 @@ class Map(Protocol):
     def read(self, box: Box) -> Tensor:
         """What lies in the box, `(1, C, box.height, box.width)`, on the CPU."""
         ...
+
+
+class Map(Readable, Protocol):
+    """One that is written by boxes, too."""
 
     def write(self, box: Box, values: Tensor) -> None:
         """Put values `(1, C, box.height, box.width)` there."""
@@ -67,7 +71,9 @@ class Canvas:
     def __init__(self, shape: Shape, dtype: torch.dtype, folder: Path) -> None:
         self.shape = shape
         self.dtype = dtype
-        self._numpy = torch.empty(0, dtype=dtype).numpy().dtype
+        # numpy has no bfloat16: its bits are kept as integers
+        self._bits = torch.int16 if dtype is torch.bfloat16 else dtype
+        self._numpy = torch.empty(0, dtype=self._bits).numpy().dtype
         # without a name from the start: nothing is left behind, however the process ends
         self._file = tempfile.TemporaryFile(buffering=0, dir=folder, prefix="coser-")  # noqa: SIM115
         try:
@@ -92,7 +98,7 @@ class Canvas:
             rows = np.empty((box.height, channels, box.width), self._numpy)
             for offset, piece in self._pieces(box, rows):
                 self._fill(piece, offset)
-        return torch.from_numpy(rows).transpose(0, 1)[None].contiguous()
+        return torch.from_numpy(rows).view(self.dtype).transpose(0, 1)[None].contiguous()
 
     def write(self, box: Box, values: Tensor) -> None:
         """Put values `(1, C, box.height, box.width)` there, as the canvas's dtype.
@@ -100,7 +106,8 @@ class Canvas:
         Raises OSError where the disk is full.
         """
         channels, _, width = self.shape
-        kept = values[0].detach().to("cpu", self.dtype).transpose(0, 1).contiguous().numpy()
+        rows = values[0].detach().to("cpu", self.dtype).transpose(0, 1).contiguous()
+        kept = rows.view(self._bits).numpy()
         if box.width == width:
             self._put(kept, box.top * channels * width)
         else:

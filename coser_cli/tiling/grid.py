@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,26 +29,122 @@ class Box:
     def width(self) -> int:
         return self.right - self.left
 
+    def scaled(self, factor: int) -> Box:
+        """The same place on a map `factor` times as large."""
+        return Box(self.top * factor, self.left * factor, self.bottom * factor, self.right * factor)
+
+    def stretched(self, factor: float) -> Box:
+        """The smallest box around this one at another resolution, which need not be a whole one."""
+        top, left = math.floor(self.top * factor), math.floor(self.left * factor)
+        return Box(top, left, math.ceil(self.bottom * factor), math.ceil(self.right * factor))
+
+    def inside(self, height: int, width: int) -> Box:
+        """What of the box lies on a map of `height` × `width`."""
+        return Box(
+            max(self.top, 0), max(self.left, 0), min(self.bottom, height), min(self.right, width)
+        )
+
+    def relative_to(self, other: Box) -> Box:
+        """The same place, counted from the corner of `other`."""
+        return Box(
+            self.top - other.top,
+            self.left - other.left,
+            self.bottom - other.top,
+            self.right - other.left,
+        )
+
+    def around(self, other: Box) -> Box:
+        """The smallest box that holds both."""
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
+
     def crop(self, maps: Tensor) -> Tensor:
         """The view of maps `(..., H, W)` inside the box."""
         return maps[..., self.top : self.bottom, self.left : self.right]
 
 
-def starts(length: int, tile: int, stride: int) -> list[int]:
+def starts(length: int, tile: int, stride: int, offset: int = 0) -> list[int]:
     """First cells of tiles that cover `length`, ascending; the last is aligned to the far edge.
 
-    One tile at 0 where `length` <= `tile`. Raises ValueError unless 1 <= stride <= tile.
+    One tile at 0 where `length` <= `tile`. `offset` (0 … stride-1) moves the inner tiles; the edges
+    stay covered. Raises ValueError unless 1 <= stride <= tile.
     """
     if not 1 <= stride <= tile:
         raise ValueError(f"stride must lie in 1..{tile}, not {stride}")
     last = max(length - tile, 0)
-    return [*range(0, last, stride), last]
+    return sorted({0, *range(offset, last, stride), last})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles over a map of `height` × `width`: every top with every left.
+
+    Tiles are `tile` cells long on each side, or as long as the map where that is shorter.
+    """
+
+    height: int
+    width: int
+    tile: int
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    @property
+    def tile_height(self) -> int:
+        return min(self.tile, self.height)
+
+    @property
+    def tile_width(self) -> int:
+        return min(self.tile, self.width)
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def boxes(self) -> list[Box]:
+        """The tiles, row by row."""
+        return [
+            Box(top, left, top + self.tile_height, left + self.tile_width)
+            for top in self.tops
+            for left in self.lefts
+        ]
+
+    def settled(self, box: Box) -> int:
+        """The first row that tiles after `box`, in the order of `boxes`, still reach."""
+        if box.left != self.lefts[-1]:
+            return box.top
+        below = self.tops.index(box.top) + 1
+        return self.tops[below] if below < len(self.tops) else self.height
+
+
+def make_grid(
+    height: int, width: int, tile: int, stride: int, offset: tuple[int, int] = (0, 0)
+) -> Grid:
+    """Tiles of `tile` cells, `stride` apart, the inner ones moved by `offset` (down, right)."""
+    down, right = offset
+    tops, lefts = starts(height, tile, stride, down), starts(width, tile, stride, right)
+    return Grid(height, width, tile, tuple(tops), tuple(lefts))
 
 
 def boxes(height: int, width: int, tile: int, stride: int) -> list[Box]:
     """Tiles over a map of `height` × `width`, row by row; smaller than `tile` where the map is."""
-    return [
-        Box(top, left, min(top + tile, height), min(left + tile, width))
-        for top in starts(height, tile, stride)
-        for left in starts(width, tile, stride)
-    ]
+    return make_grid(height, width, tile, stride).boxes()
+
+
+def bands(height: int, rows: int) -> Iterator[range]:
+    """Ranges of at most `rows` rows that cover `height`, from top to bottom."""
+    return (range(top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def cores(height: int, width: int, side: int) -> list[Box]:
+    """Boxes that cover the map once, row by row, none larger than `side`, all nearly equal."""
+    rows, columns = _parts(height, side), _parts(width, side)
+    return [Box(top, left, bottom, right) for top, bottom in rows for left, right in columns]
+
+
+def _parts(length: int, side: int) -> list[tuple[int, int]]:
+    count = -(-length // side)
+    edges = [index * length // count for index in range(count + 1)]
+    return list(pairwise(edges))

@@ -194,14 +194,14 @@ def _require_whole_zip(path: Path) -> None:
         raise WeightsError(
             f"{shown(path)} is truncated or damaged: a zip archive without its end", AGAIN
         ) from error
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
+        raise WeightsError(
+            f"{shown(path)} is a TorchScript program, not weights", "get the weights themselves"
+        )
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError(
             f"{shown(path)} is a compressed zip archive, not a checkpoint of torch",
             "if the weights are inside it, unpack it",
-        )
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise WeightsError(
-            f"{shown(path)} is a TorchScript program, not weights", "get the weights themselves"
         )
 
 

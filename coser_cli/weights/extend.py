@@ -9,13 +9,14 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from coser_cli.errors import WeightsError, shown
-from coser_cli.models.build import make_network
+from coser_cli.models.build import make_network, skeleton
 from coser_cli.weights.checkpoints import Origin
 from coser_cli.weights.install import DTYPES, PARTS, OnProgress
 from coser_cli.weights.lock import LOCK_FILE, hash_file, read_lock, write_lock
@@ -81,8 +82,7 @@ def _parts(
     found = []
     for source in open_sources(variant, origins).values():
         for name in [part for part in PARTS if part in source.groups]:
-            with torch.device("meta"):
-                network: Any = make_network(config, name)
+            network: Any = skeleton(partial(make_network, config, name))
             shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
             own = {key: source for key in shapes if group_of(f"{name}/{key}") == name}
             tensors = PartTensors(name, own)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from coser_cli.errors import WeightsError, shown
-from coser_cli.models.build import make_network
+from coser_cli.models.build import make_network, skeleton
 from coser_cli.models.config import ModelConfig
 from coser_cli.weights.checkpoints import Origin, files_of
 from coser_cli.weights.convert import published_name, some
@@ -146,8 +147,7 @@ def _plan(variant: Variant, sources: Mapping[str, Source], config: ModelConfig) 
     for name in PARTS:
         if name == "cfw" and "cfw" not in given:
             continue
-        with torch.device("meta"):
-            network: Any = make_network(config, name)
+        network: Any = skeleton(partial(make_network, config, name))
         shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
         picks = {key: given[group_of(f"{name}/{key}")] for key in shapes}
         tensors = PartTensors(name, picks)

@@ -8,8 +8,10 @@ torch is imported only where tensors are read or written.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
@@ -26,7 +28,18 @@ CONFIG_FILE = "config.json"
 MODEL_FILE = "model.json"
 PREFERRED, BUNDLED = "sd21", "mini"
 
+READ_AT_ONCE = 32 * 2**20
+"""Bytes that are converted before their pages are given up."""
+
 Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Bytes of a part's weights, and of its largest tensor."""
+
+    total: int
+    largest: int
 
 
 def available_models() -> list[str]:
@@ -104,17 +117,71 @@ def has_part(folder: Path, part: str) -> bool:
     return (folder / part / WEIGHTS_FILE).is_file()
 
 
-def read_part(folder: Path, part: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """Tensors of one part by name, as stored, on `device`.
+def read_part(folder: Path, part: str) -> dict[str, Tensor]:
+    """Tensors of one part by name, mapped from its file: memory fills as they are looked at.
 
     Raises WeightsError if the file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    with _opened(folder, part) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def read_tensors(folder: Path, part: str, names: Iterable[str]) -> dict[str, Tensor]:
+    """Some tensors of one part, mapped; their pages are given up with the last of them."""
+    with _opened(folder, part) as file:
+        return {name: file.get_tensor(name) for name in names}
+
+
+def convert_part(folder: Path, part: str, convert: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Tensors of one part, each passed through `convert`.
+
+    What `convert` returns as it is stays mapped, without memory of its own. Of what it copies, the
+    pages read are given up at once, so that no two copies of the part are ever in memory.
+    """
+    state = read_part(folder, part)
+    names, size = [], 0
+    for name, tensor in list(state.items()):
+        names.append(name)
+        size += tensor.nbytes
+        if size >= READ_AT_ONCE:
+            _convert_some(folder, part, state, names, convert)
+            names, size = [], 0
+    _convert_some(folder, part, state, names, convert)
+    return state
+
+
+def _convert_some(
+    folder: Path,
+    part: str,
+    state: dict[str, Tensor],
+    names: Sequence[str],
+    convert: Callable[[Tensor], Tensor],
+) -> None:
+    """Replace what `convert` changes. It is given tensors of a mapping that ends here: the pages of
+    a mapping stay with the process for as long as one of its tensors lives."""
+    for name, tensor in read_tensors(folder, part, names).items():
+        converted = convert(tensor)
+        if converted is not tensor:
+            state[name] = converted
+
+
+def part_size(folder: Path, part: str, itemsize: int) -> PartSize:
+    """Sizes of a part whose numbers are kept in `itemsize` bytes each; only its header is read."""
+    with _opened(folder, part) as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    sizes = [prod(shape) * itemsize for shape in shapes]
+    return PartSize(sum(sizes), max(sizes, default=0))
+
+
+@contextmanager
+def _opened(folder: Path, part: str) -> Iterator[Any]:
+    """The file of a part, mapped. Raises WeightsError if it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
 
     file = folder / part / WEIGHTS_FILE
     try:
-        return load_file(file, device=str(device))
+        with safe_open(file, "pt") as opened:
+            yield opened
     except (OSError, SafetensorError) as error:
         raise WeightsError(
             f"{file}: the weights are missing or damaged ({error})",

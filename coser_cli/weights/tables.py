@@ -271,8 +271,9 @@ def diffusers_vae_table(config: AutoencoderConfig) -> Table:
 
 
 def diffusers_text_table(config: ClipTextConfig) -> Table:
-    """The CLIPTextModel of transformers as text tower, without the attentions' three projections, which
-    are one in ours. The last of `config.layers` layers is not used; the files leave it out.
+    """The CLIPTextModel of transformers, but for the attentions' three projections: ours are one.
+
+    The last of `config.layers` layers is not used; the published files leave it out.
     """
     layer = {
         "layer_norm1": "ln_1",

@@ -208,8 +208,12 @@ def test_json_lines(coser, photo):
     assert done == {
         "type": "image",
         "source": "a.png",
+        "frame": None,
         "target": "a_2x.png",
         "reference": None,
+        "references": [],
+        "scores": None,
+        "chosen": None,
         "status": "done",
         "source_size": [12, 8],
         "width": 24,

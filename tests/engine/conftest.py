@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,13 @@ import torch
 from torch import nn
 
 from coser_cli.engine.upscaler import Upscaler
-from coser_cli.models.build import CoSeR, make_network
+from coser_cli.models.build import (
+    PARTS,
+    CoSeR,
+    make_network,
+    save_component,
+    save_text_states,
+)
 from coser_cli.models.config import (
     AutoencoderConfig,
     CFWConfig,
@@ -26,6 +33,7 @@ from coser_cli.models.config import (
     UNetConfig,
 )
 from coser_cli.models.text import SentenceText
+from coser_cli.weights.store import save_model_config
 
 WIDTHS = (16, 32)
 DENOISER: dict[str, Any] = {
@@ -67,17 +75,29 @@ def toy_part(config: ModelConfig, part: str) -> Any:
     return network.eval().requires_grad_(False)
 
 
-class Toy:
-    """An upscaler, and the names of the networks that were made, in order."""
+def save_toy(folder: Path) -> Path:
+    """The toy in files of float32."""
+    save_model_config(TOY, folder)
+    for part in PARTS:
+        network = toy_part(TOY, part)
+        save = save_text_states if part == "text" else save_component
+        save(network, folder / part, torch.float32)
+    return folder
 
-    def __init__(self, config: ModelConfig) -> None:
+
+class Toy:
+    """An upscaler, and the names of the networks that were made, in order; `wrap` may put others
+    round them."""
+
+    def __init__(self, config: ModelConfig, wrap: Callable[[str, Any], Any] | None = None) -> None:
         self.made: list[str] = []
+        self.wrap = wrap or (lambda part, network: network)
         model = CoSeR(config, partial(self._make, config))
         self.upscaler = Upscaler(model, torch.device("cpu"), torch.float32)
 
     def _make(self, config: ModelConfig, part: str) -> Any:
         self.made.append(part)
-        return toy_part(config, part)
+        return self.wrap(part, toy_part(config, part))
 
 
 @pytest.fixture(scope="session")
@@ -88,5 +108,5 @@ def upscaler() -> Upscaler:
 
 @pytest.fixture
 def make_toy() -> Callable[..., Toy]:
-    """A fresh toy with some fields of its configuration replaced."""
-    return lambda **fields: Toy(replace(TOY, **fields))
+    """A fresh toy with some fields of its configuration replaced, or networks wrapped."""
+    return lambda wrap=None, **fields: Toy(replace(TOY, **fields), wrap)

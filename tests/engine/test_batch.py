@@ -10,6 +10,7 @@ from PIL import Image
 
 from coser_cli.engine.batch import Tally, run
 from coser_cli.engine.jobs import Job, plan
+from coser_cli.engine.references import Candidates
 from coser_cli.engine.upscaler import Upscaled
 from coser_cli.errors import DeviceError, Exit, InputError, UsageError, WeightsError
 from coser_cli.settings import Settings
@@ -22,7 +23,9 @@ class Repeating:
         self.faults = faults or {}
         self.calls = 0
 
-    def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False):
+    def upscale(
+        self, pixels, settings=None, *, on_progress=None, want_reference=False, references=()
+    ):
         self.calls += 1
         fault = self.faults.get(self.calls)
         if isinstance(fault, BaseException):
@@ -34,8 +37,10 @@ class Repeating:
         on_progress("decode", 1, 1)
         return Upscaled(large, large.flip(-1) if want_reference else None)
 
-    def reference(self, pixels, settings=None, on_progress=None):
-        return pixels.flip(-1)
+    def candidates(self, pixels, settings=None, on_progress=None):
+        count = settings.references
+        pictures = torch.cat([pixels.flip(-1)] + [1 - pixels] * (count - 1))
+        return Candidates(pictures, (0.5,) * count if count > 1 else None)
 
 
 @pytest.fixture
@@ -143,8 +148,8 @@ def test_exit_code_of_a_batch(pictures, statuses, code):
 
 def test_reference_kind(pictures):
     jobs = plan(pictures[:1], "out", scale=1, kind="reference")
-    assert jobs == [Job(Path("a.png"), Path("out/a_reference.png"))]
-    results = list(run(jobs, Repeating, Settings(scale=1), kind="reference"))
+    assert jobs == [Job(Path("a.png"), Path("out/a_reference.png"), kind="reference")]
+    results = list(run(jobs, Repeating, Settings(scale=1)))
     assert results[0].status == "done"
     assert Path("out/a_reference.png").exists()
 

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from coser_cli.engine.color_fix import adain, color_fix, wavelet
+from coser_cli.engine.color_fix import StreamedColorFix, adain, color_fix, wavelet
+from coser_cli.tiling.canvas import TensorMap
+from coser_cli.tiling.grid import Box
 
 
 def pictures(height: int = 20, width: int = 17) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,3 +69,37 @@ def test_equal_pictures_stay_as_they_are():
     pixels, _ = pictures()
     for fix in ("adain", "wavelet"):
         torch.testing.assert_close(color_fix(fix, pixels, pixels), pixels)
+
+
+@st.composite
+def places(draw, height: int, width: int) -> Box:
+    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    return Box(top, left, draw(st.integers(top + 1, height)), draw(st.integers(left + 1, width)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 150),
+    st.integers(1, 150),
+    st.sampled_from(["none", "adain", "wavelet"]),
+    st.data(),
+)
+def test_boxes_of_a_map_are_those_of_the_whole(height, width, fix, data):
+    """What lies beyond the size, padding, has no part in it."""
+    pixels, style = (F.pad(each, (0, 5, 0, 3), value=9.0) for each in pictures(height, width))
+    inner = Box(0, 0, height, width)
+    expected = color_fix(fix, inner.crop(pixels), inner.crop(style)).clamp(0, 1)
+    streamed = StreamedColorFix(fix, TensorMap(pixels), TensorMap(style), (height, width))
+    box = data.draw(places(height, width))
+    assert streamed.shape == (3, height, width)
+    assert (streamed.read(box) - box.crop(expected)).abs().max() <= 1e-5
+
+
+def test_statistics_of_a_map_are_gathered_over_its_bands(monkeypatch):
+    """A dark and a bright half: most of the variance lies between bands."""
+    monkeypatch.setattr("coser_cli.engine.color_fix._BAND_PIXELS", 100)
+    pixels, style = pictures(40, 30)
+    pixels[..., :20, :] *= 0.1
+    streamed = StreamedColorFix("adain", TensorMap(pixels), TensorMap(style), (40, 30))
+    expected = adain(pixels, style).clamp(0, 1)
+    assert (streamed.read(Box(0, 0, 40, 30)) - expected).abs().max() <= 1e-5

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from coser_cli.engine import device as devices
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, InputError
-from coser_cli.models.build import save_component, save_text_states
+from coser_cli.models.build import CoSeR
 from coser_cli.sampling import seeded_noise
 from coser_cli.settings import COLOR_FIXES, SAMPLERS, Settings
-from coser_cli.weights.store import save_model_config
+
+from .conftest import TOY, save_toy, toy_part
 
 SIDES = st.integers(1, 40)
 QUICK = Settings(scale=2, steps=1, sampler="ddim")
@@ -260,10 +261,11 @@ def test_features_come_from_the_pass_that_encodes(make_toy, monkeypatch):
     assert encoder == [1]
 
 
-def test_model_without_cfw(make_toy, monkeypatch):
-    toy = make_toy()
-    monkeypatch.setitem(toy.upscaler.model.__dict__, "cfw", None)
-    assert toy.upscaler.upscale(photo(), QUICK).pixels.shape == (1, 3, 24, 20)
+def test_model_without_cfw():
+    model = CoSeR(TOY, lambda part: None if part == "cfw" else toy_part(TOY, part))
+    upscaler = Upscaler(model, torch.device("cpu"), torch.float32)
+    assert upscaler.upscale(photo(), QUICK).pixels.shape == (1, 3, 24, 20)
+    assert model.cfw is None
 
 
 @pytest.mark.parametrize(
@@ -292,19 +294,7 @@ def test_too_little_memory_is_said_at_once(upscaler: Upscaler, monkeypatch):
 
 def test_load_reads_a_folder(make_toy, tmp_path):
     """Saved and loaded again, the toy gives the same pixels; what is not needed is not read."""
-    model = make_toy().upscaler.model
-    save_model_config(model.config, tmp_path)
-    parts = {
-        "srresnet": model.srresnet,
-        "vae": model.autoencoder,
-        "cfw": model.cfw,
-        "cognitive_encoder": model.cognition,
-        "unet": model.unet,
-        "controlnet": model.controlnet,
-    }
-    for part, network in parts.items():
-        save_component(network, tmp_path / part, torch.float32)
-    save_text_states(model.text, tmp_path / "text", torch.float32)
+    save_toy(tmp_path)
     wanted = make_toy().upscaler.upscale(photo(), QUICK).pixels
     loaded = Upscaler.load(tmp_path, device="cpu", dtype="float32")
     # channels-last weights add up in another order

@@ -79,6 +79,31 @@ def test_a_better_reference_among_several_is_found(transformer):
     assert_near(similarities[0], torch.maximum(*similarities[1:]))
 
 
+def test_each_token_takes_from_the_reference_that_fits_it_best(transformer):
+    """What is found among two references is, per head and query, what the better one gives."""
+    low_res, references = torch.randn(1, 16, 6, 4), torch.randn(2, 16, 5, 4)
+    attention = transformer.block.reference_attn
+    query = attention.query(transformer.low_res_tokens(low_res))
+
+    def search(maps):
+        key, value = attention.key_value(transformer.reference_tokens(maps, 1))
+        return one_hot_attention(query, key, value), (query @ key.transpose(2, 3)).amax(-1)
+
+    (joint, _), (first, near_first), (second, near_second) = (
+        search(maps) for maps in (references, references[:1], references[1:])
+    )
+    first_wins = (near_first > near_second).unsqueeze(-1)
+    assert first_wins.any()
+    assert not first_wins.all()
+    assert_near(joint, torch.where(first_wins, first, second))
+
+
+def test_of_equal_keys_the_first_is_taken():
+    query, key = torch.ones(1, 1, 1, 4), torch.ones(1, 1, 3, 4)
+    value = torch.arange(3.0).view(1, 1, 3, 1).expand(1, 1, 3, 4)
+    assert_near(one_hot_attention(query, key, value), torch.zeros(1, 1, 1, 4))
+
+
 def test_without_a_reference_only_the_low_resolution_attention_is_left(transformer):
     x, low_res = torch.randn(1, 32, 6, 4), torch.randn(1, 16, 6, 4)
     context = prepare_context([transformer], [torch.randn(1, 7, 24)])

@@ -20,6 +20,7 @@ from coser_cli.sampling import (
     alphas_cumprod,
     guide,
     make_scheduler,
+    noise_rows,
     sample,
     seeded_noise,
     start_timestep,
@@ -187,9 +188,27 @@ def test_seeded_noise_is_a_function_of_its_arguments():
     assert torch.equal(late, seeded_noise(7, SHAPE)("restore", 3))
     others = (draw("restore", 2), draw("imagine", 3), seeded_noise(8, SHAPE)("restore", 3))
     assert not any(torch.equal(late, other) for other in others)
-    big = seeded_noise(2**63 - 1, (4, 64, 64))("start", 0)
+    assert torch.equal(late[0], late[1]), "a picture of a batch sees what it would see alone"
+    big = seeded_noise(2**63 - 1, (1, 4, 64, 64))("start", 0)
     assert abs(big.mean()) < 0.05
     assert abs(big.std() - 1) < 0.05
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.data())
+def test_noise_belongs_to_its_place(height, width, data):
+    top = data.draw(st.integers(0, height - 1))
+    rows = range(top, data.draw(st.integers(top + 1, height)))
+    narrow = data.draw(st.integers(1, width))
+    whole = seeded_noise(5, (1, 4, height, width))("start", 2)
+    part = noise_rows(5, "start", 2, 4, rows, narrow)
+    assert torch.equal(part, whole[:, :, top : rows.stop, :narrow])
+
+
+def test_noise_of_neighbours_is_not_related():
+    field = seeded_noise(0, (1, 4, 64, 64))("start", 0)[0]
+    shifted = (field.roll(1, 0), field.roll(1, 1), field.roll(1, 2))
+    for other in shifted:
+        assert (field * other).mean().abs() < 0.03
 
 
 def test_scheduler_import_leaves_the_compiler_alone_but_usable():

@@ -42,6 +42,15 @@ def test_another_dtype_rounds_as_torch_does(tmp_path):
         assert canvas.nbytes == 3 * 11 * 17 * 2
 
 
+def test_bfloat16_is_kept_as_it_is(tmp_path):
+    values = (torch.randn(1, *SHAPE) * 1e30).bfloat16()
+    with Scratch(tmp_path) as scratch:
+        canvas = scratch.canvas(SHAPE, torch.bfloat16)
+        canvas.write(WHOLE, values)
+        assert torch.equal(canvas.read(WHOLE), values)
+        assert torch.equal(canvas.read(Box(1, 2, 5, 9)), values[..., 1:5, 2:9])
+
+
 def test_nothing_is_left_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt), Scratch(tmp_path) as scratch:
         scratch.canvas(SHAPE).write(WHOLE, torch.ones(1, *SHAPE))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coser_cli.tiling.grid import Box, boxes, starts
+from coser_cli.tiling.grid import Box, boxes, cores, starts
 
 
 @given(st.integers(1, 300), st.integers(1, 80), st.data())
@@ -41,3 +41,24 @@ def test_crop_is_a_view():
     box = Box(1, 2, 3, 5)
     assert box.crop(maps).flatten().tolist() == [8, 9, 10, 14, 15, 16]
     assert box.crop(maps).data_ptr() == maps[0, 0, 1, 2:].data_ptr()
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 70))
+def test_cores_cover_every_cell_once_row_by_row(height, width, side):
+    count = torch.zeros(height, width)
+    found = cores(height, width, side)
+    for box in found:
+        assert 1 <= box.height <= side
+        assert 1 <= box.width <= side
+        box.crop(count).add_(1)
+    assert count.eq(1).all()
+    assert found == sorted(found, key=lambda box: (box.top, box.left))
+    assert len({box.height for box in found}) <= 2, "nearly equal"
+
+
+def test_boxes_move_between_maps():
+    box = Box(2, -1, 5, 9)
+    assert box.scaled(2) == Box(4, -2, 10, 18)
+    assert box.inside(4, 8) == Box(2, 0, 4, 8)
+    assert box.relative_to(Box(1, -3, 9, 9)) == Box(1, 2, 4, 12)
+    assert box.around(Box(0, 3, 3, 12)) == Box(0, -1, 5, 12)

@@ -1,0 +1,121 @@
+"""The options of large pictures: how they are cut, and how much they may take."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coser_cli import settings as names
+from coser_cli.errors import UsageError
+
+TILING = "Tiling"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """An amount of memory: `4GiB`, `4G`, `500 MB`, `1.5GiB`; units of 1000 or, with an i, 1024.
+
+    Raises `UsageError`.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
+    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+        raise UsageError(f"{text!r} is no amount of memory", "write it like 4GiB, 4GB or 500MB")
+    return round(float(found[1]) * _UNITS[found[2]])
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The values of the options about large pictures."""
+
+    tile_size: Annotated[
+        int,
+        typer.Option(
+            "--tile-size",
+            min=1,
+            max=names.MAX_TILE_SIZE,
+            envvar="COSER_TILE_SIZE",
+            help="Side of the tiles that diffusion works on, in pixels of the result.",
+            rich_help_panel=TILING,
+        ),
+    ] = names.DEFAULT_TILE_SIZE
+    overlap: Annotated[
+        int,
+        typer.Option(
+            "--overlap",
+            min=0,
+            max=names.MAX_TILE_SIZE,
+            envvar="COSER_OVERLAP",
+            help="Let neighbouring tiles overlap by this many pixels of the result.",
+            rich_help_panel=TILING,
+        ),
+    ] = names.DEFAULT_OVERLAP
+    tile_batch: Annotated[
+        int | None,
+        typer.Option(
+            "--tile-batch",
+            min=1,
+            max=names.MAX_TILE_BATCH,
+            envvar="COSER_TILE_BATCH",
+            help="Work on this many tiles at once; by default, on as many as memory suffices for.",
+            rich_help_panel=TILING,
+            show_default=False,
+        ),
+    ] = None
+    tile_jitter: Annotated[
+        bool,
+        typer.Option(
+            "--tile-jitter/--no-tile-jitter",
+            help="Move the tiles from step to step, so that no place lies at a border for long.",
+            rich_help_panel=TILING,
+        ),
+    ] = False
+    max_memory: Annotated[
+        int | None,
+        typer.Option(
+            "--max-memory",
+            metavar="SIZE",
+            parser=parse_bytes,
+            envvar="COSER_MAX_MEMORY",
+            help="Take about this much memory at most (4GiB, 500MB); by default, what is free.",
+            rich_help_panel=TILING,
+            show_default=False,
+        ),
+    ] = None
+    temp_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--temp-dir",
+            metavar="DIR",
+            envvar="COSER_TEMP_DIR",
+            help="Put what does not fit memory into this folder; by default, the system's.",
+            rich_help_panel=TILING,
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only tell what would be made of each input, and what it would take.",
+            rich_help_panel="Reporting",
+        ),
+    ] = False
+
+    @property
+    def spec(self) -> names.TileSpec:
+        """How large pictures are cut. Raises `UsageError`."""
+        return names.TileSpec(
+            self.tile_size,
+            self.overlap,
+            self.tile_batch,
+            self.tile_jitter,
+            self.max_memory,
+            self.temp_dir,
+        )

@@ -1,0 +1,168 @@
+"""Several references for one picture: candidates from noise of their own, pictures of the user, and
+the choice of the one nearest to the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.engine.decoding import decode_references
+from coser_cli.engine.enlarging import pad
+from coser_cli.engine.preparation import pad_to_multiple
+from coser_cli.tiling.canvas import Map, Part, Readable
+from coser_cli.tiling.grid import Box, cores
+from coser_cli.tiling.resample import Resampler, resample_with
+
+if TYPE_CHECKING:
+    from coser_cli.engine.preparation import LowRes
+    from coser_cli.models.build import CoSeR
+    from coser_cli.sampling import Draw
+
+PLACED_TILE = 512
+SAME_ASPECT = 0.02
+"""Aspect ratios that differ by no more than this share count as one."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What guides a restoration: latents `(N, 4, h, w)`.
+
+    `scores` of all candidates, in [-1, 1], higher is nearer to the input, and the index that was
+    `chosen` among them: None where nobody compared or chose.
+    """
+
+    latents: Tensor
+    scores: tuple[float, ...] | None = None
+    chosen: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """References as pictures `(N, 3, H, W)` in [0, 1], float32 on the CPU, and their scores; None
+    for a single one, which has nothing to be compared with.
+    """
+
+    pictures: Tensor
+    scores: tuple[float, ...] | None = None
+
+    def nearest(self) -> Tensor:
+        """The picture with the highest score, `(1, 3, H, W)`."""
+        best = nearest(self.scores or (0.0,))
+        return self.pictures[best : best + 1]
+
+
+def draw_of(candidate: int, draw: Draw) -> Draw:
+    """The noise of a candidate: that of `draw` for the first, streams `start/k` and `imagine/k` of
+    their own for the k-th. So the first is the same among any number.
+    """
+    return lambda stream, step: draw(candidate_stream(stream, candidate), step)
+
+
+def candidate_stream(stream: str, candidate: int) -> str:
+    """The name of a candidate's stream of noise."""
+    return f"{stream}/{candidate}" if candidate else stream
+
+
+def place(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture `(1, 3, H, W)` in [0, 1] as the whole frame `size` (height, width), float32.
+
+    Where the aspect ratios differ by more than `SAME_ASPECT`, what the frame does not show is cut
+    off on both sides alike. Bicubic, antialiased when it shrinks, clamped to [0, 1].
+    """
+    height, width = picture.shape[-2:]
+    cut = centre_cut((height, width), size).crop(picture.float())
+    if cut.shape[-2:] == size:
+        return cut
+    return F.interpolate(cut, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def place_large(picture: Readable, padded: Map, size: tuple[int, int]) -> None:
+    """`place` of a picture `(3, H, W)` into the top left `size` of a map, and its padding."""
+    _, height, width = picture.shape
+    cut = centre_cut((height, width), size)
+    part = Part(picture, cut)
+    rows = Resampler(cut.height, size[0], "antialiased")
+    columns = Resampler(cut.width, size[1], "antialiased")
+    for box in cores(*size, PLACED_TILE):
+        same = (cut.height, cut.width) == size
+        padded.write(
+            box, part.read(box) if same else resample_with(part, rows, columns, box).clamp(0, 1)
+        )
+    pad(padded, size)
+
+
+@torch.inference_mode()
+def encode(model: CoSeR, pictures: Iterable[Tensor], low_res: LowRes) -> Tensor:
+    """Latents `(N, 4, h, w)`, float32, of pictures `(1, 3, H, W)` in [0, 1] of any size, each
+    placed into the frame of `low_res` and padded as that.
+    """
+    padded = low_res.padded
+    placed = (place(picture, low_res.size).to(padded) for picture in pictures)
+    multiple = model.config.pixel_multiple
+    encoded = [model.autoencoder.encode(pad_to_multiple(each, multiple)) for each in placed]
+    return torch.cat(encoded).float()
+
+
+@torch.inference_mode()
+def score(model: CoSeR, pictures: Tensor, low_res: LowRes) -> tuple[float, ...]:
+    """How near each of the pictures `(N, 3, H, W)` in [0, 1] is to the input, as the image tower
+    sees both: the cosine between their class tokens, in [-1, 1].
+
+    The input is seen as it is understood: pre-restored. The token is projected without the tower's
+    last norm, as everything that CoSeR takes from CLIP. `mini` has a small tower of its own instead
+    of CLIP, and so much less of an opinion.
+    """
+    pre_restored = low_res.pre_restored
+    if pre_restored is None:
+        pre_restored = model.srresnet(low_res.pixels)
+    seen = (each.to(low_res.pixels) for each in pictures.split(1))
+    return tuple(similarity(model, each, pre_restored) for each in seen)
+
+
+def similarity(model: CoSeR, picture: Tensor, other: Tensor) -> float:
+    """Cosine between the class tokens of two pictures `(1, 3, H, W)`, in [-1, 1]."""
+    tokens = _class_token(model, picture), _class_token(model, other)
+    return F.cosine_similarity(*tokens).item()
+
+
+def nearest(scores: Sequence[float]) -> int:
+    """Index of the highest score; the first of equals."""
+    return max(range(len(scores)), key=scores.__getitem__)
+
+
+@torch.inference_mode()
+def choose(model: CoSeR, latents: Tensor, low_res: LowRes, select: str) -> References:
+    """What guides the restoration among latents `(N, 4, h, w)`: with `select` "all" each of them,
+    with "clip" the one whose picture scores highest.
+    """
+    if select == "all" or len(latents) == 1:
+        return References(latents)
+    scores = score(model, decode_references(model, latents, low_res), low_res)
+    best = nearest(scores)
+    return References(latents[best : best + 1], scores, best)
+
+
+def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:
+    """Of a picture of `size` (height, width), the largest centred part with the aspect ratio of
+    `frame`, to the pixel; all of it, where the ratios count as one.
+    """
+    height, width = size
+    excess = (width / height) / (frame[1] / frame[0])
+    if abs(excess - 1) <= SAME_ASPECT:
+        return Box(0, 0, height, width)
+    rows = height if excess > 1 else max(1, round(height * excess))
+    columns = max(1, round(width / excess)) if excess > 1 else width
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return Box(top, left, top + rows, left + columns)
+
+
+def _class_token(model: CoSeR, pixels: Tensor) -> Tensor:
+    """Projected class token `(1, C)` in float32 of pixels `(1, 3, H, W)`, nominally [0, 1]."""
+    tokens: Tensor = model.cognition.clip(pixels)
+    return tokens[:, 0].float()

@@ -1,0 +1,128 @@
+"""A loaded model, and where and how exactly it computes: what `Upscaler` is built on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine.device import (
+    available_memory,
+    choose_device,
+    choose_dtype,
+    choose_offload,
+    memory_errors_named,
+)
+from coser_cli.engine.retry import REMEDY, NotFiniteError, free_cache
+from coser_cli.errors import DeviceError, UsageError
+from coser_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from coser_cli.models.build import CoSeR
+
+AMPLE = 8 * 2**30
+"""Free bytes on an accelerator from which on networks that are used once per picture stay there."""
+Made = TypeVar("Made")
+
+
+class Runtime:
+    """Networks, device and dtype. Networks are loaded when first needed.
+
+    `note` says in a line what was given up for want of memory, if anything was.
+    """
+
+    def __init__(
+        self, model: CoSeR, device: torch.device, dtype: torch.dtype, note: str = ""
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.dtype = dtype
+        self.note = note
+        self._texts: dict[str, Tensor] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "auto",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        offload: str = "auto",
+        low_memory: bool = False,
+    ) -> Self:
+        """An upscaler with the installed model of that name or in that folder.
+
+        "auto": `sd21` if installed, else the bundled `mini`. `offload` as `settings.Offload`;
+        `low_memory` streams the weights from their files and keeps nothing that can be read again.
+        Raises `WeightsError`, `DeviceError`, `UsageError`.
+        """
+        from coser_cli.models.build import load_model, part_sizes
+        from coser_cli.weights.store import model_folder
+
+        if low_memory and offload in ("none", "model"):
+            raise UsageError(f"low memory is more than offload {offload}", "leave one of them out")
+        where, folder = choose_device(device), model_folder(model)
+        precision = choose_dtype(dtype, where)
+        wanted = "sequential" if low_memory else offload
+        chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
+        loaded = load_model(folder, where, precision, offload=chosen, low_memory=low_memory)
+        return cls(loaded, where, precision, note)
+
+    @property
+    def low_memory(self) -> bool:
+        """Whether memory goes before time wherever there is a choice."""
+        return self.model.placement.low_memory
+
+    def in_float32(self) -> Self:
+        """The same in float32; the networks of this one are dropped, and read again if needed."""
+        if self.model.reload is None:
+            raise NotFiniteError("the model cannot be loaded again", "use --dtype float32")
+        return self._instead(torch.float32)
+
+    def streaming(self) -> Self:
+        """The same with weights that stream in layer by layer; this one's networks are dropped.
+
+        Raises `DeviceError` where they stream already.
+        """
+        if self.model.reload is None or self.model.placement.offload == "sequential":
+            raise DeviceError("the memory does not suffice", REMEDY)
+        return self._instead(self.dtype, offload="sequential")
+
+    def _instead(self, dtype: torch.dtype, **how: str) -> Self:
+        assert self.model.reload is not None
+        self.model.forget()
+        self._texts.clear()
+        return type(self)(self.model.reload(dtype, **how), self.device, dtype, self.note)
+
+    def run(self, run: Callable[[Self], Made]) -> Made:
+        """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""
+        with memory_errors_named(self.device):
+            try:
+                return run(self)
+            except NotFiniteError:
+                if self.dtype.itemsize >= torch.float32.itemsize or self.model.reload is None:
+                    raise
+            # the error is gone, and with it the frames that held what was computed
+            return run(self.in_float32())
+
+    def enter(self, stage: str) -> None:
+        """Let the networks leave the device that the stage does not use, as they are placed."""
+        accelerator = self.device.type != "cpu"
+        free = available_memory(self.device) if accelerator and stage == "sample" else None
+        self.model.enter(stage, tight=free is not None and free < AMPLE)
+        if self.model.placement.offload != "none":
+            free_cache(self.device)
+
+    def complete(self, settings: Settings | None) -> Settings:
+        """The settings with the model's defaults where they say nothing."""
+        return (settings or Settings()).with_defaults(self.model.config.defaults)
+
+    def text(self, prompt: str) -> Tensor:
+        """Embedding `(1, L, C)` of a prompt; computed once per model."""
+        if prompt not in self._texts:
+            self._texts[prompt] = self.model.text.encode([prompt])
+        return self._texts[prompt]

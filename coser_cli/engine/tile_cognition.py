@@ -1,0 +1,48 @@
+"""What each tile shows, mixed with what the whole picture shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine.cognition import Cognition
+from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.grid import Box, Grid
+
+LOCAL_SHARE = 0.5
+"""Of a tile's own embedding in the mixture; the rest is the whole picture's."""
+
+
+class TileCognition:
+    """Cognition of given tiles, one entry each; a tile is looked at when first asked for.
+
+    `look(box)` is the embedding `(1, T_e, C)` of a tile alone. Embeddings wait on disk: there may
+    be thousands.
+    """
+
+    def __init__(
+        self, whole: Cognition, look: Callable[[Box], Tensor], grid: Grid, scratch: Scratch
+    ) -> None:
+        self._whole = whole
+        self._look = look
+        self._places = {box: index for index, box in enumerate(grid.boxes())}
+        self._seen: set[Box] = set()
+        self._width = whole.embedding[0].numel()
+        self._store: Map = scratch.canvas((1, len(self._places), self._width))
+
+    def __call__(self, tiles: Sequence[Box]) -> Cognition:
+        """Embeddings `(len(tiles), T_e, C)`, with the texts of the whole picture."""
+        whole = self._whole.embedding
+        local = torch.cat([self._embedding(box) for box in tiles]).to(whole)
+        mixed = torch.lerp(whole.expand_as(local), local, LOCAL_SHARE)
+        return Cognition(mixed, self._whole.text, self._whole.negative)
+
+    def _embedding(self, box: Box) -> Tensor:
+        place = self._places[box]
+        row = Box(place, 0, place + 1, self._width)
+        if box not in self._seen:
+            self._store.write(row, self._look(box).reshape(1, 1, 1, -1).float().cpu())
+            self._seen.add(box)
+        return self._store.read(row).reshape(self._whole.embedding.shape)

@@ -1,0 +1,279 @@
+"""One job: read the picture, enlarge it whole or in tiles, write what it makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from coser_cli.engine.jobs import Job
+from coser_cli.engine.results import Result
+from coser_cli.errors import (
+    CoserError,
+    DeviceError,
+    InputError,
+    UsageError,
+    WeightsError,
+    shown,
+)
+from coser_cli.imageio.encoding import DEFAULT, Encoding
+from coser_cli.settings import Settings, TileSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coser_cli.engine.costs import Cost, Task
+    from coser_cli.engine.progress import Progress
+    from coser_cli.engine.references import Candidates
+    from coser_cli.engine.sizes import Fit
+    from coser_cli.engine.tiled import TiledUpscaler
+    from coser_cli.engine.upscaler import Upscaled
+    from coser_cli.imageio.photo import FloatArray, Photo
+    from coser_cli.tiling.canvas import Scratch
+
+
+class Enlarger(Protocol):
+    """What jobs need of `Upscaler`."""
+
+    def upscale(
+        self,
+        pixels: Tensor,
+        settings: Settings | None = None,
+        *,
+        on_progress: Progress | None = None,
+        want_reference: bool = False,
+        references: Sequence[Tensor] = (),
+    ) -> Upscaled: ...
+
+    def candidates(
+        self,
+        pixels: Tensor,
+        settings: Settings | None = None,
+        on_progress: Progress | None = None,
+    ) -> Candidates: ...
+
+    def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
+        """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
+        ...
+
+    def cost(self, task: Task) -> Cost:
+        """What a task takes in tiles."""
+        ...
+
+    def in_tiles(
+        self, cost: Cost, spec: TileSpec, scratch: Scratch, on_progress: Progress
+    ) -> TiledUpscaler:
+        """The same, for one picture in tiles."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is alike for all jobs of a run.
+
+    `references` are pictures of the user that guide every job, instead of imagined ones. `fit`
+    gives each picture its own scale instead of that of `settings`, `encoding` says how results are
+    written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too.
+    """
+
+    settings: Settings
+    references: Sequence[Photo] = ()
+    fit: Fit | None = None
+    encoding: Encoding = DEFAULT
+    spec: TileSpec = field(default_factory=TileSpec)
+    always_tiles: bool = False
+    overwrite: bool = False
+
+    def settings_for(self, size: tuple[int, int]) -> Settings:
+        """The settings for a picture of `size` (width, height)."""
+        if self.fit is None:
+            return self.settings
+        return replace(self.settings, scale=self.fit.scale(size))
+
+
+class Worker:
+    """Does single jobs with one lazily loaded model."""
+
+    def __init__(
+        self, load: Callable[[], Enlarger], work: Work, on_progress: Progress | None
+    ) -> None:
+        from coser_cli.engine.progress import silent
+
+        self._load = load
+        self._enlarger: Enlarger | None = None
+        self._work = work
+        self._tell = on_progress or silent
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model has been needed and could be loaded."""
+        return self._enlarger is not None
+
+    def do(self, job: Job) -> Result:
+        """Read, enlarge, write. Raises `CoserError`, `OSError` or whatever the networks raise."""
+        from coser_cli.imageio.read import read_photo
+
+        missing = [each for each in job.outputs if self._work.overwrite or not lies(each)]
+        if not missing and job.source.exists():
+            return Result(job, "skipped")
+        photo = read_photo(job.source, frame=job.frame)
+        with naming(job.source):
+            settings = self._work.settings_for(photo.size)
+        size = target(photo.size, settings)
+        require_writable(missing, size)
+        if self._enlarger is None:
+            self._enlarger = self._load()
+        making = Making(job, photo, settings, missing, self._work, self._enlarger, self._tell)
+        with naming(job.source):
+            found = making.make()
+        return replace(
+            found,
+            source_size=photo.size,
+            target_size=size,
+            seed=settings.seed,
+            notes=photo.notes + found.notes,
+        )
+
+
+@dataclass(frozen=True)
+class Making:
+    """The making of one job's pictures."""
+
+    job: Job
+    photo: Photo
+    settings: Settings
+    missing: Sequence[Path]
+    work: Work
+    enlarger: Enlarger
+    tell: Progress
+
+    @property
+    def want_reference(self) -> bool:
+        return self.job.kind == "upscale" and any(
+            path in self.missing for path in self.job.references
+        )
+
+    def make(self) -> Result:
+        width, height = self.photo.size
+        size, spec = (height, width), self.work.spec
+        why = "" if self.work.always_tiles else self.enlarger.why_tiled(size, self.settings, spec)
+        if why or self.work.always_tiles:
+            from coser_cli.engine.large_work import make_large
+
+            return make_large(self, why)
+        return self._whole()
+
+    def _whole(self) -> Result:
+        """In memory, at once."""
+        import torch
+
+        pixels = torch.from_numpy(self.photo.pixels)[None]
+        if self.job.kind == "reference":
+            found = self.enlarger.candidates(pixels, self.settings, self.tell)
+            self._write_references(arrays(found.pictures), found.scores)
+            return Result(self.job, "done", scores=found.scores)
+        made = self.enlarger.upscale(
+            pixels,
+            self.settings,
+            on_progress=self.tell,
+            want_reference=self.want_reference,
+            references=[torch.from_numpy(each.pixels)[None] for each in self.work.references],
+        )
+        references = () if made.reference is None else arrays(made.reference)
+        # The target last: a finished one means that everything is there.
+        opaque = replace(self.photo, alpha=None, grey=False)
+        for path, values in zip(self.job.references if references else (), references, strict=True):
+            self._write(path, values, opaque)
+        self._write(self.job.target, arrays(made.pixels)[0], self.photo)
+        return Result(self.job, "done", scores=made.scores, chosen=made.chosen)
+
+    def _write(self, path: Path, pixels: FloatArray, source: Photo | None) -> None:
+        from coser_cli.imageio.write import write_photo
+
+        if path in self.missing:
+            write_photo(path, pixels, source, self.work.encoding)
+
+    def _write_references(
+        self, pictures: Sequence[FloatArray], scores: tuple[float, ...] | None
+    ) -> None:
+        """A single reference is the target; several stand beside their contact sheet."""
+        if scores is None:
+            self._write(self.job.target, pictures[0], self.photo)
+            return
+        for path, pixels in zip(self.job.references, pictures, strict=True):
+            self._write(path, pixels, self.photo)
+        size = pictures[0].shape[2], pictures[0].shape[1]
+        self._write(self.job.target, sheet(self.photo.pixels, pictures, scores, size), None)
+
+
+def sheet(
+    given: FloatArray,
+    pictures: Sequence[FloatArray],
+    scores: Sequence[float],
+    size: tuple[int, int],
+) -> FloatArray:
+    """The contact sheet of candidates, shown beside the input; `size` (width, height) is theirs."""
+    from coser_cli.imageio.contact_sheet import contact_sheet
+
+    labels = [f"{number}   {score:.4f}" for number, score in enumerate(scores, start=1)]
+    return contact_sheet([given, *pictures], ["input", *labels], size)
+
+
+def lies(path: Path) -> bool:
+    """Whether something lies there, even a link to nothing."""
+    return os.path.lexists(path)
+
+
+def target(size: tuple[int, int], settings: Settings) -> tuple[int, int]:
+    """Size of the result of a picture of `size`, both (width, height)."""
+    from coser_cli.engine.preparation import target_size
+
+    height, width = target_size(size[1], size[0], settings.scale)
+    return width, height
+
+
+@contextmanager
+def naming(source: Path) -> Iterator[None]:
+    """Put the picture's name before what the engine reports, which knows no names."""
+    try:
+        yield
+    except (WeightsError, UsageError):
+        raise
+    except CoserError as error:
+        if shown(source) in error.message:
+            raise
+        raise type(error)(f"cannot enlarge {shown(source)}: {error.message}", error.hint) from error
+    except (RuntimeError, MemoryError) as error:
+        from coser_cli.engine.retry import REMEDY, is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(f"cannot enlarge {shown(source)}: out of memory", REMEDY) from error
+
+
+def arrays(pixels: Tensor) -> list[FloatArray]:
+    """`(N, 3, H, W)` tensor → N float32 arrays `(3, H, W)`; `InputError` where it is not finite."""
+    values: FloatArray = pixels.detach().float().cpu().numpy()
+    if not bool((values == values).all()):
+        raise InputError("the network's result is not a number somewhere", "use --dtype float32")
+    return list(values)
+
+
+def require_writable(paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Find out before minutes of work, not after, that the result could not be written."""
+    from coser_cli.imageio.formats import require_fits
+
+    for path in paths:
+        require_fits(path, *size)
+        with suppress(FileNotFoundError):
+            path.lstat()  # raises where the name is too long for the file system
+        if path.is_dir():
+            raise InputError(f"cannot write {shown(path)}: it is a folder", "give another name")
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(
+                f"cannot write into {shown(path.parent)}: permission denied",
+                "name a folder of your own with -o",
+            )

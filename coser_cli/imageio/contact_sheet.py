@@ -1,0 +1,106 @@
+"""A contact sheet: pictures of one size as labelled thumbnails in a grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from coser_cli.imageio.photo import FloatArray
+
+THUMBNAIL = 512
+"""Longest side of a thumbnail, in pixels."""
+MARGIN = 12
+FONT_SIZE = 20
+LABEL_HEIGHT = 32
+# Labels bring their own ground along, so that they can be read whatever surrounds the sheet.
+GROUND, LABEL_GROUND, INK = (96, 96, 96), (24, 24, 24), (255, 255, 255)
+
+Area = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie, in pixels: `count` cells in `columns`, row by row, margins between them.
+
+    A cell `(width, height)` has a thumbnail `(width, height)` on top and its label below.
+    """
+
+    count: int
+    columns: int
+    thumbnail: tuple[int, int]
+    cell: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the sheet."""
+        rows = math.ceil(self.count / self.columns)
+        across, down = (side + MARGIN for side in self.cell)
+        return MARGIN + self.columns * across, MARGIN + rows * down
+
+    def picture(self, index: int) -> Area:
+        """Left, top, right and bottom of a thumbnail, centred in its cell."""
+        left, top = self._corner(index)
+        width, height = self.thumbnail
+        left += (self.cell[0] - width) // 2
+        return left, top, left + width, top + height
+
+    def label(self, index: int) -> Area:
+        """Left, top, right and bottom of a label."""
+        left, top = self._corner(index)
+        right, bottom = left + self.cell[0], top + self.cell[1]
+        return left, bottom - LABEL_HEIGHT, right, bottom
+
+    def _corner(self, index: int) -> tuple[int, int]:
+        row, column = divmod(index, self.columns)
+        across, down = (side + MARGIN for side in self.cell)
+        return MARGIN + column * across, MARGIN + row * down
+
+
+def layout(size: tuple[int, int], labels: Sequence[str]) -> Layout:
+    """A sheet, about square, of one picture `size` (width, height) per label.
+
+    Thumbnails are never larger than the pictures; cells are wide enough for every label.
+    """
+    shrink = min(1.0, THUMBNAIL / max(size))
+    width, height = (max(1, round(side * shrink)) for side in size)
+    text = max(math.ceil(_font().getlength(label)) for label in labels) + MARGIN
+    cell = max(width, text), height + LABEL_HEIGHT
+    square = math.sqrt(len(labels) * (cell[1] + MARGIN) / (cell[0] + MARGIN))
+    columns = min(len(labels), max(1, math.ceil(square)))
+    return Layout(len(labels), columns, (width, height), cell)
+
+
+def contact_sheet(
+    pictures: Sequence[FloatArray], labels: Sequence[str], size: tuple[int, int]
+) -> FloatArray:
+    """The sheet, float32 `(3, H, W)` in [0, 1], of pictures `(3, h, w)` and a label for each.
+
+    All are shown as pictures of `size` (width, height), resized by bicubic interpolation.
+    """
+    plan = layout(size, labels)
+    sheet = Image.new("RGB", plan.size, GROUND)
+    draw = ImageDraw.Draw(sheet)
+    for index, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
+        sheet.paste(_thumbnail(pixels, plan.thumbnail), plan.picture(index))
+        left, top, right, bottom = plan.label(index)
+        draw.rectangle((left, top, right - 1, bottom - 1), LABEL_GROUND)
+        middle = (left + right) / 2, (top + bottom) / 2
+        draw.text(middle, label, INK, _font(), anchor="mm")
+    values = np.asarray(sheet).transpose(2, 0, 1).astype(np.float32)
+    return np.ascontiguousarray(values / np.float32(255.0))
+
+
+def _thumbnail(pixels: FloatArray, size: tuple[int, int]) -> Image.Image:
+    levels = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return Image.fromarray(levels, "RGB").resize(size, Image.Resampling.BICUBIC)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font: the same on every machine."""
+    return ImageFont.load_default(FONT_SIZE)

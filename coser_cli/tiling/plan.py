@@ -1,0 +1,257 @@
+"""In what order a graph is swept over a picture, which maps lie on disk meanwhile, what it costs.
+
+A group norm needs the statistics of its whole input before anything after it can be known. So the
+graph is cut in front of its norms: a stage computes the map that the next norm sees, tile by tile,
+stores it and gathers its statistics; the next one starts from what is stored. A graph without norms
+is a single stage and stores nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+
+from coser_cli.tiling.graph import Concat, Graph, Node, Normalise, Source, Whole
+from coser_cli.tiling.grid import Box, Grid, cores, make_grid
+
+WHOLE_COPIES = 7
+"""Maps that a `Whole` step holds at once, its input included; measured for attention."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One sweep. `targets` are computed on every tile's core; of these `stored` are written to
+    maps, and `measured` get statistics. `reads`: stored maps it starts from; `frees`: maps that
+    nobody reads after it. `side`: of a core, in cells of the coarsest map.
+    """
+
+    targets: tuple[Node, ...]
+    stored: tuple[Node, ...]
+    measured: tuple[Normalise, ...]
+    reads: frozenset[Node]
+    frees: tuple[Node, ...] = ()
+    side: int = 1
+
+    @property
+    def whole(self) -> Node | None:
+        """The step on a whole map that this stage is, if it is one."""
+        node = self.targets[0]
+        return node if isinstance(node.step, Whole) and node in self.stored else None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Compute `node` in `box` for one tile; `done`: nodes that are of no use after it."""
+
+    node: Node
+    box: Box
+    done: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`output` of a graph, tile by tile.
+
+    `cells`: height and width of the coarsest map, of which all others are multiples; `side`: of a
+    tile, in the same cells. `exact` off takes the norms' statistics from each tile alone.
+    """
+
+    graph: Graph
+    output: Node
+    cells: tuple[int, int]
+    side: int
+    dtype: torch.dtype = torch.float32
+    exact: bool = True
+    stages: tuple[Stage, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        cut = _with_frees(list(_cut(self.graph, self.output, self.exact)))
+        stages = [replace(stage, side=self.side) for stage in cut]
+        budget = max(self._stage_bytes(stage) for stage in stages)
+        grown = [self._grown(stage, budget) for stage in stages[:-1]]
+        object.__setattr__(self, "stages", (*grown, stages[-1]))
+
+    def factor(self, node: Node) -> int:
+        """How many cells of the node's map lie along one cell of the coarsest."""
+        return node.shape[1] // self.cells[0]
+
+    def tiles(self, stage: Stage) -> list[Box]:
+        """What a stage is done in, row by row: cores in cells of the coarsest map, or windows of
+        a step on the whole map in cells of that map.
+        """
+        if stage.whole is None:
+            return cores(*self.cells, stage.side)
+        return windows(stage.whole).boxes()
+
+    @property
+    def tile_count(self) -> int:
+        """Tiles of all stages together."""
+        return sum(len(self.tiles(stage)) for stage in self.stages)
+
+    @property
+    def windowed(self) -> list[Node]:
+        """Steps on whole maps that are too large for it, and done in windows: not exact."""
+        nodes = [stage.whole for stage in self.stages if stage.whole is not None]
+        return [node for node in nodes if len(windows(node)) > 1]
+
+    @cached_property
+    def scratch_bytes(self) -> int:
+        """Most that the stored maps take at one time."""
+        most = held = 0
+        for stage in self.stages:
+            held += sum(self.stored_bytes(node) for node in stage.stored)
+            most = max(most, held)
+            held -= sum(self.stored_bytes(n) for n in stage.frees if not _is_source(n))
+        return most
+
+    @cached_property
+    def memory_bytes(self) -> int:
+        """Estimated peak of the tensors of one tile, weights not counted."""
+        return max(self._stage_bytes(stage) for stage in self.stages)
+
+    def stored_dtype(self, node: Node) -> torch.dtype:
+        """That of the computation, so that storing rounds nothing; sums over windows are wider."""
+        if isinstance(node.step, Whole) and self.dtype.itemsize < torch.float32.itemsize:
+            return torch.float32
+        return self.dtype
+
+    def stored_bytes(self, node: Node) -> int:
+        """Size of a node's whole map."""
+        return math.prod(node.shape) * self.stored_dtype(node).itemsize
+
+    def _grown(self, stage: Stage, budget: int) -> Stage:
+        """With the largest tiles that need no more than `budget`: coarse maps are small."""
+        while stage.side < max(self.cells):
+            larger = replace(stage, side=2 * stage.side)
+            if self._stage_bytes(larger) > budget:
+                break
+            stage = larger
+        return stage
+
+    def _stage_bytes(self, stage: Stage) -> int:
+        centre = _middle(self.tiles(stage))
+        if stage.whole is not None:
+            node = stage.whole
+            values = node.shape[0] * centre.height * centre.width
+            wanted: Mapping[Node, Box] = {node.inputs[0]: centre}
+            return max(values * WHOLE_COPIES * self.dtype.itemsize, self._tile_bytes(wanted, stage))
+        wanted = {node: centre.scaled(self.factor(node)) for node in stage.targets}
+        return self._tile_bytes(wanted, stage)
+
+    def _tile_bytes(self, wanted: Mapping[Node, Box], stage: Stage) -> int:
+        """Live tensors, and a copy of what a step takes (padding, order of channels)."""
+        live: dict[Node, int] = {}
+        most = 0
+        for work in schedule(wanted, stage.reads):
+            live[work.node] = work.node.shape[0] * work.box.height * work.box.width
+            inputs = () if work.node in stage.reads else work.node.inputs
+            most = max(most, sum(live.values()) + sum(live[node] for node in inputs))
+            for node in work.done:
+                del live[node]
+        return most * self.dtype.itemsize
+
+
+def _middle(tiles: Sequence[Box]) -> Box:
+    """The tile nearest to the centre: it has its halo on all sides."""
+    height, width = tiles[-1].bottom, tiles[-1].right
+    return min(
+        tiles,
+        key=lambda box: abs(box.top + box.bottom - height) + abs(box.left + box.right - width),
+    )
+
+
+def windows(node: Node) -> Grid:
+    """The whole map of a `Whole` step, or overlapping squares of it within the step's limit."""
+    assert isinstance(node.step, Whole)
+    _, height, width = node.shape
+    if height * width <= node.step.limit:
+        return Grid(height, width, max(height, width), (0,), (0,))
+    side = max(1, math.isqrt(node.step.limit))
+    return make_grid(height, width, side, max(1, side * 3 // 4))
+
+
+def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
+    """What to compute, in order, for the wanted boxes when the maps of `given` can be read."""
+    need = dict(wanted)
+    last: dict[Node, Node] = {}
+    order: list[Node] = []
+    waiting = set(wanted)
+    while waiting:
+        node = max(waiting, key=lambda node: node.number)
+        waiting.remove(node)
+        order.append(node)
+        if node in given:
+            continue
+        for source in node.inputs:
+            box = node.step.need(need[node]).inside(*source.shape[1:])
+            need[source] = box.around(need[source]) if source in need else box
+            last.setdefault(source, node)
+            waiting.add(source)
+    done: dict[Node, list[Node]] = {}
+    for source, user in last.items():
+        if source not in wanted:
+            done.setdefault(user, []).append(source)
+    return [Work(node, need[node], tuple(done.get(node, ()))) for node in reversed(order)]
+
+
+def ancestors(node: Node, given: Collection[Node]) -> set[Node]:
+    """The node and all that it is made of, back to `given`, which are among them."""
+    found: set[Node] = set()
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += [] if node in given else node.inputs
+    return found
+
+
+def _cut(graph: Graph, output: Node, exact: bool) -> Iterator[Stage]:
+    """Stages in order; `stored` holds all that may be worth it."""
+    live = ancestors(output, ())
+    given = {node for node in live if _is_source(node)}
+    measured: set[Node] = set()
+    for node in graph.nodes:
+        if node not in live:
+            continue
+        if isinstance(node.step, Whole):
+            reads = ancestors(node.inputs[0], given) & given
+            yield Stage((node,), (node,), (), frozenset(reads))
+            given.add(node)
+        elif isinstance(node.step, Normalise) and exact and node.inputs[0] not in measured:
+            seen = node.inputs[0]
+            measured.add(seen)
+            norms = [other.step for other in graph.nodes if other.inputs == (seen,)]
+            found = ancestors(seen, given)
+            # stored are the parts of a concatenation, which others will ask for, too
+            worth = seen.inputs if isinstance(seen.step, Concat) else (seen,)
+            stored = {*worth, *(found & graph.kept)} - given - graph.passing
+            ordered = tuple(sorted(stored, key=lambda node: node.number))
+            yield Stage(
+                (seen, *(part for part in ordered if part is not seen)),
+                ordered,
+                tuple(step for step in norms if isinstance(step, Normalise)),
+                frozenset(found & given),
+            )
+            given |= stored
+    yield Stage((output,), (), (), frozenset(ancestors(output, given) & given))
+
+
+def _with_frees(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Leave out what nobody reads, and say after which stage each map can go."""
+    last = {node: number for number, stage in enumerate(stages) for node in stage.reads}
+    result = []
+    for number, stage in enumerate(stages):
+        stored = tuple(node for node in stage.stored if node in last)
+        targets = tuple(n for n in stage.targets if n in stored or n is stage.targets[0])
+        frees = tuple(node for node, use in last.items() if use == number)
+        result.append(replace(stage, targets=targets, stored=stored, frees=frees))
+    return tuple(result)
+
+
+def _is_source(node: Node) -> bool:
+    return isinstance(node.step, Source)

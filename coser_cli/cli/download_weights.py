@@ -224,10 +224,9 @@ def _imports(reporter: WeightsReporter, stock: Stock, asked: Asked) -> list[tupl
         if name not in stock.manifest.files:
             known = ", ".join(stock.manifest.files)
             raise UsageError(f"--as: there is no file {name!r}", f"known are {known}")
-        if stock.file(name).parts:
-            parts = ", ".join(stock.file(name).parts)
-            raise UsageError(f"--as: {name!r} is a folder of files", f"import {parts}")
-        found[name] = path
+        if stock.file(name).parts and not path.is_dir():
+            raise UsageError(f"--as {name}: {shown(path)} is no folder", "give the folder")
+        found |= stock.sources_in(name, path)
     return list(found.items())
 
 

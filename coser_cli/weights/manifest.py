@@ -29,7 +29,7 @@ MOVING = "main"  # the one revision that is no commit; allowed only where no has
 
 @dataclass(frozen=True)
 class License:
-    """A licence: `commercial` says in words whether commercial use is allowed."""
+    """A licence: `commercial` says in words whether commercial use is allowed, where it is known."""
 
     id: str
     name: str
@@ -155,7 +155,8 @@ def load_manifest(path: Path | None = None) -> Manifest:
 
 
 def _license(name: str, fields: Fields) -> License:
-    return License(name, fields.text("name"), fields.text("url"), fields.text("commercial"))
+    commercial = fields.text("commercial", "not stated")
+    return License(name, fields.text("name"), fields.text("url"), commercial)
 
 
 def _set(name: str, fields: Fields) -> FileSet:

@@ -79,6 +79,14 @@ class Stock:
         """The ids with each folder of files replaced by its files."""
         return [each for name in names for each in (self.file(name).parts or (name,))]
 
+    def sources_in(self, name: str, given: Path) -> dict[str, Path]:
+        """The single files of `name` by id, where `given` is the file or the folder of files."""
+        parts = self.file(name).parts
+        if not parts:
+            return {name: given}
+        below = {part: self.path(part).relative_to(self.path(name)) for part in parts}
+        return {part: given / place for part, place in below.items()}
+
     def known_hash(self, name: str) -> str | None:
         """The hash that the file must have: the manifest's, else that of first use."""
         seen = self.ledger.files.get(name)

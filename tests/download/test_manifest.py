@@ -87,6 +87,10 @@ def test_good_manifest(read):
     assert [each.name for each in manifest.licenses_of(["one", "two"])] == ["Free"]
 
 
+def test_commercial_use_may_be_unknown(read):
+    assert read(GOOD.replace('commercial = "yes"', "")).licenses["free"].commercial == "not stated"
+
+
 def test_variants_are_optional(read):
     assert read(GOOD).variants == {}
 
@@ -110,7 +114,8 @@ RULES = {
     "unknown key of a file": ("size = 12", "bytes = 12", "[file.one] bytes"),
     "unknown key of a source": ('id = "abc-DEF_1"', 'id = "a"\nurl = "b"', "source 1] url"),
     "unknown key of a licence": ('commercial = "yes"', 'commercial = "yes"\nx = 1', "free] x"),
-    "licence without commercial": ('commercial = "yes"', "", "[license.free] commercial"),
+    "licence without an address": ('url = "https://example.org/licence"', "", "[license.free] url"),
+    "commercial that is no text": ('commercial = "yes"', "commercial = true", "free] commercial"),
     "licence without a table": ('license = ["free"]', 'license = ["no"]', "[file.one] license"),
     "no licence": ('license = ["free"]', "license = []", "[file.one] license"),
     "short hash": (HASH, HASH[1:], "[file.one] sha256"),

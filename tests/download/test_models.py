@@ -12,7 +12,7 @@ from coser_cli.weights.store import has_part, read_model_config, read_part
 from tests.weights.conftest import TOY, all_tensors  # noqa: F401 (a fixture)
 from tests.weights.published import CALLBACK, save_lightning
 
-from .conftest import answer, sha256
+from .conftest import answer, safetensors, sha256
 from .test_cli import Ran, tree
 
 FREE = ("--accept-license", "free")
@@ -377,3 +377,36 @@ safe_globals = ["{CALLBACK}"]
     assert ran.of("sd21")["status"] == "installed", ran
     assert host.asked == []
     assert not (dest / "originals").exists()
+
+
+def test_folder_in_diffusers_format(get, host, dest, manifest, tmp_path):
+    """A folder is imported as its files, each of which is checked."""
+    folder = tmp_path / "pipeline"
+    text = (
+        manifest.read_text()
+        + """
+[file.pipeline]
+dest = "originals/pipeline"
+license = ["free"]
+format = "diffusers"
+parts = ["unet", "vae"]
+"""
+    )
+    for name in ("unet", "vae"):
+        data = safetensors(seed=len(name))
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.safetensors").write_bytes(data)
+        text += f"""
+[file.{name}]
+dest = "originals/pipeline/{name}/x.safetensors"
+license = ["free"]
+size = {len(data)}
+sha256 = "{sha256(data)}"
+format = "safetensors"
+"""
+    manifest.write_text(text)
+    assert get("--import", folder, "--as", "pipeline").code == 0
+    assert tree(dest / "originals") == ["pipeline/unet/x.safetensors", "pipeline/vae/x.safetensors"]
+    (folder / "vae/x.safetensors").write_bytes(safetensors(seed=9))
+    assert get("--import", folder, "--as", "pipeline", "--dest", tmp_path / "other").code == 3
+    assert get("--import", folder / "vae/x.safetensors", "--as", "pipeline").code == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from coser_cli.cli import options
-from coser_cli.cli.consent import Consent
+from coser_cli.cli.consent import Consent, at_a_terminal
 from coser_cli.cli.weights_report import (
     WeightsReporter,
     amount_text,
@@ -288,7 +288,8 @@ def _announce(reporter: WeightsReporter, stock: Stock, plan: Plan, imported: Seq
     if plan.fetch:
         names, amount = ", ".join(plan.fetch), download_bytes(stock, plan.fetch)
         reporter.say(f"to fetch: {names} ({amount_text(amount)}) into {shown(stock.root)}")
-    licenses = stock.manifest.licenses_of([*plan.fetch, *imported])
+    asked = [] if at_a_terminal() else plan.fetch  # a prompt shows each licence
+    licenses = stock.manifest.licenses_of([*asked, *imported])
     if licenses:
         reporter.say("\n".join(["licences:", *license_lines(licenses)]))
 

@@ -200,6 +200,8 @@ def size_text(size: int | None) -> str:
 
 def amount_text(amount: Amount) -> str:
     """An amount for people, with what is not known about it."""
+    if not amount.bytes and len(amount.unknown) == 1:
+        return size_text(None)
     text = size_text(amount.bytes) if amount.bytes or not amount.unknown else ""
     if amount.estimated:
         text = f"about {text} (by estimate)"

@@ -29,7 +29,7 @@ MOVING = "main"  # the one revision that is no commit; allowed only where no has
 
 @dataclass(frozen=True)
 class License:
-    """A licence: `commercial` says in words whether commercial use is allowed, where it is known."""
+    """A licence: `commercial` says in words whether commercial use is allowed, if it is known."""
 
     id: str
     name: str

@@ -314,7 +314,7 @@ def test_list(get, host, dest):
     ran = get("--list")
     assert ran.code == 0
     assert re.search(r"^one +200 kB +free +verified$", ran.out, re.MULTILINE)
-    assert re.search(r"^three +1 of unknown size +free +absent$", ran.out, re.MULTILINE)
+    assert re.search(r"^three +size unknown +free +absent$", ran.out, re.MULTILINE)
     assert "strict: Strict, https://example.org/strict; commercial use: not allowed" in ran.out
     records = get("--list", "--json").records
     assert [each["name"] for each in records if each["type"] == "set"] == [

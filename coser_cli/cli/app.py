@@ -11,6 +11,7 @@ import typer
 
 from coser_cli import __version__
 from coser_cli.cli.compare import compare
+from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.gallery import report
 from coser_cli.cli.info import info
@@ -33,6 +34,7 @@ app.command(cls=OptionalDirCommand)(tile)
 app.command()(reference)
 app.command()(compare)
 app.command()(report)
+app.command()(download_weights)
 app.command()(train)
 app.command()(evaluate)
 app.command()(info)

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from coser_cli.cli import options
-from coser_cli.cli.report import JSON_VERSION, error_record
+from coser_cli.cli.records import error_record
+from coser_cli.cli.report import JSON_VERSION
 from coser_cli.errors import CoserError, InputError, shown
 
 PageOutput = Annotated[

@@ -21,11 +21,39 @@ what follows.
 CONVENTIONS = """\
 ## Files
 
-- Inputs are recognised by their content, not by their names. Orientation is applied, colours are
-  taken to sRGB and written back in the input's profile (RGB and grey profiles), transparency is
-  enlarged beside the colours, grey stays grey, 16-bit grey keeps its 16 bits in PNG and TIFF.
-  16-bit colour is read as 8-bit, and a note says so.
-- EXIF (without orientation, with the new size) and resolution are kept; XMP is not.
+- An input is a file, a folder, or a pattern in quotes (`'*.jpg'`, `'photos/**/*.jpg'`), for shells
+  that do not expand them. A name that exists is itself, whatever characters it has. `--from-file`
+  takes further inputs from a list.
+- A folder means the pictures in it, with `-r` also those in its sub-folders, whose tree is kept
+  below `-o`. Hidden files are passed by, and so are results that this very command would write
+  there; those of another scale or name are not known as results. Camera RAW files are counted and
+  left out. A link that leads back to a folder of the search, and a folder that cannot be read,
+  get one line each, the latter also a failure. A folder without pictures and a pattern without
+  matches end the command with 2.
+- Inputs are recognised by their content, not by their names: PNG, JPEG, WebP, TIFF, BMP, GIF,
+  AVIF, and HEIC with the extra `heif`. Camera RAW (CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and
+  others), JPEG XL, JPEG 2000, Photoshop, PDF, SVG, OpenEXR and HDR files are refused by name, TIFF
+  of floating point and LAB, too.
+- Orientation is applied, colours are taken to sRGB and written back in the input's profile (RGB and
+  grey profiles), transparency is enlarged beside the colours, grey stays grey. 16 bits in, colour
+  or grey, with or without transparency, are 16 bits out in PNG and TIFF. 16-bit CMYK is read as
+  8-bit, and a note says so. Results of CMYK are sRGB without a profile.
+- EXIF with GPS, XMP and resolution are kept, in the metadata of each format; orientation becomes 1
+  and the sizes those of the result, in EXIF and in XMP. Blocks that do not fit into JPEG's 64 KB
+  are left out. `--strip-metadata` leaves all of them out; the profile stays.
+- Of animations and files of several pages the first is taken, and a note says so; `--all-frames`
+  makes one result per frame, `NAME-1_4x.png` and so on.
+- `--width`, `--height` or `--max-side` stand instead of `-s`. The named side is exact; the other is
+  the input's side times the same factor, rounded. `--width` and `--height` together are a frame:
+  the result is the largest that fits. Each picture has its own factor, from 1 to 16 as for `-s`;
+  one outside of that fails alone. Names then end in `_800w`, `_600h`, `_800x600` or `_max1000`.
+- `--name` is a template with the fields `{stem}`, `{scale}`, `{ext}`, `{width}`, `{height}`,
+  `{model}`, `{seed}`, `{index}` (from 1, in the order of the inputs) and `{frame}`; numbers may be
+  formatted, as in `{index:04d}`. It names files; folders are named by `-o`.
+- `--format`, or the extension of `-o FILE` or of `--name`, decides how results are written; PNG is
+  the default. `--quality` is for JPEG, WebP and AVIF, `--chroma` for JPEG and AVIF (lossy WebP is
+  always 4:2:0), `--lossless` for WebP; on PNG, TIFF and BMP, which lose nothing, they have no
+  effect. What the format cannot do ends the command with 2.
 - Without `-o` a result lies beside its input as `NAME_4x.png` (the scale is in the name); a
   reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result; a comparison is
   `NAME_4x_compare.png`. Several references are numbered from 1: `NAME_reference-1.png`,
@@ -44,6 +72,8 @@ CONVENTIONS = """\
   existing file was made with.
 - A picture is refused above 89 million pixels (Pillow's guard against decompression bombs), or if
   its result would have more than 268 million (16384 × 16384).
+- An input is never overwritten, not through links nor through names that differ in case where case
+  does not count.
 - A name that starts with a dash goes after `--`, or as `./-name`.
 - `--save-reference` takes the next word as its folder only if that is a folder, ends in a slash,
   or neither exists nor has an extension; `--save-reference=DIR` always works.
@@ -54,6 +84,19 @@ stdout carries results: the path of each picture that is there (written or skipp
 or JSON. Several candidates of `coser reference` are followed by their contact sheet. stderr carries
 everything else; a progress bar appears on a terminal only. Colours obey `NO_COLOR`. `--quiet`
 leaves errors only (and the JSON, if asked for).
+
+One picture goes through pipes: `-` as an input is a picture on stdin, `-o -` sends the result to
+stdout, and nothing else goes there. `-` alone, without `-o`, means both. The format is that of
+`--format`, PNG by default; the picture arrives whole or not at all. A terminal is refused.
+
+```sh
+curl -s https://example.org/a.jpg | coser upscale - -o - -s 2 --format jpeg > a_2x.jpg
+find . -name '*.jpg' -print0 | coser upscale --from-file - -o enlarged/
+```
+
+`--from-file LIST`, or `--from-file -` for stdin, has one name a line; where it contains a NUL byte,
+which no name can, names end in NUL instead. Names are relative to the current folder; empty lines
+are left out, and a carriage return at the end of a line with them.
 
 With `--json`, stdout has one object per picture:
 
@@ -70,6 +113,9 @@ model's image tower sees in both, from -1 to 1), where they were compared: by
 `--reference-select clip`, and by `coser reference` for several. `chosen` is the number, from 1, of
 the candidate used, where only one is. Without `--json` a line on stderr says the same. Of several
 candidates of `coser reference`, `target` is the contact sheet.
+
+`frame` counts from 1 and is `null` without `--all-frames`. A folder that could not be read is
+counted as failed, and its line is `{"type": "problem", "error": {...}}`.
 
 `status` is `done`, `skipped` or `failed`; `error` is `null` or an object of `code`, `exit_code`,
 `message` and `hint`. The last line is the summary, also where the command fails before the first

@@ -213,7 +213,8 @@ ReferenceMode = Annotated[
     typer.Option(
         "--reference-mode",
         envvar="COSER_REFERENCE_MODE",
-        help="Imagine one reference for the whole picture, or none.",
+        help="Imagine one reference, steered by what the whole picture shows (global) or, in "
+        "tiles, also by what each tile shows; or none.",
         rich_help_panel=REFERENCE,
     ),
 ]

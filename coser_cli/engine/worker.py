@@ -283,7 +283,7 @@ def naming(source: Path) -> Iterator[None]:
         if shown(source) in error.message:
             raise
         raise type(error)(f"cannot enlarge {shown(source)}: {error.message}", error.hint) from error
-    except (RuntimeError, MemoryError) as error:
+    except RuntimeError as error:
         from coser_cli.engine.retry import REMEDY, is_out_of_memory
 
         if not is_out_of_memory(error):

@@ -11,15 +11,26 @@ import coser_cli
 PACKAGE = Path(coser_cli.__file__).parent
 BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_clip"}
 ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
+BY_THEMSELVES = {
+    "models.config": "config",
+    "weights.install": "install",
+    "weights.extend": "install",
+    "weights.installing": "install",
+    "weights.supply": "install",
+    "weights.audit": "install",
+}
 
 # What each box may import, beside the base. `config` is `models/config.py`: numbers only, which
 # everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
+# `install` is `weights/install.py`, a box above both: it asks the networks for their shapes.
 MAY_IMPORT = {
-    "cli": {"engine", "training", "evaluation"} | ROOMS,
+    "cli": {"engine", "pages", "training", "evaluation", "install"} | ROOMS,
     "engine": ROOMS,
+    "pages": {"imageio"},
     "training": {"engine"} | ROOMS,
     "evaluation": {"engine"} | ROOMS,
     "parity": {"engine"} | ROOMS,
+    "install": {"models", "weights"},
     "models": {"weights"},
     "sampling": set(),
     "tiling": set(),
@@ -34,9 +45,12 @@ OWNERS = {
     "platformdirs": {"paths"},
     "open_clip": {"models", "parity", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
-    "pyvips": {"imageio"},
+    "httpx": {"weights"},
+    "filelock": {"weights"},
+    "gdown": {"weights"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
+    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 
@@ -45,7 +59,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 def box_of(module: str) -> str:
     """The box of a dotted module name inside the package."""
-    return "config" if module == "models.config" else module.split(".")[0]
+    return BY_THEMSELVES.get(module, module.split(".")[0])
 
 
 def imports_of(path: Path) -> Iterator[str]:

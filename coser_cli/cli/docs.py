@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any
+
+from coser_cli.cli.commands import Command, Parameter, commands
 
 INTRODUCTION = """\
 # Command line
@@ -55,8 +55,9 @@ CONVENTIONS = """\
   always 4:2:0), `--lossless` for WebP; on PNG, TIFF and BMP, which lose nothing, they have no
   effect. What the format cannot do ends the command with 2.
 - Without `-o` a result lies beside its input as `NAME_4x.png` (the scale is in the name); a
-  reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result. Several are
-  numbered from 1: `NAME_reference-1.png`, `NAME_4x_reference-1.png`.
+  reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result; a comparison is
+  `NAME_4x_compare.png`. Several references are numbered from 1: `NAME_reference-1.png`,
+  `NAME_4x_reference-1.png`.
 - `coser reference -n 4` also writes `NAME_references.png`, a contact sheet of the input and the
   candidates with their scores. `-o FILE` names the sheet, and the candidates are `FILE-1`, `FILE-2`
   and so on.
@@ -101,8 +102,9 @@ With `--json`, stdout has one object per picture:
 
 ```json
 {"type": "image", "source": "a.jpg", "frame": null, "target": "a_4x.png", "reference": null,
- "references": [], "scores": null, "chosen": null, "status": "done", "seconds": 3.21,
- "source_size": [128, 128], "width": 512, "height": 512, "seed": 2887, "notes": [], "error": null}
+ "references": [], "comparison": null, "scores": null, "chosen": null, "status": "done",
+ "seconds": 3.21, "source_size": [128, 128], "width": 512, "height": 512, "seed": 2887,
+ "notes": [], "error": null}
 ```
 
 `references` lists the files that references are written to, and `reference` is the first of those
@@ -127,6 +129,75 @@ picture (but not where its options cannot be read):
 `status` is `success`, `partial` (some failed), `error` (all failed, or nothing ran) or
 `interrupted`.
 
+`coser compare` and `coser report` print the path of their page. With `--json` it is one object,
+also where they fail:
+
+```json
+{"type": "compare", "version": 1, "target": "a_4x_compare.html", "status": "done",
+ "seconds": 0.8, "before": "a.jpg", "after": "a_4x.png", "before_size": [128, 128],
+ "after_size": [512, 512], "shown_size": [512, 512], "notes": [], "error": null}
+```
+
+```json
+{"type": "report", "version": 1, "target": "out/report.html", "status": "done", "seconds": 2.1,
+ "folder": "out", "pictures": 9, "counts": {"done": 8, "skipped": 0, "failed": 1, "found": 0},
+ "notes": [], "error": null}
+```
+
+## Pages
+
+Both pages are one HTML file each that needs nothing else and asks no network: pictures lie inside
+it. They are written like pictures: complete or not at all, never over an input, and one that exists
+is kept unless `--overwrite` is given.
+
+- `coser compare A B` lays A over B, with a divider between them that mouse, finger and keyboard
+  move. B's size decides. A of another size is resized to it by bicubic interpolation, and labelled
+  so. Pictures above `--max-side` are shown reduced, and the page says to what. Up to a million
+  pixels are embedded without loss, more as JPEG of quality 95.
+- `coser report DIR` shows what is known of a batch: the records of `coser upscale --json` (of one
+  file with `--log`, else of every `.jsonl` file in DIR), and the pictures in DIR. A log may hold
+  several runs: the last record of a target counts, but `skipped` leaves an earlier `done` as it is.
+  Pictures without a record are shown, too, with their input beside them where the names tell it
+  (`NAME_4x.png` and `NAME.jpg`). Names in a log are relative to where the command ran: they are
+  looked for from the present folder, the log's, DIR, and the ones above these two, then by their
+  last part.
+- `coser upscale --compare` writes `NAME_4x_compare.png` beside the result: the input enlarged by
+  bicubic interpolation, the reference if `--save-reference` saves one, the result, and below them
+  the place where result and bicubic differ most, pixel by pixel. Results above 2000 pixels per
+  side are shown reduced; the detail is not. A comparison of a result that is already there is made
+  from that file.
+
+## Completion and manual
+
+`coser --install-completion` teaches the shell that runs it (bash, zsh, fish) commands, options,
+their choices and the installed models; open a new shell afterwards. `coser --show-completion`
+prints the script instead. `_COSER_COMPLETE=source_bash coser` (or `source_zsh`, `source_fish`)
+does so for a shell that is named. The manual page is installed with the package: `man coser`.
+## Weights
+
+`coser download-weights` writes into the weights folder that `coser info` shows, or into `--dest`.
+Nothing is fetched before size and licences are shown and accepted: at a prompt, or where there is
+no terminal by `--accept-license ID`. A file without a published hash also needs
+`--trust-first-use`; its hash is then recorded in `weights.lock.json`, and later files must equal
+it. An optional file whose licence is not accepted is left out. [models.md](models.md) tells more.
+
+stdout has the path of each file and model that is there. With `--json` it has one object per file,
+then per model, then the summary:
+
+```json
+{"type": "file", "name": "taesd", "status": "downloaded", "path": ".../taesd/...", "size": 9793292,
+ "sha256": "db16...", "url": "https://...", "error": null}
+{"type": "model", "name": "sd21", "status": "installed", "path": ".../sd21", "missing": [],
+ "error": null}
+{"type": "summary", "version": 1, "status": "success", "exit_code": 0, "total": 2, "done": 2,
+ "failed": 0, "seconds": 3.5, "error": null}
+```
+
+`status` of a file is `present`, `downloaded`, `imported` or `failed`; of a model `present`,
+`installed`, `incomplete` (`missing` names what it needs) or `failed`. With `--verify` it is
+`verified`, `failed`, `absent` or `unknown` (no hash to compare with). `--list`, `--dry-run` and
+`--print-pins` have objects of the types `set`, `file`, `license`, `plan` and `pin`.
+
 ## Settings
 
 A flag goes before a `COSER_*` variable, that before a TOML file (`--config FILE` or
@@ -145,8 +216,15 @@ guidance-scale = 2.5
 | `COSER_WEIGHTS_DIR` | folder of installed weights instead of the user's data folder |
 | `COSER_CONFIG` | TOML file, as `--config` |
 | `COSER_DEBUG` | when set, errors keep their traceback |
+| `COSER_OFFLINE`, `HF_HUB_OFFLINE` | when set, `coser download-weights` makes no request |
+| `HF_ENDPOINT` | host to ask instead of huggingface.co |
+| `HF_TOKEN` | token for huggingface.co and `HF_ENDPOINT`; no other host gets it |
+| `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies, as usual |
+| `COSER_DOWNLOAD_RETRIES` | tries in a row without progress before the next source (5) |
+| `COSER_DOWNLOAD_BACKOFF` | seconds before the first new try; doubled each time (1) |
+| `COSER_DOWNLOAD_TIMEOUT` | seconds of silence that end a connection (60) |
 
-The others are named beside their options below.
+The others are named beside their options.
 
 ## Exit codes
 
@@ -154,8 +232,8 @@ The others are named beside their options below.
 |---|---|
 | 0 | every picture is done or was skipped |
 | 1 | at least one picture failed; the others are done |
-| 2 | wrong options, settings or names; nothing has run |
-| 3 | weights are missing, unreachable, refused or damaged |
+| 2 | wrong options, settings or names, or a licence that is not accepted; nothing has run |
+| 3 | weights are missing, unreachable, refused or damaged, or there is no room for them |
 | 4 | the device cannot be used, or its memory suffices for none of the pictures |
 | 130 | interrupted; the same command continues |
 """
@@ -168,76 +246,30 @@ def main() -> None:
 
 def page() -> str:
     """The whole of `docs/cli.md`."""
-    # Typer decides about colour when it is imported, and about width when it prints.
-    for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
-        os.environ.pop(name, None)
-    import typer.main
-
-    from coser_cli.cli.app import app
-
-    command = typer.main.get_command(app)
-    return "\n".join([INTRODUCTION, CONVENTIONS, *_commands(command)]).rstrip() + "\n"
+    sections = (line for command in commands() for line in _section(command))
+    return "\n".join([INTRODUCTION, CONVENTIONS, *sections]).rstrip() + "\n"
 
 
-def _commands(root: Any) -> Iterator[str]:
-    for name, command in sorted(root.commands.items()):
-        yield f"## `coser {name}`\n"
-        yield f"{command.help}\n"
-        yield f"`coser {name} {_usage(command)}`\n"
-        yield from _tables(command)
-
-
-def _usage(command: Any) -> str:
-    arguments = [_argument(each) for each in command.params if each.param_type_name == "argument"]
-    return " ".join([*arguments, "[OPTIONS]"])
-
-
-def _argument(parameter: Any) -> str:
-    name = parameter.metavar or parameter.name.upper()
-    return f"{name}..." if parameter.nargs == -1 else str(name)
-
-
-def _tables(command: Any) -> Iterator[str]:
-    """One table per help panel, in the order of the parameters."""
-    panels: dict[str, list[Any]] = {}
-    for parameter in command.params:
-        if not getattr(parameter, "hidden", False):
-            panels.setdefault(parameter.rich_help_panel or "", []).append(parameter)
-    for title, parameters in panels.items():
-        yield f"### {title}\n" if title else ""
+def _section(command: Command) -> Iterator[str]:
+    yield f"## `coser {command.name}`\n"
+    yield f"{command.help}\n"
+    yield f"`coser {command.name} {command.usage}`\n"
+    for panel in command.panels:
+        yield f"### {panel.title}\n" if panel.title else ""
         yield "| | default | |\n|---|---|---|"
-        yield "\n".join(_row(each) for each in parameters) + "\n"
+        yield "\n".join(_row(each) for each in panel.parameters) + "\n"
 
 
-def _row(parameter: Any) -> str:
-    if parameter.param_type_name == "argument":
-        return f"| `{_argument(parameter)}` | | {parameter.help} |"
-    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
-    values = _values(parameter)
-    variable = f" `{parameter.envvar}`" if parameter.envvar else ""
-    return f"| {names}{values} | {_default(parameter)} | {parameter.help}{variable} |"
-
-
-def _default(parameter: Any) -> str:
-    """The default in words, as its value, or nothing where it is the model's own."""
-    if isinstance(parameter.show_default, str):
-        return parameter.show_default
-    shown = parameter.show_default and parameter.default not in (None, False, "")
-    return f"`{parameter.default}`" if shown else ""
-
-
-def _values(parameter: Any) -> str:
-    """What an option takes, after its name."""
-    if parameter.is_flag:
-        return ""
-    if parameter.metavar:
-        return f" {_escaped(parameter.metavar)}"
-    choices = parameter.type_descriptor.choices
-    if choices:
-        return f" {_escaped('|'.join(map(str, choices)))}"
-    if parameter.min is not None:
-        return f" {parameter.min:.12g}–{parameter.max:.12g}"
-    return " " + parameter.type_descriptor.annotation.__name__.upper().replace("STR", "TEXT")
+def _row(parameter: Parameter) -> str:
+    names = ", ".join(f"`{name}`" for name in parameter.names)
+    if parameter.is_argument:
+        return f"| {names} | | {parameter.help} |"
+    values = f" {_escaped(parameter.values)}" if parameter.values else ""
+    default = parameter.default
+    if default and not parameter.is_default_in_words:
+        default = f"`{default}`"
+    variable = f" `{parameter.variable}`" if parameter.variable else ""
+    return f"| {names}{values} | {default} | {parameter.help}{variable} |"
 
 
 def _escaped(text: str) -> str:

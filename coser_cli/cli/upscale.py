@@ -40,6 +40,7 @@ def upscale(
     reference_guidance_scale: options.ReferenceGuidanceScale = None,
     reference_strength: options.ReferenceStrength = None,
     save_reference: options.SaveReference = None,
+    compare: options.Compare = False,
     tiles: Tiles,
     compute: Compute,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
@@ -85,6 +86,7 @@ def upscale(
             save_reference=save_reference,
             references=guides,
             imported=given,
+            compare=compare,
         )
         job = Work(
             settings, imported, planned.fit, planned.encoding, spec, _always_tiles, overwrite

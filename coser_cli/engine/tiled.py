@@ -30,7 +30,7 @@ from coser_cli.engine.tile_prediction import TilePrediction
 from coser_cli.engine.tiled_sampling import PredictTiles, TiledWalk
 from coser_cli.sampling import add_noise, make_scheduler, noise_rows
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
 from coser_cli.tiling.resample import resample_whole
 
@@ -260,7 +260,7 @@ class TiledUpscaler:
         down, right = (each % self.stride for each in offset)
         return make_grid(height, width, self.tile, self.stride, (down, right))
 
-    def _pre_restored(self, low_res: LargeLowRes) -> Map:
+    def _pre_restored(self, low_res: LargeLowRes) -> Readable:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""
         if low_res.pre_restored is not None:
             return low_res.pre_restored

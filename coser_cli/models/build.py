@@ -237,14 +237,19 @@ class _NoRandom(TorchFunctionMode):
         return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
 
 
+def skeleton(make: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `make` makes, on the meta device: names and shapes, no numbers."""
+    with torch.device("meta"), _NoRandom():
+        return make()
+
+
 def build(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: str) -> nn.Module:
     """The network that `make` makes, holding the tensors of `state` themselves; for inference.
 
     Made on the meta device: nothing is initialised in vain. Raises WeightsError that names
     `source` and every key that is missing, not known or of another shape.
     """
-    with torch.device("meta"), _NoRandom():
-        network = make()
+    network = skeleton(make)
     wanted = network.state_dict()
     faults = [f"missing: {name}" for name in wanted.keys() - state.keys()]
     faults += [f"not known: {name}" for name in state.keys() - wanted.keys()]

@@ -86,7 +86,7 @@ def read_model_config(folder: Path) -> ModelConfig:
 def save_model_config(config: ModelConfig, folder: Path) -> None:
     """Write `model.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / MODEL_FILE, asdict(config))
+    write_json(folder / MODEL_FILE, asdict(config))
 
 
 def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
@@ -216,10 +216,11 @@ def save_part(
     part = folder / f"{WEIGHTS_FILE}.part"
     save_file(kept, part, metadata={"format": "pt"})
     part.replace(folder / WEIGHTS_FILE)
-    _write_json(folder / CONFIG_FILE, config)
+    write_json(folder / CONFIG_FILE, config)
 
 
-def _write_json(file: Path, data: Mapping[str, Any]) -> None:
+def write_json(file: Path, data: Mapping[str, Any]) -> None:
+    """Write beside and rename, so that a reader never sees half a file."""
     part = file.with_name(f"{file.name}.part")
     part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     part.replace(file)

@@ -253,3 +253,46 @@ def srresnet_table(config: SRResNetConfig) -> Table:
     names = ["conv_first", "upconv1", "upconv2", "conv_hr", "conv_last"]
     names += [f"body.{i}.conv{n}" for i in range(config.num_block) for n in (1, 2)]
     return {name: name for name in names}
+
+
+def diffusers_unet_table(config: UNetConfig) -> Table:
+    """The UNet2DConditionModel of diffusers: its names are ours."""
+    return _same(tuple(name for name in unet_table(config).values() if name is not None))
+
+
+def diffusers_vae_table(config: AutoencoderConfig) -> Table:
+    """The AutoencoderKL of diffusers: its names are ours, but for attentions in older files."""
+    table = _same(tuple(name for name in vae_table(config).values() if name is not None))
+    old = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+    for side in ("encoder", "decoder"):
+        attention = f"{side}.mid_block.attentions.0"
+        table |= _nest(attention, attention, old)
+    return table
+
+
+def diffusers_text_table(config: ClipTextConfig) -> Table:
+    """The CLIPTextModel of transformers, but for the attentions' three projections: ours are one.
+
+    The last of `config.layers` layers is not used; the published files leave it out.
+    """
+    layer = {
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+        "self_attn.out_proj": "attn.out_proj",
+    }
+    table: Table = {
+        "text_model.embeddings.token_embedding": "tower.token_embedding",
+        "text_model.embeddings.position_embedding.weight": "tower.positional_embedding",
+        "text_model.embeddings.position_ids": None,
+        "text_model.final_layer_norm": "tower.ln_final",
+    }
+    for index in range(config.layers):
+        old, new = f"text_model.encoder.layers.{index}", f"tower.transformer.resblocks.{index}"
+        if index < config.layers - 1:
+            table |= _nest(old, new, layer)
+        else:
+            projections = (f"self_attn.{name}_proj" for name in "qkv")
+            table |= dict.fromkeys(f"{old}.{name}" for name in (*layer, *projections))
+    return table

@@ -216,6 +216,7 @@ def test_json_lines(coser, photo):
         "target": "a_2x.png",
         "reference": None,
         "references": [],
+        "comparison": None,
         "scores": None,
         "chosen": None,
         "status": "done",

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from coser_cli.errors import Exit
 from coser_cli.models.build import build, make_network
 from coser_cli.models.config import ModelConfig
-from coser_cli.models.unet import Controls
 from coser_cli.parity.__main__ import collect, main
 from coser_cli.parity.load import GoldenSet, compare, compare_picture
 from coser_cli.weights.convert import PREFIXES, apply_table
 from coser_cli.weights.tables import controlnet_table, unet_table
+from tests.parity.full_size import full_size_cases
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -120,39 +120,18 @@ def test_the_full_size():
     """The real layout: 981 M and 344 M parameters, drawn from their names by the set's recipe."""
     folder = Path(os.environ["COSER_GOLDEN_FULL"])
     recipe = runpy.run_path(str(folder / "recipe.py"))
-    golden = load_file(folder / "full_64x64.safetensors")
     config = ModelConfig("sd21")
     shapes = json.loads((FOLDER.parent / "keys_full.json").read_text())
-    given = {k.removeprefix("inputs/"): v for k, v in golden.items() if k.startswith("inputs/")}
-    x, time = given["x"], given["t"]
+    tables = {"controlnet": controlnet_table(config.controlnet), "unet": unet_table(config.unet)}
 
-    def drawn(part, table):
+    def drawn(part):
         prefix = PREFIXES[part]
         published = {
             name.removeprefix(prefix): torch.from_numpy(recipe["weight"](name, shape))
             for name, shape in shapes.items()
             if name.startswith(prefix)
         }
-        return build(lambda: make_network(config, part), apply_table(published, table, part), part)
+        state = apply_table(published, tables[part], part)
+        return build(lambda: make_network(config, part), state, part)
 
-    context = torch.cat((given["prompt_emb"], given["lr_prompt_emb"]), dim=1)
-    found = {}
-    with torch.inference_mode():
-        controlnet = drawn("controlnet", controlnet_table(config.controlnet))
-        hints = torch.cat((given["lr_latent"], given["ref_latent"]))
-        maps = controlnet(x, time, hints, controlnet.prepare_context([context]))
-        del controlnet
-        unet = drawn("unet", unet_table(config.unet))
-        prepared = unet.prepare_context([context, given["prompt_emb"]])
-        controls = Controls(tuple(m[:1] for m in maps), tuple(m[1:] for m in maps))
-        found["full"], found["full_noprompt_neg77"] = unet(x, time, prepared, controls).chunk(2)
-        found["gen"] = unet(x, time, unet.prepare_context([context]))
-    for index, both in enumerate(maps):
-        for kind, map_ in zip(("struct", "ref_struct"), both.chunk(2), strict=True):
-            found[f"{kind}_{index:02d}_first16ch_stride4"] = map_[:, :16, ::4, ::4]
-            found[f"{kind}_{index:02d}_first64ch"] = map_[:, :64]
-    stored = {k.removeprefix("outputs/"): v for k, v in golden.items() if k.startswith("outputs/")}
-    cases = [compare("full", name, found[name], value) for name, value in stored.items()]
-    for case in sorted(cases, key=lambda case: case.error):
-        print(f"{case.output:<36} {case.worst:.2e} {case.error:.2e}")
-    assert [case for case in cases if not case.passed] == []
+    assert [case for case in full_size_cases(folder, drawn) if not case.passed] == []

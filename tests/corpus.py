@@ -270,6 +270,9 @@ CORPUS: tuple[Odd, ...] = (
     Odd("premultiplied16.tif", holding(tiff(W16, tags=[(338, 3, [1])])), mode="RGBA16"),
     Odd("rgb_and_other16.tif", holding(tiff(W16, tags=[(338, 3, [0])])), mode="RGB16"),
     Odd("cmyk16.tif", holding(tiff(W16, photometric=5)), note="16-bit colour is read as 8-bit"),
+    Odd(
+        "many16.tif", holding(tiff(noise(9, 13, 42), photometric=2)), failure="TIFF file is damaged"
+    ),
     # Several pictures in one file.
     Odd("frames.gif", frames("GIF"), note=FIRST),
     Odd("frames.webp", frames("WEBP"), note=FIRST),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def header_of_tiff(path: Path) -> Header:
     """The same of a TIFF that Pillow does not open, from its own tags."""
     tags = Image.Exif()
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             tags.load_from_fp(file)
             size = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
             unit = {3: 2.54}.get(tags.get(ExifTags.Base.ResolutionUnit, 2), 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from coser_cli.imageio.sniff import REFUSED, SAMPLE_FORMAT, sniff, tiff_tags
 # What Pillow tries where the content shows nothing; HEIC always shows itself.
 _GUESSED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _READABLE_TEXT = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
+# Pillow logs some of what it also raises, and Python prints what no handler takes.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 _FLOAT, _COMPLEX = 3, 6  # TIFF 6.0, SampleFormat
 
 

@@ -73,7 +73,9 @@ def test_each_ends_as_stated(plain, tmp_path, odd):
     record, summary = ran.records
     assert wrong(odd, record, folder / record["target"]) == ""
     assert summary["total"] == 1
-    errors = [line for line in ran.err.splitlines() if line.startswith("coser: ")]
+    lines = ran.err.splitlines()
+    assert all(line.startswith(("coser: ", "note on ")) for line in lines), ran.err
+    errors = [line for line in lines if line.startswith("coser: ")]
     assert len(errors) == int(odd.fails)
 
 

@@ -313,3 +313,16 @@ def test_error_about_an_awkward_name_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"new\\nline\.png") as caught:
         read_photo(tmp_path / "new\nline.png")
     assert "\n" not in str(caught.value)
+
+
+def test_heic_with_its_plug_in(tmp_path):
+    plug_in = pytest.importorskip("pillow_heif")
+    plug_in.register_heif_opener()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Maker"
+    picture(size=(64, 48)).save(tmp_path / "a.jpg", format="HEIF", exif=exif, quality=95)
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.size == (64, 48)
+    expected = np.asarray(picture(size=(64, 48))).transpose(2, 0, 1) / 255
+    assert np.abs(photo.pixels - expected).mean() < 0.02
+    assert b"Maker" in photo.exif

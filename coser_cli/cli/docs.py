@@ -163,9 +163,10 @@ is kept unless `--overwrite` is given.
   last part.
 - `coser upscale --compare` writes `NAME_4x_compare.png` beside the result: the input enlarged by
   bicubic interpolation, the reference if `--save-reference` saves one, the result, and below them
-  the place where result and bicubic differ most, pixel by pixel. Results above 2000 pixels per
-  side are shown reduced; the detail is not. A comparison of a result that is already there is made
-  from that file.
+  the place where result and bicubic differ most, pixel by pixel. Panels have at most 2000 pixels
+  per side; the detail shows the result's own. A comparison of a result that is already there is
+  made from that file. One of more than 4096 pixels per side that is there, or was made in tiles, is
+  compared at 4096, and labelled so.
 
 ## Completion and manual
 

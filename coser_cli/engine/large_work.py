@@ -13,7 +13,7 @@ from coser_cli.engine.costs import Cost, Task
 from coser_cli.engine.device import gib
 from coser_cli.engine.large import Large
 from coser_cli.engine.results import Result
-from coser_cli.engine.worker import sheet
+from coser_cli.engine.worker import COMPARED_SIDE, sheet
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
 from coser_cli.tiling.grid import Box, bands
 from coser_cli.tiling.resample import Resampler, resample_with
@@ -26,8 +26,8 @@ ROWS = 64
 """Of a result, made and written at once."""
 REDUCED_ROWS = 16
 """Of a reduced picture, made at once."""
-THUMBNAIL, PANEL = 512, 2000
-"""Longer sides of pictures in a contact sheet, and in a comparison."""
+THUMBNAIL = 512
+"""Longer side of pictures in a contact sheet."""
 
 
 def make_large(making: Making, why: str) -> Result:
@@ -77,8 +77,10 @@ def _write(making: Making, large: Large) -> None:
     for path, picture in zip(paths, large.references, strict=True):
         _write_one(making, path, picture, opaque)
     if making.job.comparison in making.missing:
-        guides = [_reduced(each, PANEL) for each in large.references[:1]]
-        making.compare(_reduced(large.pixels, PANEL), guides[0] if guides else None)
+        _, height, width = large.pixels.shape
+        guides = [_reduced(each, COMPARED_SIDE) for each in large.references[:1]]
+        reduced = _reduced(large.pixels, COMPARED_SIDE)
+        making.compare(reduced, guides[0] if guides else None, (width, height))
     _write_one(making, making.job.target, large.pixels, making.photo)
 
 

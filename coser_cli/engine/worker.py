@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from coser_cli.tiling.canvas import Scratch
 
 
+COMPARED_SIDE = 4096
+"""Pixels per side above which a result is reduced before it is compared."""
+
+
 class Enlarger(Protocol):
     """What jobs need of `Upscaler`."""
 
@@ -206,26 +210,32 @@ class Making:
         self._write(self.job.target, result, self.photo)
         return Result(self.job, "done", scores=made.scores, chosen=made.chosen)
 
-    def compare(self, result: FloatArray | None, reference: FloatArray | None) -> None:
+    def compare(
+        self,
+        result: FloatArray | None,
+        reference: FloatArray | None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         """Write the comparison, if it is missing; what was not made now is the file that is there.
 
-        `result` and `reference` `(3, H, W)` may be reduced ones.
+        `result` and `reference` `(3, H, W)` may be reduced ones, of a result of `size` (width,
+        height).
         """
         from coser_cli.imageio.comparison import write_comparison
         from coser_cli.imageio.photo import Photo
-        from coser_cli.imageio.read import read_photo
+        from coser_cli.imageio.preview import preview_of, read_preview
 
         job = self.job
         if job.comparison is None or job.comparison not in self.missing:
             return
         if result is None or job.target not in self.missing:
-            shown_result = read_photo(job.target)
+            shown_result = read_preview(job.target, COMPARED_SIDE)
         else:
-            shown_result = Photo(result, alpha=self.photo.alpha)
-        guide = None if reference is None else Photo(reference)
+            shown_result = preview_of(Photo(result, alpha=self.photo.alpha), size)
+        guide = None if reference is None else preview_of(Photo(reference))
         if guide is None and job.references and lies(job.references[0]):
-            guide = read_photo(job.references[0])
-        write_comparison(job.comparison, self.photo, shown_result, guide)
+            guide = read_preview(job.references[0], COMPARED_SIDE)
+        write_comparison(job.comparison, preview_of(self.photo), shown_result, guide)
 
     def _write(self, path: Path, pixels: FloatArray, source: Photo | None) -> None:
         from coser_cli.imageio.write import write_photo

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from coser_cli.errors import InputError, shown
-from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.imageio.preview import Preview
 from coser_cli.imageio.write import atomic_file
 
 MAX_PANEL, MIN_PANEL = 2000, 360
@@ -56,7 +56,9 @@ class _Layer:
         return self.image.resize(size, self.filter, box=box)
 
 
-def write_comparison(path: Path, source: Photo, result: Photo, reference: Photo | None) -> None:
+def write_comparison(
+    path: Path, source: Preview, result: Preview, reference: Preview | None
+) -> None:
     """Write `comparison` as PNG, complete or not at all. Raises `InputError`."""
     sheet = comparison(source, result, reference)
     try:
@@ -68,16 +70,19 @@ def write_comparison(path: Path, source: Photo, result: Photo, reference: Photo 
         raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error
 
 
-def comparison(source: Photo, result: Photo, reference: Photo | None = None) -> Image.Image:
+def comparison(source: Preview, result: Preview, reference: Preview | None = None) -> Image.Image:
     """The sheet: the source enlarged to the result's size, the reference if there is one, the
     result; below each, its pixels at the place where source and result differ most.
+
+    A result whose preview is smaller than its `size` is compared at the preview's.
     """
-    frame = result.size
+    frame = result.image.size
     bicubic, cubic = Image.Resampling.BICUBIC, f"{_sides(source.size)}, enlarged by bicubic"
-    layers = [_Layer(f"input {cubic}", _to_image(source), bicubic)]
+    layers = [_Layer(f"input {cubic}", source.image, bicubic)]
     if reference is not None:
-        layers.append(_Layer("reference", _to_image(reference), bicubic))
-    layers.append(_Layer(f"result {_sides(frame)}", _to_image(result), bicubic))
+        layers.append(_Layer("reference", reference.image, bicubic))
+    reduced = "" if frame == result.size else f", compared at {_sides(frame)}"
+    layers.append(_Layer(f"result {_sides(result.size)}{reduced}", result.image, bicubic))
     detail = find_detail(layers[0].image, layers[-1].image)
     rows = (
         [_panel(layer, frame, detail) for layer in layers],
@@ -230,25 +235,6 @@ def _write_label(draw: ImageDraw.ImageDraw, place: Size, text: str, room: int) -
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
-
-
-def _to_image(photo: Photo) -> Image.Image:
-    """The photo in 8 bits, on white where it is transparent; alpha may have another size."""
-    image = Image.fromarray(_bytes(photo.pixels), "RGB")
-    if photo.alpha is None:
-        return image
-    mask = Image.fromarray(np.rint(np.clip(photo.alpha, 0, 1) * 255).astype(np.uint8), "L")
-    mask = mask.resize(image.size, Image.Resampling.LANCZOS)
-    return Image.composite(image, Image.new("RGB", image.size, "white"), mask)
-
-
-def _bytes(pixels: FloatArray) -> NDArray[np.uint8]:
-    """`(3, H, W)` in [0, 1] → `(H, W, 3)`, strip by strip to spare memory."""
-    values = np.empty((*pixels.shape[1:], 3), dtype=np.uint8)
-    for top in range(0, pixels.shape[1], _STRIP):
-        strip = pixels[:, top : top + _STRIP].transpose(1, 2, 0)
-        values[top : top + _STRIP] = np.rint(np.clip(strip, 0.0, 1.0) * 255)
-    return values
 
 
 def _sides(size: Size) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from coser_cli.errors import InputError, shown
-from coser_cli.imageio.photo import Photo
+from coser_cli.imageio.photo import FloatArray, Photo
 from coser_cli.imageio.read import read_photo
 
 # Above this, libvips shrinks while it decodes: a result of 268 million pixels needs some megabytes
@@ -21,6 +22,7 @@ from coser_cli.imageio.read import read_photo
 _WHOLE_PIXELS = 2**24
 # Up to here a picture is embedded without loss; above, JPEG is a tenth of the size.
 _LOSSLESS_PIXELS = 2**20
+_ROWS = 512  # that are converted at once
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Preview:
 
     image: Image.Image
     size: tuple[int, int]
+
+
+def preview_of(photo: Photo, size: tuple[int, int] | None = None) -> Preview:
+    """A photo in memory; `size` is that of the picture it is a reduction of, if it is one."""
+    return Preview(to_image(photo), size or photo.size)
 
 
 def read_preview(path: Path, max_side: int) -> Preview:
@@ -77,19 +84,30 @@ def at_size(preview: Preview, size: tuple[int, int]) -> Image.Image:
 
 def _read_whole(path: Path, max_side: int) -> Preview:
     photo = read_photo(path)
-    image = _to_image(photo)
+    image = to_image(photo)
     size = fitted(photo.size, max_side)
     if size != photo.size:
         image = image.resize(size, Image.Resampling.LANCZOS)
     return Preview(image, photo.size)
 
 
-def _to_image(photo: Photo) -> Image.Image:
-    """The photo's pixels, on white where it is transparent."""
-    pixels = photo.pixels
-    if photo.alpha is not None:
-        pixels = pixels * photo.alpha + (1 - photo.alpha)
-    return Image.fromarray(np.rint(pixels * 255).astype(np.uint8).transpose(1, 2, 0), "RGB")
+def to_image(photo: Photo) -> Image.Image:
+    """The photo in 8 bits, on white where it is transparent; alpha may have another size."""
+    image = Image.fromarray(_bytes(photo.pixels), "RGB")
+    if photo.alpha is None:
+        return image
+    mask = Image.fromarray(np.rint(np.clip(photo.alpha, 0, 1) * 255).astype(np.uint8), "L")
+    mask = mask.resize(image.size, Image.Resampling.LANCZOS)
+    return Image.composite(image, Image.new("RGB", image.size, "white"), mask)
+
+
+def _bytes(pixels: FloatArray) -> NDArray[np.uint8]:
+    """`(3, H, W)` in [0, 1] → `(H, W, 3)`, strip by strip to spare memory."""
+    values = np.empty((*pixels.shape[1:], 3), dtype=np.uint8)
+    for top in range(0, pixels.shape[1], _ROWS):
+        strip = pixels[:, top : top + _ROWS].transpose(1, 2, 0)
+        values[top : top + _ROWS] = np.rint(np.clip(strip, 0.0, 1.0) * 255)
+    return values
 
 
 def _read_large(path: Path, max_side: int) -> Preview | None:

@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from coser_cli.cli import upscale as command
+from coser_cli.cli import running
 from coser_cli.errors import Exit
 
 
@@ -49,7 +49,7 @@ def test_a_missing_comparison_is_made_from_the_files_that_are_there(coser, photo
         whole = sheet.tobytes()
     os.unlink("a_2x_compare.png")
     before = os.stat("a_2x.png").st_mtime_ns
-    monkeypatch.setattr(command, "load_model", no_model)
+    monkeypatch.setattr(running, "load_model", no_model)
     assert coser(*words).code == Exit.OK
     with Image.open("a_2x_compare.png") as sheet:
         assert sheet.tobytes() == whole
@@ -115,3 +115,13 @@ def test_record_has_the_key_always(coser, photo, words):
     photo("a.png")
     out = coser("upscale", "a.png", "-s", 1, "--json", *words).out
     assert ("comparison" in json.loads(out.splitlines()[0])) is True
+
+
+def test_a_result_made_in_tiles_has_a_comparison_of_the_same_kind(coser, photo):
+    photo("a.png")
+    assert coser("tile", "a.png", "-s", 2, "--compare", "-o", "b.png").code == Exit.OK
+    assert coser("upscale", "a.png", "-s", 2, "--compare", "-o", "c.png").code == Exit.OK
+    with Image.open("b_compare.png") as tiled, Image.open("c_compare.png") as whole:
+        assert tiled.size == whole.size
+        corner = (0, 0, tiled.width // 2 - 8, tiled.height // 2)  # the input, and its label
+        assert tiled.crop(corner).getpixel((30, 60)) == whole.crop(corner).getpixel((30, 60))

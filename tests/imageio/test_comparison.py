@@ -6,15 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from coser_cli.imageio.comparison import (
-    MAX_PANEL,
-    MIN_PANEL,
-    comparison,
-    find_detail,
-    panel_size,
-    write_comparison,
-)
+from coser_cli.imageio import comparison as module
+from coser_cli.imageio.comparison import MAX_PANEL, MIN_PANEL, find_detail, panel_size
 from coser_cli.imageio.photo import Photo
+from coser_cli.imageio.preview import preview_of
 
 sizes = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
 
@@ -23,6 +18,10 @@ def plain(size, colour=(0.5, 0.5, 0.5), **more):
     pixels = np.empty((3, size[1], size[0]), dtype=np.float32)
     pixels[:] = np.array(colour, dtype=np.float32)[:, None, None]
     return Photo(pixels, **more)
+
+
+def comparison(*photos):
+    return module.comparison(*map(preview_of, photos))
 
 
 def image(photo):
@@ -142,8 +141,20 @@ def test_transparency_is_white():
 
 
 def test_written_whole(tmp_path):
-    write_comparison(tmp_path / "c.png", plain((10, 10)), plain((20, 20)), None)
+    photos = preview_of(plain((10, 10))), preview_of(plain((20, 20)))
+    module.write_comparison(tmp_path / "c.png", *photos, None)
     with Image.open(tmp_path / "c.png") as sheet:
         sheet.load()
         assert sheet.format == "PNG"
     assert [path.name for path in tmp_path.iterdir()] == ["c.png"]
+
+
+def test_a_reduced_result_is_compared_as_it_is():
+    """Its label has the true size and the reduced one, and is longer for it."""
+    source, result = preview_of(plain((100, 75))), plain((400, 300))
+    whole = module.comparison(source, preview_of(result))
+    reduced = module.comparison(source, preview_of(result, (40000, 30000)))
+    label = (16 + 400 + 16, 8, whole.width, 40)
+    written = [(np.asarray(each.crop(label).convert("L")) > 150).sum() for each in (whole, reduced)]
+    assert whole.size == reduced.size
+    assert written[1] > 1.5 * written[0]

@@ -11,7 +11,14 @@ import coser_cli
 PACKAGE = Path(coser_cli.__file__).parent
 BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_clip"}
 ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
-BY_THEMSELVES = {"models.config": "config", "weights.install": "install"}
+BY_THEMSELVES = {
+    "models.config": "config",
+    "weights.install": "install",
+    "weights.extend": "install",
+    "weights.installing": "install",
+    "weights.supply": "install",
+    "weights.audit": "install",
+}
 
 # What each box may import, beside the base. `config` is `models/config.py`: numbers only, which
 # everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
@@ -37,7 +44,9 @@ OWNERS = {
     "platformdirs": {"paths"},
     "open_clip": {"models", "parity", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
-    "pyvips": {"imageio"},
+    "httpx": {"weights"},
+    "filelock": {"weights"},
+    "gdown": {"weights"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from coser_cli import __version__
+from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.info import info
 from coser_cli.cli.optional_dir import OptionalDirCommand
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command(cls=OptionalDirCommand)(upscale)
 app.command(cls=OptionalDirCommand)(tile)
 app.command()(reference)
+app.command()(download_weights)
 app.command()(train)
 app.command()(evaluate)
 app.command()(info)

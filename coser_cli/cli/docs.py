@@ -81,6 +81,31 @@ picture (but not where its options cannot be read):
 `status` is `success`, `partial` (some failed), `error` (all failed, or nothing ran) or
 `interrupted`.
 
+## Weights
+
+`coser download-weights` writes into the weights folder that `coser info` shows, or into `--dest`.
+Nothing is fetched before size and licences are shown and accepted: at a prompt, or where there is
+no terminal by `--accept-license ID`. A file without a published hash also needs
+`--trust-first-use`; its hash is then recorded in `weights.lock.json`, and later files must equal
+it. An optional file whose licence is not accepted is left out. [models.md](models.md) tells more.
+
+stdout has the path of each file and model that is there. With `--json` it has one object per file,
+then per model, then the summary:
+
+```json
+{"type": "file", "name": "taesd", "status": "downloaded", "path": ".../taesd/...", "size": 9793292,
+ "sha256": "db16...", "url": "https://...", "error": null}
+{"type": "model", "name": "sd21", "status": "installed", "path": ".../sd21", "missing": [],
+ "error": null}
+{"type": "summary", "version": 1, "status": "success", "exit_code": 0, "total": 2, "done": 2,
+ "failed": 0, "seconds": 3.5, "error": null}
+```
+
+`status` of a file is `present`, `downloaded`, `imported` or `failed`; of a model `present`,
+`installed`, `incomplete` (`missing` names what it needs) or `failed`. With `--verify` it is
+`verified`, `failed`, `absent` or `unknown` (no hash to compare with). `--list`, `--dry-run` and
+`--print-pins` have objects of the types `set`, `file`, `license`, `plan` and `pin`.
+
 ## Settings
 
 A flag goes before a `COSER_*` variable, that before a TOML file (`--config FILE` or
@@ -99,6 +124,13 @@ guidance-scale = 2.5
 | `COSER_WEIGHTS_DIR` | folder of installed weights instead of the user's data folder |
 | `COSER_CONFIG` | TOML file, as `--config` |
 | `COSER_DEBUG` | when set, errors keep their traceback |
+| `COSER_OFFLINE`, `HF_HUB_OFFLINE` | when set, `coser download-weights` makes no request |
+| `HF_ENDPOINT` | host to ask instead of huggingface.co |
+| `HF_TOKEN` | token for huggingface.co and `HF_ENDPOINT`; no other host gets it |
+| `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies, as usual |
+| `COSER_DOWNLOAD_RETRIES` | tries in a row without progress before the next source (5) |
+| `COSER_DOWNLOAD_BACKOFF` | seconds before the first new try; doubled each time (1) |
+| `COSER_DOWNLOAD_TIMEOUT` | seconds of silence that end a connection (60) |
 
 The others are named beside their options below.
 
@@ -108,8 +140,8 @@ The others are named beside their options below.
 |---|---|
 | 0 | every picture is done or was skipped |
 | 1 | at least one picture failed; the others are done |
-| 2 | wrong options, settings or names; nothing has run |
-| 3 | weights are missing, unreachable, refused or damaged |
+| 2 | wrong options, settings or names, or a licence that is not accepted; nothing has run |
+| 3 | weights are missing, unreachable, refused or damaged, or there is no room for them |
 | 4 | the device cannot be used, or its memory suffices for none of the pictures |
 | 130 | interrupted; the same command continues |
 """

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import platform
 import re
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from coser_cli import __version__
 from coser_cli.cli import options
 from coser_cli.errors import DeviceError
-from coser_cli.paths import bundled_weights_dir, weights_dir, weights_manifest
+from coser_cli.paths import bundled_weights_dir, weights_dir
+
+if TYPE_CHECKING:
+    from coser_cli.weights.manifest import Manifest, Variant
 
 INFO_VERSION = 1
 DISTRIBUTION = "coser-cli"
@@ -46,20 +49,33 @@ def gather(device: str, dtype: str) -> dict[str, Any]:
 
 def _models() -> list[dict[str, Any]]:
     """The variants of `weights.toml`, and whether each is there."""
-    import tomllib
+    from coser_cli.weights.manifest import load_manifest
 
-    variants = tomllib.loads(weights_manifest().read_text(encoding="utf-8"))["variants"]
-    return [_model(name, entry) for name, entry in variants.items()]
+    manifest = load_manifest()
+    return [_model(manifest, variant) for variant in manifest.variants.values()]
 
 
-def _model(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    folder: Path = (bundled_weights_dir() if entry["bundled"] else weights_dir()) / name
+def _model(manifest: Manifest, variant: Variant) -> dict[str, Any]:
+    """One variant; `licenses` are those of what is installed, or would be without options."""
+    from coser_cli.weights.store import MODEL_FILE, WEIGHTS_FILE
+
+    folder = (bundled_weights_dir() if variant.bundled else weights_dir()) / variant.folder
+    installed = (folder / MODEL_FILE).is_file()
+    parts = (
+        sorted(file.parent.name for file in folder.glob(f"*/{WEIGHTS_FILE}")) if installed else []
+    )
+    left_out = set() if "cfw" in parts else set(variant.optional)
+    files = [name for name in (*variant.files, variant.base) if name and name not in left_out]
     return {
-        "name": name,
-        "description": entry["description"],
-        "bundled": entry["bundled"],
+        "name": variant.name,
+        "description": variant.description,
+        "bundled": variant.bundled,
         "folder": str(folder),
-        "installed": (folder / "model.json").is_file(),
+        "installed": installed,
+        "parts": parts,
+        "decoder": ("cfw" if "cfw" in parts else "vae") if installed else None,
+        "licenses": [asdict(each) for each in manifest.licenses_of(files)],
+        "set": next((e.name for e in manifest.sets.values() if e.variant == variant.name), None),
     }
 
 
@@ -119,10 +135,25 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for model in facts["models"]:
         state = "ready in" if model["installed"] else "not installed; would be in"
         lines.append(f"model      {model['name']}: {state} {model['folder']}")
+        lines += [f"           {line}" for line in _model_lines(model)]
     lines.append(f"device     {_compute_line(facts['compute'])}")
     for extra, lacking in facts["extras"].items():
         state = f"missing {', '.join(lacking)}" if lacking else "installed"
         lines.append(f"optional   [{extra}] {state}")
+    return lines
+
+
+def _model_lines(model: dict[str, Any]) -> list[str]:
+    """What an installed model decodes with, and the licences of a model."""
+    decoders = {
+        "cfw": "decodes with CFW",
+        "vae": "decodes with the plain VAE: CFW is not installed, and --fidelity has no effect",
+    }
+    lines = [decoders[model["decoder"]]] if model["decoder"] else []
+    for each in model["licenses"]:
+        lines.append(f"{each['name']}; commercial use: {each['commercial']}")
+    if not model["installed"] and model["set"]:
+        lines = [f"to get it: coser download-weights {model['set']}"]
     return lines
 
 

@@ -100,11 +100,36 @@ def test_info_as_json(coser, weights):
     assert facts["version"] == 1
     assert facts["coser"] == __version__
     assert facts["weights_dir"] == str(weights)
-    assert [model["name"] for model in facts["models"]] == ["mini", "sd21"]
-    assert not facts["models"][1]["installed"]
+    assert [model["name"] for model in facts["models"]] == ["mini", "sd21", "turbo"]
+    mini, sd21, _ = facts["models"]
+    assert not sd21["installed"]
+    assert (sd21["decoder"], sd21["parts"], sd21["set"]) == (None, [], "default")
+    assert mini["decoder"] == "cfw"
+    assert {"vae", "unet"} <= set(mini["parts"])
     assert facts["compute"]["device"] == "cpu"
     assert facts["compute"]["dtype"] == "float32"
     assert facts["packages"]["torch"]
+
+
+@pytest.mark.parametrize(("parts", "decoder"), [(("vae", "cfw"), "cfw"), (("vae",), "vae")])
+def test_info_says_what_decodes_and_under_which_licences(
+    coser, tmp_path, monkeypatch, parts, decoder
+):
+    """CFW is the one part that may be missing, and the one that forbids commercial use."""
+    folder = tmp_path / "weights" / "sd21"
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+        (folder / part / "diffusion_pytorch_model.safetensors").touch()
+    (folder / "model.json").touch()
+    monkeypatch.setenv("COSER_WEIGHTS_DIR", str(tmp_path / "weights"))
+    model = json.loads(coser("info", "--json").out)["models"][1]
+    assert model["installed"]
+    assert model["decoder"] == decoder
+    strict = "s-lab-1_0" in [each["id"] for each in model["licenses"]]
+    assert strict == (decoder == "cfw")
+    lines = coser("info").out
+    assert ("CFW is not installed" in lines) == (decoder == "vae")
+    assert ("S-Lab License 1.0; commercial use: not allowed" in lines) == (decoder == "cfw")
 
 
 def test_info_shows_a_device_that_is_not_there_instead_of_failing(coser):

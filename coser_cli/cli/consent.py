@@ -1,0 +1,98 @@
+"""Licences and trust: what the user must say before files are fetched."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from coser_cli.cli.weights_report import license_lines
+from coser_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from coser_cli.weights.manifest import License, Manifest
+    from coser_cli.weights.plan import Plan
+    from coser_cli.weights.stock import Stock
+
+
+class Consent:
+    """What has been accepted by flags, and at prompts where someone sits at a terminal."""
+
+    def __init__(self, manifest: Manifest, accepted: Sequence[str], *, trust: bool) -> None:
+        """Raises UsageError for a licence that the manifest does not have."""
+        for name in accepted:
+            if name not in manifest.licenses:
+                known = ", ".join(manifest.licenses)
+                raise UsageError(f"there is no licence {name!r}", f"known are {known}")
+        self._manifest = manifest
+        self._accepted = set(accepted)
+        self._refused: set[str] = set()
+        self._trust = trust
+        self._asks = at_a_terminal()
+
+    def reduce(self, plan: Plan, stock: Stock) -> tuple[Plan, list[str]]:
+        """The plan without optional files whose licences are not accepted, and their ids.
+
+        Raises UsageError, naming the flags, where anything else is not accepted.
+        """
+        required = [name for name in plan.fetch if name not in plan.optional]
+        optional = [name for name in plan.fetch if name in plan.optional]
+        self.require(required, stock, optional)
+        left_out = [name for name in optional if self._open([name])]
+        self.require([name for name in optional if name not in left_out], stock)
+        return plan.without(left_out), left_out
+
+    def require(self, names: Sequence[str], stock: Stock, optional: Sequence[str] = ()) -> None:
+        """Raise UsageError, naming the flags, unless these files may be fetched; it also names
+        those for the `optional` files.
+        """
+        missing = self._open(names)
+        unknown = [name for name in names if stock.known_hash(name) is None]
+        trusted = self._trust or not unknown or (not missing and self._asks_to_trust(unknown))
+        if not missing and trusted:
+            return
+        problems = []
+        flags = [f"--accept-license {each.id}" for each in missing]
+        if missing:
+            told = "; ".join(f"{each.id} ({each.name}, {each.url})" for each in missing)
+            problems.append(f"licences not accepted: {told}")
+        if not trusted:
+            flags.append("--trust-first-use")
+            problems.append(
+                f"no hash is published for {', '.join(unknown)}: what arrives first is taken for "
+                "the file, and later ones must equal it"
+            )
+        hint = f"if you agree, add {' '.join(flags)}"
+        more = [each for each in self._manifest.licenses_of(optional) if each not in missing]
+        more = [each for each in more if each.id not in self._accepted]
+        if more:
+            also = " ".join(f"--accept-license {each.id}" for each in more)
+            uses = "; ".join(f"commercial use: {each.commercial}" for each in more)
+            hint += f"; for {', '.join(optional)}, which can be left out, also {also} ({uses})"
+        raise UsageError("; ".join(problems), hint)
+
+    def _open(self, names: Sequence[str]) -> list[License]:
+        """Licences of these files that are not accepted, after asking where that can be done."""
+        licenses = self._manifest.licenses_of(names)
+        for each in licenses:
+            asked = each.id in self._accepted | self._refused
+            if self._asks and not asked:
+                typer.echo("\n".join(license_lines([each])), err=True)
+                agreed = typer.confirm(f"Accept {each.id}?", default=False, err=True)
+                (self._accepted if agreed else self._refused).add(each.id)
+        return [each for each in licenses if each.id not in self._accepted]
+
+    def _asks_to_trust(self, names: Sequence[str]) -> bool:
+        """Accepting at a prompt covers files without a published hash, once that was said."""
+        if not self._asks:
+            return False
+        text = f"No hash is published for {', '.join(names)}. Take what arrives first for it?"
+        self._trust = typer.confirm(text, default=False, err=True)
+        return self._trust
+
+
+def at_a_terminal() -> bool:
+    """Whether someone can read a question and answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

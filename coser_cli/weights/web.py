@@ -1,0 +1,142 @@
+"""HTTP on httpx: redirects followed one by one, so that each address is checked and a token never
+leaves its own host; what goes wrong becomes `SourceError` or `Transient`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from coser_cli import __version__
+from coser_cli.errors import WeightsError
+from coser_cli.weights.hosts import Hosts, Patience
+from coser_cli.weights.urls import is_allowed, presentable
+
+MAX_REDIRECTS = 10
+REDIRECTS = {301, 302, 303, 307, 308}
+_CONNECT_SECONDS = 20.0
+
+
+class SourceError(WeightsError):
+    """This source will not do, now or in a minute; another may."""
+
+
+class Transient(Exception):  # noqa: N818 (no error yet: it is tried again)
+    """Something that may pass: tried again after `wait` seconds, or after a while of its own."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a HEAD request told: final status, and headers of all hops, earlier ones first."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class Web:
+    """A connection to the file hosts; a context manager."""
+
+    def __init__(self, hosts: Hosts, patience: Patience) -> None:
+        self._hosts = hosts
+        timeout = httpx.Timeout(patience.timeout, connect=min(patience.timeout, _CONNECT_SECONDS))
+        # A body in a content encoding has other bytes and another length than the file.
+        headers = {"User-Agent": f"coser/{__version__}", "Accept-Encoding": "identity"}
+        try:
+            self._client = httpx.Client(timeout=timeout, headers=headers)
+        except (ImportError, ValueError) as error:  # a proxy that httpx cannot use
+            hint = "check HTTPS_PROXY, ALL_PROXY and NO_PROXY"
+            raise WeightsError(f"the proxy settings cannot be used ({error})", hint) from error
+
+    def __enter__(self) -> Web:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """The response to a GET, its body not read yet, after redirects.
+
+        Network trouble, also while the body is read inside the block, becomes `Transient`; an
+        address that may not be asked, or a certificate that is not valid, `SourceError`.
+        """
+        try:
+            response = self._follow("GET", url, headers)[-1]
+            try:
+                yield response
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise _translated(error, url) from error
+
+    def head(self, url: str) -> Answer:
+        """HEAD requests along the redirects, up to a hop that tells a linked file's hash."""
+        try:
+            hops = self._follow("HEAD", url, {})
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _translated(error, url) from error
+        headers: dict[str, str] = {}
+        for hop in reversed(hops):  # what an earlier hop says of the file itself counts more
+            headers |= dict(hop.headers)
+        for name in ("etag", "content-length"):  # of these the last hop knows best
+            headers.pop(name, None)
+            if name in hops[-1].headers:
+                headers[name] = hops[-1].headers[name]
+        return Answer(hops[-1].status_code, headers)
+
+    def _follow(self, method: str, url: str, headers: Mapping[str, str]) -> list[httpx.Response]:
+        """All responses on the way, the last one open."""
+        hops: list[httpx.Response] = []
+        while len(hops) <= MAX_REDIRECTS:
+            response = self._send(method, url, headers)
+            hops.append(response)
+            location = response.headers.get("location")
+            linked = method == "HEAD" and "x-linked-etag" in response.headers
+            if response.status_code not in REDIRECTS or location is None or linked:
+                return hops
+            response.close()
+            url = _next_address(url, location)
+        raise SourceError(f"more than {MAX_REDIRECTS} redirects")
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        if not is_allowed(url):
+            raise SourceError(f"{presentable(url)} is not https")
+        token = self._hosts.token_for(url)
+        own = {"Authorization": f"Bearer {token}"} if token else {}
+        request = self._client.build_request(method, url, headers=dict(headers) | own)
+        return self._client.send(request, stream=True, follow_redirects=False)
+
+
+def _next_address(url: str, location: str) -> str:
+    """Where a redirect leads. Raises SourceError where it must not be followed."""
+    target = urljoin(url, location)
+    downgraded = urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"
+    if downgraded or not is_allowed(target):
+        raise SourceError(f"redirected to {presentable(target)}, which is not https")
+    return target
+
+
+def _translated(error: Exception, url: str) -> SourceError | Transient:
+    reason = str(error) or type(error).__name__
+    final = isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
+    if final or "CERTIFICATE_VERIFY_FAILED" in reason:
+        return SourceError(f"{presentable(url)}: {reason}")
+    if isinstance(error, httpx.TimeoutException):
+        return Transient("no answer in time")
+    if isinstance(error, httpx.ConnectError):
+        return Transient(f"no connection ({reason})")
+    return Transient(f"the connection broke ({reason})")

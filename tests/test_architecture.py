@@ -49,7 +49,6 @@ OWNERS = {
     "gdown": {"weights"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
-    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -131,6 +131,17 @@ class TiledUpscaler:
         result = self.decode(latents, low_res, settings)
         return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
 
+    @torch.inference_mode()
+    def candidates(self, pixels: Map, settings: Settings) -> Large:
+        """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
+        settings = self.upscaler.complete(settings)
+        low_res = self.prepare(pixels, settings)
+        cognition = self.understand(low_res, settings)
+        found = self._imagine(low_res, cognition, settings)
+        scores = tuple(self._score(each, low_res) for each in found) if len(found) > 1 else None
+        pictures = tuple(self.decode_reference(each, low_res) for each in found)
+        return Large(pictures[0], pictures, scores, None, tuple(self.notes))
+
     def prepare(self, pixels: Map, settings: Settings) -> LargeLowRes:
         """Stage 1: enlarge, pad and encode."""
         _, height, width = pixels.shape

@@ -62,6 +62,24 @@ class TensorMap:
         box.crop(self.tensor).copy_(values)
 
 
+class Part:
+    """What lies in a box of another map, as a map of its own."""
+
+    def __init__(self, source: Readable, box: Box) -> None:
+        self._source = source
+        self._box = box
+
+    @property
+    def shape(self) -> Shape:
+        return self._source.shape[0], self._box.height, self._box.width
+
+    def read(self, box: Box) -> Tensor:
+        top, left = self._box.top, self._box.left
+        return self._source.read(
+            Box(box.top + top, box.left + left, box.bottom + top, box.right + left)
+        )
+
+
 class Canvas:
     """A map on disk, zero at first; made by `Scratch.canvas`.
 

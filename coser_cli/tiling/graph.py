@@ -145,8 +145,11 @@ class Normalise(Pointwise):
         def function(x: Tensor) -> Tensor:
             # half precision would round the shift, and with it the whole map
             wide = x if x.dtype is torch.float64 else x.float()
-            rows = (scale.to(wide)[:, None, None], shift.to(wide)[:, None, None])
-            return self.after(torch.addcmul(rows[1], wide, rows[0]).to(x.dtype))
+            # number type first: not every device has float64
+            factor, summand = (
+                row.to(wide.dtype).to(wide.device)[:, None, None] for row in (scale, shift)
+            )
+            return self.after(torch.addcmul(summand, wide, factor).to(x.dtype))
 
         return Pointwise(function)
 

@@ -98,10 +98,7 @@ class Sweep:
             values[work.node] = work.box, self._compute(work, values, stage)
             for node in work.done:
                 del values[node]
-        return {
-            node: box.relative_to(values[node][0]).crop(values[node][1])
-            for node, box in wanted.items()
-        }
+        return {node: _cut(box, *values[node]) for node, box in wanted.items()}
 
     def _compute(
         self, work: Work, values: Mapping[Node, tuple[Box, Tensor]], stage: Stage
@@ -109,11 +106,11 @@ class Sweep:
         node, box = work.node, work.box
         if node in stage.reads:
             return self._maps[node].read(box).to(self.device, self.plan.dtype)
-        step = (
-            self._norms.get(node.step, node.step) if isinstance(node.step, Normalise) else node.step
-        )
+        step = node.step
+        if isinstance(step, Normalise):
+            step = self._norms.get(step, step)
         need = step.need(box)
-        inputs = [_padded(need, node_.shape, *values[node_]) for node_ in node.inputs]
+        inputs = [_padded(need, source.shape, *values[source]) for source in node.inputs]
         return step.apply(inputs, box)
 
     def _tell(self) -> None:
@@ -133,15 +130,9 @@ def _padded(need: Box, shape: Shape, held: Box, values: Tensor) -> Tensor:
     cut = _cut(inside, held, values)
     if inside == need:
         return cut
-    return F.pad(
-        cut,
-        (
-            inside.left - need.left,
-            need.right - inside.right,
-            inside.top - need.top,
-            need.bottom - inside.bottom,
-        ),
-    )
+    columns = inside.left - need.left, need.right - inside.right
+    rows = inside.top - need.top, need.bottom - inside.bottom
+    return F.pad(cut, (*columns, *rows))
 
 
 def _wide(values: Tensor) -> Tensor:

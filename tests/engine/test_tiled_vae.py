@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -194,7 +195,7 @@ def test_attention_in_windows_is_said_and_nearly_the_same():
     model, size = MODELS["sd21-like"], (72, 104)
     pixels = photo(*size)
     latents = model.autoencoder.encode(pixels)
-    assert decoding(model, size, Tiling(32)).note is None
+    assert decoding(model, size, Tiling(32), 0.5).note is None
     tiled = decoding(model, size, Tiling(32, attention_tokens=200), 0.5)
     assert "26×18" in tiled.note
     error = run(tiled, latents=latents, pixels=pixels) - untiled(model, latents, pixels, 0.5)
@@ -205,13 +206,13 @@ def test_attention_in_windows_is_said_and_nearly_the_same():
 def test_costs_are_known_without_weights(frugal):
     tiling, size = Tiling(512, frugal), (4096, 6144)
     full = blank(SD21, torch.float32)
-    plans = [encoding(full, size, tiling).plan, decoding(full, size, tiling).plan]
+    plans = [encoding(full, size, tiling).plan, decoding(full, size, tiling, 1.0).plan]
     per_pixel = [plan.scratch_bytes / (size[0] * size[1]) for plan in plans]
     assert per_pixel == ([1024, 1024] if frugal else [1536, 2048])
-    assert all(plan.memory_bytes < 1.1e9 for plan in plans)
+    assert all(1e9 < plan.memory_bytes < 2e9 for plan in plans)
     mini = blank(MINI, torch.float32)
-    assert decoding(mini, size, tiling).plan.scratch_bytes == 0
-    assert decoding(mini, size, tiling).plan.memory_bytes < 2e8
+    assert decoding(mini, size, tiling, 1.0).plan.scratch_bytes == 0
+    assert decoding(mini, size, tiling, 1.0).plan.memory_bytes < 4e8
 
 
 def test_sizes_that_do_not_fit_the_latents_are_refused():
@@ -222,7 +223,7 @@ def test_sizes_that_do_not_fit_the_latents_are_refused():
 def test_the_plan_of_the_plain_decoder_needs_no_picture():
     model = toy(CONFIGS["mini-like"], cfw=False)
     assert isinstance(model.autoencoder, Autoencoder)
-    assert set(decoding(model, (16, 16), Tiling()).sources) == {"latents"}
+    assert set(decoding(model, (16, 16), Tiling(), 1.0).sources) == {"latents"}
 
 
 PEAK = """
@@ -259,6 +260,7 @@ def test_memory_does_not_grow_with_the_picture():
                 [sys.executable, "-c", PEAK, "mini-like", str(side)],
                 check=True,
                 capture_output=True,
+                cwd=Path(__file__).parents[2],
                 text=True,
             ).stdout
         )

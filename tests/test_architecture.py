@@ -24,8 +24,9 @@ BY_THEMSELVES = {
 # everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
 # `install` is `weights/install.py`, a box above both: it asks the networks for their shapes.
 MAY_IMPORT = {
-    "cli": {"engine", "training", "evaluation", "install"} | ROOMS,
+    "cli": {"engine", "pages", "training", "evaluation", "install"} | ROOMS,
     "engine": ROOMS,
+    "pages": {"imageio"},
     "training": {"engine"} | ROOMS,
     "evaluation": {"engine"} | ROOMS,
     "parity": {"engine"} | ROOMS,
@@ -49,6 +50,7 @@ OWNERS = {
     "gdown": {"weights"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
+    "pyvips": {"imageio"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from coser_cli import __version__
+from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
+from coser_cli.cli.gallery import report
 from coser_cli.cli.info import info
 from coser_cli.cli.optional_dir import OptionalDirCommand
 from coser_cli.cli.reference import reference
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.command(cls=OptionalDirCommand)(upscale)
 app.command(cls=OptionalDirCommand)(tile)
 app.command()(reference)
+app.command()(compare)
+app.command()(report)
 app.command()(download_weights)
 app.command()(train)
 app.command()(evaluate)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any
+
+from coser_cli.cli.commands import Command, Parameter, commands
 
 INTRODUCTION = """\
 # Command line
@@ -21,14 +21,43 @@ what follows.
 CONVENTIONS = """\
 ## Files
 
-- Inputs are recognised by their content, not by their names. Orientation is applied, colours are
-  taken to sRGB and written back in the input's profile (RGB and grey profiles), transparency is
-  enlarged beside the colours, grey stays grey, 16-bit grey keeps its 16 bits in PNG and TIFF.
-  16-bit colour is read as 8-bit, and a note says so.
-- EXIF (without orientation, with the new size) and resolution are kept; XMP is not.
+- An input is a file, a folder, or a pattern in quotes (`'*.jpg'`, `'photos/**/*.jpg'`), for shells
+  that do not expand them. A name that exists is itself, whatever characters it has. `--from-file`
+  takes further inputs from a list.
+- A folder means the pictures in it, with `-r` also those in its sub-folders, whose tree is kept
+  below `-o`. Hidden files are passed by, and so are results that this very command would write
+  there; those of another scale or name are not known as results. Camera RAW files are counted and
+  left out. A link that leads back to a folder of the search, and a folder that cannot be read,
+  get one line each, the latter also a failure. A folder without pictures and a pattern without
+  matches end the command with 2.
+- Inputs are recognised by their content, not by their names: PNG, JPEG, WebP, TIFF, BMP, GIF,
+  AVIF, and HEIC with the extra `heif`. Camera RAW (CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and
+  others), JPEG XL, JPEG 2000, Photoshop, PDF, SVG, OpenEXR and HDR files are refused by name, TIFF
+  of floating point and LAB, too.
+- Orientation is applied, colours are taken to sRGB and written back in the input's profile (RGB and
+  grey profiles), transparency is enlarged beside the colours, grey stays grey. 16 bits in, colour
+  or grey, with or without transparency, are 16 bits out in PNG and TIFF. 16-bit CMYK is read as
+  8-bit, and a note says so. Results of CMYK are sRGB without a profile.
+- EXIF with GPS, XMP and resolution are kept, in the metadata of each format; orientation becomes 1
+  and the sizes those of the result, in EXIF and in XMP. Blocks that do not fit into JPEG's 64 KB
+  are left out. `--strip-metadata` leaves all of them out; the profile stays.
+- Of animations and files of several pages the first is taken, and a note says so; `--all-frames`
+  makes one result per frame, `NAME-1_4x.png` and so on.
+- `--width`, `--height` or `--max-side` stand instead of `-s`. The named side is exact; the other is
+  the input's side times the same factor, rounded. `--width` and `--height` together are a frame:
+  the result is the largest that fits. Each picture has its own factor, from 1 to 16 as for `-s`;
+  one outside of that fails alone. Names then end in `_800w`, `_600h`, `_800x600` or `_max1000`.
+- `--name` is a template with the fields `{stem}`, `{scale}`, `{ext}`, `{width}`, `{height}`,
+  `{model}`, `{seed}`, `{index}` (from 1, in the order of the inputs) and `{frame}`; numbers may be
+  formatted, as in `{index:04d}`. It names files; folders are named by `-o`.
+- `--format`, or the extension of `-o FILE` or of `--name`, decides how results are written; PNG is
+  the default. `--quality` is for JPEG, WebP and AVIF, `--chroma` for JPEG and AVIF (lossy WebP is
+  always 4:2:0), `--lossless` for WebP; on PNG, TIFF and BMP, which lose nothing, they have no
+  effect. What the format cannot do ends the command with 2.
 - Without `-o` a result lies beside its input as `NAME_4x.png` (the scale is in the name); a
-  reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result. Several are
-  numbered from 1: `NAME_reference-1.png`, `NAME_4x_reference-1.png`.
+  reference is `NAME_reference.png`, or `NAME_4x_reference.png` beside a result; a comparison is
+  `NAME_4x_compare.png`. Several references are numbered from 1: `NAME_reference-1.png`,
+  `NAME_4x_reference-1.png`.
 - `coser reference -n 4` also writes `NAME_references.png`, a contact sheet of the input and the
   candidates with their scores. `-o FILE` names the sheet, and the candidates are `FILE-1`, `FILE-2`
   and so on.
@@ -43,6 +72,8 @@ CONVENTIONS = """\
   existing file was made with.
 - A picture is refused above 89 million pixels (Pillow's guard against decompression bombs), or if
   its result would have more than 268 million (16384 × 16384).
+- An input is never overwritten, not through links nor through names that differ in case where case
+  does not count.
 - A name that starts with a dash goes after `--`, or as `./-name`.
 - `--save-reference` takes the next word as its folder only if that is a folder, ends in a slash,
   or neither exists nor has an extension; `--save-reference=DIR` always works.
@@ -54,12 +85,26 @@ or JSON. Several candidates of `coser reference` are followed by their contact s
 everything else; a progress bar appears on a terminal only. Colours obey `NO_COLOR`. `--quiet`
 leaves errors only (and the JSON, if asked for).
 
+One picture goes through pipes: `-` as an input is a picture on stdin, `-o -` sends the result to
+stdout, and nothing else goes there. `-` alone, without `-o`, means both. The format is that of
+`--format`, PNG by default; the picture arrives whole or not at all. A terminal is refused.
+
+```sh
+curl -s https://example.org/a.jpg | coser upscale - -o - -s 2 --format jpeg > a_2x.jpg
+find . -name '*.jpg' -print0 | coser upscale --from-file - -o enlarged/
+```
+
+`--from-file LIST`, or `--from-file -` for stdin, has one name a line; where it contains a NUL byte,
+which no name can, names end in NUL instead. Names are relative to the current folder; empty lines
+are left out, and a carriage return at the end of a line with them.
+
 With `--json`, stdout has one object per picture:
 
 ```json
-{"type": "image", "source": "a.jpg", "target": "a_4x.png", "reference": null, "references": [],
- "scores": null, "chosen": null, "status": "done", "seconds": 3.21, "source_size": [128, 128],
- "width": 512, "height": 512, "seed": 2887, "notes": [], "error": null}
+{"type": "image", "source": "a.jpg", "frame": null, "target": "a_4x.png", "reference": null,
+ "references": [], "comparison": null, "scores": null, "chosen": null, "status": "done",
+ "seconds": 3.21, "source_size": [128, 128], "width": 512, "height": 512, "seed": 2887,
+ "notes": [], "error": null}
 ```
 
 `references` lists the files that references are written to, and `reference` is the first of those
@@ -68,6 +113,9 @@ model's image tower sees in both, from -1 to 1), where they were compared: by
 `--reference-select clip`, and by `coser reference` for several. `chosen` is the number, from 1, of
 the candidate used, where only one is. Without `--json` a line on stderr says the same. Of several
 candidates of `coser reference`, `target` is the contact sheet.
+
+`frame` counts from 1 and is `null` without `--all-frames`. A folder that could not be read is
+counted as failed, and its line is `{"type": "problem", "error": {...}}`.
 
 `status` is `done`, `skipped` or `failed`; `error` is `null` or an object of `code`, `exit_code`,
 `message` and `hint`. The last line is the summary, also where the command fails before the first
@@ -81,6 +129,50 @@ picture (but not where its options cannot be read):
 `status` is `success`, `partial` (some failed), `error` (all failed, or nothing ran) or
 `interrupted`.
 
+`coser compare` and `coser report` print the path of their page. With `--json` it is one object,
+also where they fail:
+
+```json
+{"type": "compare", "version": 1, "target": "a_4x_compare.html", "status": "done",
+ "seconds": 0.8, "before": "a.jpg", "after": "a_4x.png", "before_size": [128, 128],
+ "after_size": [512, 512], "shown_size": [512, 512], "notes": [], "error": null}
+```
+
+```json
+{"type": "report", "version": 1, "target": "out/report.html", "status": "done", "seconds": 2.1,
+ "folder": "out", "pictures": 9, "counts": {"done": 8, "skipped": 0, "failed": 1, "found": 0},
+ "notes": [], "error": null}
+```
+
+## Pages
+
+Both pages are one HTML file each that needs nothing else and asks no network: pictures lie inside
+it. They are written like pictures: complete or not at all, never over an input, and one that exists
+is kept unless `--overwrite` is given.
+
+- `coser compare A B` lays A over B, with a divider between them that mouse, finger and keyboard
+  move. B's size decides. A of another size is resized to it by bicubic interpolation, and labelled
+  so. Pictures above `--max-side` are shown reduced, and the page says to what. Up to a million
+  pixels are embedded without loss, more as JPEG of quality 95.
+- `coser report DIR` shows what is known of a batch: the records of `coser upscale --json` (of one
+  file with `--log`, else of every `.jsonl` file in DIR), and the pictures in DIR. A log may hold
+  several runs: the last record of a target counts, but `skipped` leaves an earlier `done` as it is.
+  Pictures without a record are shown, too, with their input beside them where the names tell it
+  (`NAME_4x.png` and `NAME.jpg`). Names in a log are relative to where the command ran: they are
+  looked for from the present folder, the log's, DIR, and the ones above these two, then by their
+  last part.
+- `coser upscale --compare` writes `NAME_4x_compare.png` beside the result: the input enlarged by
+  bicubic interpolation, the reference if `--save-reference` saves one, the result, and below them
+  the place where result and bicubic differ most, pixel by pixel. Results above 2000 pixels per
+  side are shown reduced; the detail is not. A comparison of a result that is already there is made
+  from that file.
+
+## Completion and manual
+
+`coser --install-completion` teaches the shell that runs it (bash, zsh, fish) commands, options,
+their choices and the installed models; open a new shell afterwards. `coser --show-completion`
+prints the script instead. `_COSER_COMPLETE=source_bash coser` (or `source_zsh`, `source_fish`)
+does so for a shell that is named. The manual page is installed with the package: `man coser`.
 ## Weights
 
 `coser download-weights` writes into the weights folder that `coser info` shows, or into `--dest`.
@@ -132,7 +224,7 @@ guidance-scale = 2.5
 | `COSER_DOWNLOAD_BACKOFF` | seconds before the first new try; doubled each time (1) |
 | `COSER_DOWNLOAD_TIMEOUT` | seconds of silence that end a connection (60) |
 
-The others are named beside their options below.
+The others are named beside their options.
 
 ## Exit codes
 
@@ -154,76 +246,30 @@ def main() -> None:
 
 def page() -> str:
     """The whole of `docs/cli.md`."""
-    # Typer decides about colour when it is imported, and about width when it prints.
-    for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
-        os.environ.pop(name, None)
-    import typer.main
-
-    from coser_cli.cli.app import app
-
-    command = typer.main.get_command(app)
-    return "\n".join([INTRODUCTION, CONVENTIONS, *_commands(command)]).rstrip() + "\n"
+    sections = (line for command in commands() for line in _section(command))
+    return "\n".join([INTRODUCTION, CONVENTIONS, *sections]).rstrip() + "\n"
 
 
-def _commands(root: Any) -> Iterator[str]:
-    for name, command in sorted(root.commands.items()):
-        yield f"## `coser {name}`\n"
-        yield f"{command.help}\n"
-        yield f"`coser {name} {_usage(command)}`\n"
-        yield from _tables(command)
-
-
-def _usage(command: Any) -> str:
-    arguments = [_argument(each) for each in command.params if each.param_type_name == "argument"]
-    return " ".join([*arguments, "[OPTIONS]"])
-
-
-def _argument(parameter: Any) -> str:
-    name = parameter.metavar or parameter.name.upper()
-    return f"{name}..." if parameter.nargs == -1 else str(name)
-
-
-def _tables(command: Any) -> Iterator[str]:
-    """One table per help panel, in the order of the parameters."""
-    panels: dict[str, list[Any]] = {}
-    for parameter in command.params:
-        if not getattr(parameter, "hidden", False):
-            panels.setdefault(parameter.rich_help_panel or "", []).append(parameter)
-    for title, parameters in panels.items():
-        yield f"### {title}\n" if title else ""
+def _section(command: Command) -> Iterator[str]:
+    yield f"## `coser {command.name}`\n"
+    yield f"{command.help}\n"
+    yield f"`coser {command.name} {command.usage}`\n"
+    for panel in command.panels:
+        yield f"### {panel.title}\n" if panel.title else ""
         yield "| | default | |\n|---|---|---|"
-        yield "\n".join(_row(each) for each in parameters) + "\n"
+        yield "\n".join(_row(each) for each in panel.parameters) + "\n"
 
 
-def _row(parameter: Any) -> str:
-    if parameter.param_type_name == "argument":
-        return f"| `{_argument(parameter)}` | | {parameter.help} |"
-    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
-    values = _values(parameter)
-    variable = f" `{parameter.envvar}`" if parameter.envvar else ""
-    return f"| {names}{values} | {_default(parameter)} | {parameter.help}{variable} |"
-
-
-def _default(parameter: Any) -> str:
-    """The default in words, as its value, or nothing where it is the model's own."""
-    if isinstance(parameter.show_default, str):
-        return parameter.show_default
-    shown = parameter.show_default and parameter.default not in (None, False, "")
-    return f"`{parameter.default}`" if shown else ""
-
-
-def _values(parameter: Any) -> str:
-    """What an option takes, after its name."""
-    if parameter.is_flag:
-        return ""
-    if parameter.metavar:
-        return f" {_escaped(parameter.metavar)}"
-    choices = parameter.type_descriptor.choices
-    if choices:
-        return f" {_escaped('|'.join(map(str, choices)))}"
-    if parameter.min is not None:
-        return f" {parameter.min:.12g}–{parameter.max:.12g}"
-    return " " + parameter.type_descriptor.annotation.__name__.upper().replace("STR", "TEXT")
+def _row(parameter: Parameter) -> str:
+    names = ", ".join(f"`{name}`" for name in parameter.names)
+    if parameter.is_argument:
+        return f"| {names} | | {parameter.help} |"
+    values = f" {_escaped(parameter.values)}" if parameter.values else ""
+    default = parameter.default
+    if default and not parameter.is_default_in_words:
+        default = f"`{default}`"
+    variable = f" `{parameter.variable}`" if parameter.variable else ""
+    return f"| {names}{values} | {default} | {parameter.help}{variable} |"
 
 
 def _escaped(text: str) -> str:

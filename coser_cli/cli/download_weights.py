@@ -326,10 +326,13 @@ def _all_or(stock: Stock, asked: Asked) -> list[str]:
 
 def _verify(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
     from coser_cli.weights.audit import verify
+    from coser_cli.weights.plan import Choice, choose
     from coser_cli.weights.supply import Told
 
     told = Told(reporter.say, reporter.progress, lambda names: None)
-    for outcome in verify(stock, _all_or(stock, asked), told):
+    choice = choose(stock.manifest, asked.sets) if asked.sets else Choice(())
+    required = set(choice.files) - choice.optional
+    for outcome in verify(stock, _all_or(stock, asked), told, required):
         reporter.outcome(outcome)
 
 

@@ -166,10 +166,12 @@ def make_plan(
     kind: Kind = "upscale",
     references: int = 1,
     imported: Sequence[Path] = (),
+    compare: bool = False,
 ) -> Planned:
     """Find the inputs, decide every name, and refuse what cannot be done, before anything runs.
 
-    `references` are written for each input, `imported` are the user's own.
+    `references` are written for each input, `imported` are the user's own; `compare` asks for a
+    comparison beside each result.
     """
     from coser_cli.engine.inputs import Found, find
     from coser_cli.engine.jobs import plan
@@ -190,6 +192,7 @@ def make_plan(
         references=references,
         imported=imported,
         naming=naming,
+        compare=compare,
     )
     pipes.require_single(jobs)
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():

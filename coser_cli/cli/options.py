@@ -26,6 +26,13 @@ def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A0
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
+def _complete_model(incomplete: str) -> list[str]:
+    """Models that `--model` could mean: auto, and what is bundled or installed."""
+    from coser_cli.weights.store import available_models
+
+    return [name for name in ("auto", *available_models()) if name.startswith(incomplete)]
+
+
 Inputs = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -110,6 +117,15 @@ ReferenceSelect = Annotated[
         help="Of several references, use all (each place takes what fits best among them), or the "
         "one that the model's image tower finds nearest to the input.",
         rich_help_panel=REFERENCE,
+    ),
+]
+Compare = Annotated[
+    bool,
+    typer.Option(
+        "--compare",
+        help="Also write NAME_compare.png beside the result: bicubic, the saved reference, the "
+        "result, and a detail.",
+        rich_help_panel=IN_OUT,
     ),
 ]
 Steps = Annotated[
@@ -197,7 +213,8 @@ ReferenceMode = Annotated[
     typer.Option(
         "--reference-mode",
         envvar="COSER_REFERENCE_MODE",
-        help="Imagine one reference for the whole picture, or none.",
+        help="Imagine one reference, steered by what the whole picture shows (global) or, in "
+        "tiles, also by what each tile shows; or none.",
         rich_help_panel=REFERENCE,
     ),
 ]
@@ -227,6 +244,7 @@ Model = Annotated[
         "--model",
         metavar="auto|mini|sd21|DIR",
         envvar="COSER_MODEL",
+        autocompletion=_complete_model,
         help="Use this model, or the one in this folder; auto takes sd21 where its weights are "
         "installed, else mini.",
         rich_help_panel=MODEL,

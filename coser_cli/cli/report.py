@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from coser_cli.cli.records import error_record, image_record, plan_record, plan_text
 from coser_cli.errors import CoserError, Exit, shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from coser_cli.engine.jobs import Job
+    from coser_cli.engine.planning import Plan
     from coser_cli.engine.results import Result, Tally
 
 JSON_VERSION = 1
 STAGES = {
     "prepare": "preparing",
+    "enlarge": "enlarging",
+    "encode": "encoding",
     "understand": "understanding",
     "imagine": "imagining the reference",
     "restore": "restoring",
     "decode": "decoding",
+    "write": "writing",
 }
 
 
@@ -114,6 +119,13 @@ class Reporter:
             for path in result.job.results:
                 _stdout(str(path))
 
+    def plan(self, plan: Plan) -> None:
+        """What a job would be."""
+        if self._as_json:
+            _stdout(json.dumps(plan_record(plan)))
+        else:
+            _stdout(plan_text(plan))
+
     def problem(self, error: CoserError) -> None:
         """Something that was named could not be looked into; no picture belongs to it."""
         _stderr(f"coser: {error}")
@@ -174,42 +186,6 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def image_record(result: Result) -> dict[str, Any]:
-    """One picture's line of `--json`; its keys are a contract with scripts."""
-    job = result.job
-    references = job.references or (() if job.kind == "upscale" else (job.target,))
-    beside = job.references[0] if job.references and job.kind == "upscale" else None
-    width, height = result.target_size or (None, None)
-    return {
-        "type": "image",
-        "source": str(job.source),
-        "frame": None if job.frame is None else job.frame + 1,
-        "target": str(job.target),
-        "reference": None if beside is None else str(beside),
-        "references": [str(path) for path in references],
-        "scores": None if result.scores is None else [round(each, 6) for each in result.scores],
-        "chosen": None if result.chosen is None else result.chosen + 1,
-        "status": result.status,
-        "seconds": round(result.seconds, 3),
-        "source_size": None if result.source_size is None else list(result.source_size),
-        "width": width,
-        "height": height,
-        "seed": result.seed,
-        "notes": list(result.notes),
-        "error": None if result.error is None else error_record(result.error),
-    }
-
-
-def error_record(error: CoserError) -> dict[str, Any]:
-    """An error for `--json`: a stable code, the exit code it stands for, message and remedy."""
-    return {
-        "code": error.exit_code.name.lower(),
-        "exit_code": int(error.exit_code),
-        "message": error.message,
-        "hint": error.hint,
-    }
 
 
 def _scores(result: Result) -> str:

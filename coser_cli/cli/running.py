@@ -14,6 +14,7 @@ from coser_cli.errors import Exit
 if TYPE_CHECKING:
     from coser_cli.cli.files import Planned
     from coser_cli.cli.report import Reporter
+    from coser_cli.engine.results import Tally
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.engine.worker import Work
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coser_cli.cli.report import error_record
+from coser_cli.cli.records import error_record
 from coser_cli.errors import CoserError, Exit
 
 if TYPE_CHECKING:

@@ -141,6 +141,15 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     )
 
 
+def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
+    """The cost of a task that is done at once, with `memory` bytes besides the process's own."""
+    padded = padded_size(task.target(), config.pixel_multiple)
+    tiles = 1 if task.samples else 0
+    diffusion = Diffusion(task.references, *_steps(config, task), tiles, 1)
+    memory += PROCESS_BYTES
+    return Cost(task.target(), padded, diffusion, tiled_vae.Tiling(max(padded)), 2, memory, 0)
+
+
 def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: Settings) -> int:
     """Estimated peak of predicting `batch` tiles, weights not counted: all networks compute in
     float32 at most.

@@ -73,6 +73,16 @@ def pre_restore(
     return _apply(model.srresnet, pixels, scratch, count)
 
 
+def scratch_bytes(size: tuple[int, int], scale: float) -> int:
+    """Space at the peak that `enlarge` takes of a scratch for an input of `size` (height, width),
+    where the SRResNet is its source; `padded` is not in it.
+    """
+    first, *later = (
+        3 * 4 * 16**number * size[0] * size[1] for number in range(1, srresnet_passes(scale) + 1)
+    )
+    return first + sum(later[-2:])
+
+
 def reach(network: SRResNet) -> int:
     """How many input pixels around its own place an output depends on."""
     return RECONSTRUCT_REACH + _extract_reach(network)

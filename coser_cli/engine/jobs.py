@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,12 @@ from coser_cli.errors import UsageError, shown
 from coser_cli.imageio.formats import format_named, format_of
 
 Kind = Literal["upscale", "reference"]
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to work on: from where, to where, and where its references go.
+    """One picture to work on: from where, to where, and where its references and comparison go.
 
     `target` of the kind "upscale" is the enlarged picture. Of the kind "reference" it is the
     reference; where there are several, their contact sheet. `frame` of the source counts from 0;
@@ -31,11 +32,13 @@ class Job:
     references: tuple[Path, ...] = ()
     kind: Kind = "upscale"
     frame: int | None = None
+    comparison: Path | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file this job writes."""
-        return (self.target, *self.references)
+        beside = () if self.comparison is None else (self.comparison,)
+        return (self.target, *self.references, *beside)
 
     @property
     def results(self) -> tuple[Path, ...]:
@@ -53,22 +56,26 @@ def plan(
     references: int = 1,
     imported: Sequence[Path] = (),
     naming: Naming | None = None,
+    compare: bool = False,
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
     is a folder, "" for beside the result, or None. `references` is how many are written for each
     input, `imported` are the user's own. `naming` says how results are called, by `scale` if it is
-    None. An input named twice is one job, and what was found in a folder is none if this very call
-    would write it. Raises `UsageError` where two outputs meet, or an output is one of the inputs or
-    `imported` by any path or link.
+    None; `compare` asks for a comparison beside each. An input named twice is one job, and what was
+    found in a folder is none if this very call would write it. Raises `UsageError` where two
+    outputs meet, or an output is one of the inputs or `imported` by any path or link.
     """
     sources = unique([Source(each) if isinstance(each, Path) else each for each in inputs])
     how = _How(output, naming or Naming(scale), save_reference, references)
     make = how.reference_job if kind == "reference" else how.upscale_job
 
     def jobs_of(some: Sequence[Source]) -> list[Job]:
-        return [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
+        made = [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
+        if not compare:
+            return made
+        return [replace(job, comparison=_beside(job.target, "_compare")) for job in made]
 
     jobs = jobs_of(sources)
     others = _without_results(sources, jobs)
@@ -115,6 +122,30 @@ class _How:
         named = Path(self.save_reference) / source.below if self.save_reference else target.parent
         single = named / f"{target.stem}_reference.png"
         return (single,) if self.references == 1 else _numbered(single, self.references)
+
+
+def plan_page(output: str | None, default: Path, inputs: Sequence[Path]) -> Path:
+    """Where an HTML page goes: `output` as for pictures (a file or a folder), or `default`.
+
+    Makes the folder that `output` names. Raises `UsageError` where the page would be one of the
+    inputs, by any path or link, or has another extension.
+    """
+    path = default
+    if output is not None:
+        path = Path(output) / default.name if _is_folder(output) else Path(output)
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        raise UsageError(
+            f"cannot write {shown(path)}: a page is HTML", f"use {' or '.join(PAGE_SUFFIXES)}"
+        )
+    job = Job(path, path)
+    _refuse_as_outputs([job], inputs, "input")
+    _make_folders([job], output, None)
+    return path
+
+
+def _beside(target: Path, ending: str) -> Path:
+    """A PNG file beside a result, named after it."""
+    return target.with_name(f"{target.stem}{ending}.png")
 
 
 def _numbered(path: Path, count: int) -> tuple[Path, ...]:

@@ -11,12 +11,12 @@ import torch
 
 from coser_cli.engine.costs import Cost, Task
 from coser_cli.engine.device import gib
+from coser_cli.engine.large import Large
 from coser_cli.engine.results import Result
-from coser_cli.engine.tiled import Large
 from coser_cli.engine.worker import sheet
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
 from coser_cli.tiling.grid import Box, bands
-from coser_cli.tiling.resample import resample_whole
+from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.engine.worker import Making
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 ROWS = 64
 """Of a result, made and written at once."""
-THUMBNAIL = 512
-"""Longer side of pictures in a contact sheet."""
+REDUCED_ROWS = 16
+"""Of a reduced picture, made at once."""
+THUMBNAIL, PANEL = 512, 2000
+"""Longer sides of pictures in a contact sheet, and in a comparison."""
 
 
 def make_large(making: Making, why: str) -> Result:
@@ -74,6 +76,9 @@ def _write(making: Making, large: Large) -> None:
     paths = making.job.references if large.references else ()
     for path, picture in zip(paths, large.references, strict=True):
         _write_one(making, path, picture, opaque)
+    if making.job.comparison in making.missing:
+        guides = [_reduced(each, PANEL) for each in large.references[:1]]
+        making.compare(_reduced(large.pixels, PANEL), guides[0] if guides else None)
     _write_one(making, making.job.target, large.pixels, making.photo)
 
 
@@ -87,7 +92,7 @@ def _write_candidates(making: Making, large: Large) -> None:
     if making.job.target in making.missing:
         from coser_cli.imageio.write import write_photo
 
-        pictures = [_thumbnail(each) for each in large.references]
+        pictures = [_reduced(each, THUMBNAIL) for each in large.references]
         size = pictures[0].shape[2], pictures[0].shape[1]
         made = sheet(making.photo.pixels, pictures, large.scores, size)
         write_photo(making.job.target, made, None, making.work.encoding)
@@ -110,9 +115,14 @@ def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> 
     write_streamed(path, (width, height), rows(), source, making.work.encoding)
 
 
-def _thumbnail(picture: Readable) -> FloatArray:
+def _reduced(picture: Readable, side: int) -> FloatArray:
+    """The picture `(3, H, W)`, antialiased, with `side` as its longer side if it has a longer."""
     _, height, width = picture.shape
-    factor = min(1.0, THUMBNAIL / max(height, width))
+    factor = min(1.0, side / max(height, width))
     size = max(1, round(height * factor)), max(1, round(width * factor))
-    values: FloatArray = resample_whole(picture, size)[0].clamp(0, 1).numpy()
+    rows = Resampler(height, size[0], "antialiased")
+    columns = Resampler(width, size[1], "antialiased")
+    boxes = [Box(band.start, 0, band.stop, size[1]) for band in bands(size[0], REDUCED_ROWS)]
+    made = [resample_with(picture, rows, columns, box).clamp(0, 1) for box in boxes]
+    values: FloatArray = torch.cat(made, dim=2)[0].numpy()
     return values

@@ -49,6 +49,13 @@ class Tally:
         self.failed += 1
         self.codes.add(error.exit_code)
 
+    def add_plan(self, error: CoserError | None) -> None:
+        """Count a job that was only planned."""
+        if error is None:
+            self.done += 1
+        else:
+            self.add_problem(error)
+
     @property
     def exit_code(self) -> Exit:
         """0 if nothing failed; the one common reason if nothing was done; else 1."""

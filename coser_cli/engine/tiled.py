@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from coser_cli.engine import tiled_vae
 from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.engine.enlarging import enlarge, pre_restore
+from coser_cli.engine.large import Large, LargeLowRes
 from coser_cli.engine.preparation import padded_size, target_size
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import tiles_without_controls
@@ -30,7 +30,7 @@ from coser_cli.engine.tile_prediction import TilePrediction
 from coser_cli.engine.tiled_sampling import PredictTiles, TiledWalk
 from coser_cli.sampling import add_noise, make_scheduler, noise_rows
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
 from coser_cli.tiling.resample import resample_whole
 
@@ -43,36 +43,6 @@ COGNITION_SIDE = 224
 """Of the picture that cognition is given; its image tower would resize a larger one anyway."""
 BAND = 256
 """Rows of latents that are noised at once."""
-
-
-@dataclass(frozen=True)
-class LargeLowRes:
-    """`LowRes` on disk: the input, its padded enlargement, and that one's latents.
-
-    `size` (height, width) of the enlargement is picture. `pre_restored` `(3, 4H, 4W)`: the
-    SRResNet's first pass, where the enlargement is made of it.
-    """
-
-    pixels: Map
-    padded: Map
-    size: tuple[int, int]
-    latents: Map
-    pre_restored: Map | None
-
-
-@dataclass(frozen=True)
-class Large:
-    """A result whose pixels are made band by band; valid as long as the scratch it lies in.
-
-    `references` are the pictures that guided it, where they were wanted; `scores` and `chosen` as
-    in `Upscaled`; `notes` say where something is not exact.
-    """
-
-    pixels: StreamedColorFix
-    references: tuple[StreamedColorFix, ...] = ()
-    scores: tuple[float, ...] | None = None
-    chosen: int | None = None
-    notes: tuple[str, ...] = ()
 
 
 class TiledUpscaler:
@@ -290,7 +260,7 @@ class TiledUpscaler:
         down, right = (each % self.stride for each in offset)
         return make_grid(height, width, self.tile, self.stride, (down, right))
 
-    def _pre_restored(self, low_res: LargeLowRes) -> Map:
+    def _pre_restored(self, low_res: LargeLowRes) -> Readable:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""
         if low_res.pre_restored is not None:
             return low_res.pre_restored

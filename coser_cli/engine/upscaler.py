@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.device import available_memory, gib, needed_memory, require_memory
+from coser_cli.engine.device import require_memory
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
 from coser_cli.engine.references import Candidates, References, choose, draw_of, encode, score
 from coser_cli.engine.retry import require_finite
-from coser_cli.engine.runtime import Runtime
-from coser_cli.models.residency import STAGES
+from coser_cli.engine.sizing import Sizing
 from coser_cli.sampling import (
     Draw,
     OnStep,
@@ -25,12 +24,15 @@ from coser_cli.sampling import (
     make_scheduler,
     seeded_noise,
 )
-from coser_cli.settings import Settings
+from coser_cli.settings import Settings, TileSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coser_cli.engine.cognition import Cognition
+    from coser_cli.engine.costs import Cost
+    from coser_cli.engine.tiled import TiledUpscaler
+    from coser_cli.tiling.canvas import Scratch
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
 
@@ -49,7 +51,7 @@ class Upscaled:
     chosen: int | None = None
 
 
-class Upscaler(Runtime):
+class Upscaler(Sizing):
     """CoSeR for single pictures.
 
     `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
@@ -137,7 +139,7 @@ class Upscaler(Runtime):
         settings = self.complete(settings)
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
-        weights = self._pending(settings)
+        weights = self.pending(settings)
         require_memory(self.model.config, size, settings.scale, self.dtype, self.device, weights)
         self.enter("prepare")
         pixels = pixels.to(self.device, self.dtype)
@@ -258,26 +260,6 @@ class Upscaler(Runtime):
         pictures = decoding.decode_references(self.model, latents, low_res)
         return require_finite(pictures, what="reference")
 
-    def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
-        """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
-        settings, config = self.complete(settings), self.model.config
-        target = preparation.target_size(*size, settings.scale)
-        limit = NATIVE_TIMES * config.native_size
-        if max(target) > limit:
-            return f"{target[1]}×{target[0]} pixels is more than {limit} on a side"
-        free = spec.max_memory or available_memory(self.device)
-        needed = needed_memory(config, size, settings.scale, self.dtype, self._pending(settings))
-        if free is None or needed <= free:
-            return ""
-        return f"{gib(needed)} GiB of memory would be needed at once, {gib(free)} may be taken"
-
-    def cost(self, task: Task) -> Cost:
-        """What a task takes in tiles. Raises `UsageError`; see `costs.cost_of`."""
-        from coser_cli.engine.costs import cost_of
-
-        free, weights = available_memory(self.device), self._pending(task.settings)
-        return cost_of(self.model, task, weights, free, self.device.type == "cpu")
-
     def in_tiles(
         self, cost: Cost, spec: TileSpec, scratch: Scratch, on_progress: Progress = silent
     ) -> TiledUpscaler:
@@ -292,10 +274,6 @@ class Upscaler(Runtime):
             vae=cost.vae,
             on_progress=on_progress,
         )
-
-    def _pending(self, settings: Settings) -> int:
-        """Bytes of weights that a picture will still bring."""
-        return self.model.pending(STAGES if settings.strength else ("prepare", "decode"))
 
     def _diffuse(
         self,

@@ -114,6 +114,11 @@ class Worker:
         """Whether the model has been needed and could be loaded."""
         return self._enlarger is not None
 
+    def _loaded(self) -> Enlarger:
+        if self._enlarger is None:
+            self._enlarger = self._load()
+        return self._enlarger
+
     def do(self, job: Job) -> Result:
         """Read, enlarge, write. Raises `CoserError`, `OSError` or whatever the networks raise."""
         from coser_cli.imageio.read import read_photo
@@ -126,9 +131,7 @@ class Worker:
             settings = self._work.settings_for(photo.size)
         size = target(photo.size, settings)
         require_writable(missing, size)
-        if self._enlarger is None:
-            self._enlarger = self._load()
-        making = Making(job, photo, settings, missing, self._work, self._enlarger, self._tell)
+        making = Making(job, photo, settings, missing, self._work, self._loaded, self._tell)
         with naming(job.source):
             found = making.make()
         return replace(
@@ -149,8 +152,13 @@ class Making:
     settings: Settings
     missing: Sequence[Path]
     work: Work
-    enlarger: Enlarger
+    load: Callable[[], Enlarger]
     tell: Progress
+
+    @property
+    def enlarger(self) -> Enlarger:
+        """The engine, loaded when first asked for."""
+        return self.load()
 
     @property
     def want_reference(self) -> bool:
@@ -159,6 +167,10 @@ class Making:
         )
 
     def make(self) -> Result:
+        """Make and write what is missing; what a comparison shows may all be there already."""
+        if not set(self.missing) - {self.job.comparison}:
+            self.compare(None, None)
+            return Result(self.job, "done")
         width, height = self.photo.size
         size, spec = (height, width), self.work.spec
         why = "" if self.work.always_tiles else self.enlarger.why_tiled(size, self.settings, spec)
@@ -189,8 +201,31 @@ class Making:
         opaque = replace(self.photo, alpha=None, grey=False)
         for path, values in zip(self.job.references if references else (), references, strict=True):
             self._write(path, values, opaque)
-        self._write(self.job.target, arrays(made.pixels)[0], self.photo)
+        result = arrays(made.pixels)[0]
+        self.compare(result, references[0] if references else None)
+        self._write(self.job.target, result, self.photo)
         return Result(self.job, "done", scores=made.scores, chosen=made.chosen)
+
+    def compare(self, result: FloatArray | None, reference: FloatArray | None) -> None:
+        """Write the comparison, if it is missing; what was not made now is the file that is there.
+
+        `result` and `reference` `(3, H, W)` may be reduced ones.
+        """
+        from coser_cli.imageio.comparison import write_comparison
+        from coser_cli.imageio.photo import Photo
+        from coser_cli.imageio.read import read_photo
+
+        job = self.job
+        if job.comparison is None or job.comparison not in self.missing:
+            return
+        if result is None or job.target not in self.missing:
+            shown_result = read_photo(job.target)
+        else:
+            shown_result = Photo(result, alpha=self.photo.alpha)
+        guide = None if reference is None else Photo(reference)
+        if guide is None and job.references and lies(job.references[0]):
+            guide = read_photo(job.references[0])
+        write_comparison(job.comparison, self.photo, shown_result, guide)
 
     def _write(self, path: Path, pixels: FloatArray, source: Photo | None) -> None:
         from coser_cli.imageio.write import write_photo
@@ -248,7 +283,7 @@ def naming(source: Path) -> Iterator[None]:
         if shown(source) in error.message:
             raise
         raise type(error)(f"cannot enlarge {shown(source)}: {error.message}", error.hint) from error
-    except (RuntimeError, MemoryError) as error:
+    except RuntimeError as error:
         from coser_cli.engine.retry import REMEDY, is_out_of_memory
 
         if not is_out_of_memory(error):

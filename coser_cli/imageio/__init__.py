@@ -1,1 +1,1 @@
-"""Picture files in and out: `read_photo` and `write_photo`; numpy and Pillow, no torch."""
+"""Picture files in and out: `read_photo`, `write_photo`, `write_streamed`; no torch."""

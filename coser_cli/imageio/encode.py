@@ -28,11 +28,17 @@ def encode(
     """Write bands of rows `(rows, W, C)`, uint8 or uint16, of a picture of `size` (width, height).
 
     `head` are a PNG's chunks before the pixels, or a JPEG's beginning; `options` are those of
-    libvips' saver. The bands are asked for in
-    the calling thread, so that an interruption ends the work at once. Raises OSError.
+    libvips' saver. The bands are asked for in the calling thread, so that an interruption ends the
+    work at once. Raises OSError.
     """
+    import pyvips
+
     line = _Line(_Inserting(file, kind, head))
-    encoder = threading.Thread(target=_run_vips, args=(line, kind, options), name="coser-encode")
+    source, target = pyvips.SourceCustom(), pyvips.TargetCustom()
+    source.on_read(line.read)
+    target.on_write(line.write)
+    arguments = line, kind, source, target, options
+    encoder = threading.Thread(target=_run_vips, args=arguments, name="coser-encode")
     encoder.start()
     try:
         for piece in _stored_png(size, bands):
@@ -45,16 +51,13 @@ def encode(
         raise line.error
 
 
-def _run_vips(line: _Line, kind: str, options: dict[str, Any]) -> None:
+def _run_vips(line: _Line, kind: str, source: Any, target: Any, options: dict[str, Any]) -> None:
     import pyvips
 
     try:
-        source, target = pyvips.SourceCustom(), pyvips.TargetCustom()
-        source.on_read(line.read)
-        target.on_write(line.write)
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
         getattr(image, f"{kind}save_target")(target, keep="none", **options)
-    except pyvips.Error as error:
+    except Exception as error:  # nothing above this thread could catch it
         line.error = line.error or OSError(" ".join(str(error).split()))
     finally:
         line.ended.set()

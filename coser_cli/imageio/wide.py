@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import pyvips
 
 WideArray = NDArray[np.uint16]
-_TOP = 65535
-_PREMULTIPLIED, _ALPHA = 1, (1, 2)  # TIFF 6.0, ExtraSamples
+_ALPHA = (1, 2)  # TIFF 6.0, ExtraSamples: premultiplied (which libvips undoes), or not
 
 
 def is_wide(image: Image.Image) -> bool:
@@ -62,8 +61,7 @@ def read_wide(path: Path, page: int = 0) -> WideArray:
     colours = values.shape[2] - len(extra)
     if extra[0] not in _ALPHA:
         return values[..., :colours]
-    values = values[..., : colours + 1]
-    return _divided(values) if extra[0] == _PREMULTIPLIED else values
+    return values[..., : colours + 1]
 
 
 def _decoded(file: BinaryIO, page: int, *, is_png: bool) -> WideArray:
@@ -83,13 +81,6 @@ def _decoded(file: BinaryIO, page: int, *, is_png: bool) -> WideArray:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise OSError(lines[1] if len(lines) > 1 else "libvips cannot decode it") from None
     return values[..., None] if values.ndim == 2 else values
-
-
-def _divided(values: WideArray) -> WideArray:
-    """Colours that were multiplied by alpha, divided by it again."""
-    alpha = values[..., -1:].astype(np.float64)
-    colours = np.minimum(values[..., :-1] * (_TOP / np.maximum(alpha, 1)), _TOP)
-    return np.concatenate([np.rint(colours).astype(np.uint16), values[..., -1:]], axis=-1)
 
 
 def upright(values: WideArray, orientation: int) -> WideArray:

@@ -7,7 +7,7 @@ A box of its own above `models`, as `install` is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coser_cli.errors import WeightsError, shown
@@ -66,14 +66,23 @@ def _pin(web: Web, name: str, url: str) -> Pin:
     )
 
 
-def verify(stock: Stock, names: Iterable[str], tell: Told) -> Iterator[Outcome]:
+def verify(
+    stock: Stock, names: Iterable[str], tell: Told, required: Iterable[str] = ()
+) -> Iterator[Outcome]:
     """Hash again what is there of these files, and of all models made of them.
 
-    A file that is not there is no failure; it has the status "absent".
+    A file that is not there has the status "absent", or "failed" if it is one of `required` and
+    no installed model has taken it up.
     """
-    names = list(names)
+    names, required = list(names), set(required)
+    models = [each for each in stock.manifest.variants.values() if not each.bundled]
     for name in names:
-        yield _verified(stock, name, tell)
+        ended = _verified(stock, name, tell)
+        taken_up = any(stock.is_in(name, variant) for variant in models)
+        if ended.status == "absent" and name in required and not taken_up:
+            error = WeightsError(f"{name} is not there", "fetch it, or import it")
+            ended = replace(ended, status="failed", error=error)
+        yield ended
     for variant in stock.manifest.variants.values():
         folder = stock.folder(variant)
         if variant.bundled or not (folder / MODEL_FILE).is_file():

@@ -9,7 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from coser_cli.cli import running
 from coser_cli.cli.app import main
+from coser_cli.engine.preparation import enlarge_bicubic, target_size
+from coser_cli.engine.references import Candidates
+from coser_cli.engine.upscaler import Upscaled
 from coser_cli.models.build import make_network, save_component, save_text_states
 from coser_cli.models.config import (
     AutoencoderConfig,
@@ -96,6 +100,31 @@ def coser(weights, monkeypatch, capsys, tmp_path):
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+class Plain:
+    """Enlarges by plain interpolation: for tests of files, where networks do not matter."""
+
+    def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
+        size = target_size(*pixels.shape[-2:], settings.scale)
+        large = enlarge_bicubic(pixels, size)
+        return Upscaled(large, large.flip(-1) if want_reference else None)
+
+    def candidates(self, pixels, settings=None, on_progress=None):
+        return Candidates(self.upscale(pixels, settings).pixels.flip(-1), None)
+
+    def complete(self, settings):
+        return settings
+
+    def why_tiled(self, size, settings, spec):
+        return ""
+
+
+@pytest.fixture
+def plain(coser, monkeypatch):
+    """`coser` with `Plain` instead of a model."""
+    monkeypatch.setattr(running, "load_model", lambda *_: Plain())
+    return coser
 
 
 @pytest.fixture

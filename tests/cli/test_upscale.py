@@ -2,13 +2,17 @@
 
 import os
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from coser_cli.cli import upscale as command
+from coser_cli.engine import device
 from coser_cli.errors import Exit
+from coser_cli.models.build import part_sizes
 
 
 def test_result_lies_beside_the_input_and_its_path_is_printed(coser, photo, tmp_path):
@@ -212,6 +216,7 @@ def test_json_lines(coser, photo):
         "target": "a_2x.png",
         "reference": None,
         "references": [],
+        "comparison": None,
         "scores": None,
         "chosen": None,
         "status": "done",
@@ -421,6 +426,46 @@ def test_name_that_grows_too_long(coser, photo):
     ran = coser("upscale", f"{'n' * 250}.png", "-s", 1)
     assert ran.code == Exit.FAILED
     assert "too long" in ran.err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--offload", "none"), ("--offload", "model"), ("--offload", "sequential"), ("--low-memory",)],
+)
+def test_memory_options_change_no_pixel(coser, photo, flags):
+    photo("a.png")
+    for command_name in ("upscale", "reference"):
+        assert coser(command_name, "a.png", "-s", 2, "-o", "plain.png").code == Exit.OK
+        ran = coser(command_name, "a.png", "-s", 2, "-o", "lean.png", *flags)
+        assert (ran.code, ran.err) == (Exit.OK, "")
+        assert Path("plain.png").read_bytes() == Path("lean.png").read_bytes()
+        os.remove("plain.png")
+        os.remove("lean.png")
+
+
+def test_memory_options_from_variables_and_files(coser, photo, tmp_path, monkeypatch):
+    photo("a.png")
+    with monkeypatch.context() as patched:
+        patched.setenv("COSER_LOW_MEMORY", "1")
+        patched.setenv("COSER_OFFLOAD", "model")
+        refused = coser("upscale", "a.png", "-s", 1)
+    assert refused.code == Exit.USAGE
+    assert "low memory is more than offload model" in refused.err
+    Path("c.toml").write_text('[upscale]\nlow_memory = true\noffload = "none"\n')
+    assert coser("upscale", "a.png", "-s", 1, "--config", "c.toml").code == Exit.USAGE
+    assert coser("upscale", "a.png", "-s", 1, "--offload", "disk").code == Exit.USAGE
+    assert sorted(os.listdir()) == ["a.png", "c.toml"]
+
+
+def test_what_auto_offload_gives_up_is_said(coser, photo, weights, monkeypatch):
+    photo("a.png")
+    total = sum(size.total for size in part_sizes(weights / "toy", torch.float32).values())
+    monkeypatch.setattr(device, "available_memory", lambda _: int(1.5 * total))
+    ran = coser("upscale", "a.png", "-s", 1)
+    assert ran.code == Exit.OK
+    assert ran.err.count("--offload model") == 1
+    assert "are free on cpu" in ran.err
+    assert coser("upscale", "a.png", "-s", 1, "--overwrite", "-q").err == ""
 
 
 class Interrupting:

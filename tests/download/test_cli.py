@@ -347,7 +347,7 @@ def test_dry_run_writes_nothing_and_asks_nobody(get, host, dest):
 
 def test_verify(get, dest):
     get(*ACCEPT)
-    assert get("both", "--verify", "--json").of("one")["status"] == "verified"
+    assert get("--verify", "--json").of("one")["status"] == "verified"
     target = dest / "one/one.safetensors"
     target.write_bytes(OTHER)
     ran = get("--verify")
@@ -355,6 +355,15 @@ def test_verify(get, dest):
     assert sha256(OTHER) in ran.err
     assert sha256(DATA) in ran.err
     assert target.read_bytes() == OTHER  # looked at, not touched
+
+
+def test_verify_misses_what_was_named(get, dest):
+    """Without a name, what is not there cannot be damaged."""
+    assert get("--verify").code == 0
+    ran = get("default", "--verify")
+    assert ran.code == 3
+    assert "one is not there" in ran.err
+    assert not dest.exists()
 
 
 def test_damaged_file_is_fetched_anew(get, dest):

@@ -162,7 +162,7 @@ def test_without_cfw_and_then_with_it(get, host, dest):
     assert asked(host) == ["/coser", "/cfw"]  # the other file is not fetched again
     assert has_part(folder, "cfw")
     assert all((read_part(folder, "unet")[key] == tensor).all() for key, tensor in unet.items())
-    assert get("--verify").code == 0
+    assert get("default", "--verify").code == 0
     lock = json.loads((folder / "coser.lock.json").read_text())
     assert set(lock["origins"]) == {"coser", "cfw"}
     assert get("--json").records[-1]["done"] == 3

@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.engine.batch import Tally, run
+from coser_cli.engine.batch import run
 from coser_cli.engine.jobs import Job, plan
 from coser_cli.engine.references import Candidates
+from coser_cli.engine.results import Tally
 from coser_cli.engine.upscaler import Upscaled
+from coser_cli.engine.worker import Work
 from coser_cli.errors import DeviceError, Exit, InputError, UsageError, WeightsError
 from coser_cli.settings import Settings
 
@@ -37,6 +39,9 @@ class Repeating:
         on_progress("decode", 1, 1)
         return Upscaled(large, large.flip(-1) if want_reference else None)
 
+    def why_tiled(self, size, settings, spec):
+        return ""
+
     def candidates(self, pixels, settings=None, on_progress=None):
         count = settings.references
         pictures = torch.cat([pixels.flip(-1)] + [1 - pixels] * (count - 1))
@@ -54,8 +59,10 @@ def pictures(tmp_path, monkeypatch):
 
 def work(pictures, enlarger, scale=2.0, **options):
     jobs = plan(pictures, None, scale=scale)
-    options.setdefault("on_progress", lambda *_: None)
-    return list(run(jobs, lambda: enlarger, Settings(scale=scale), **options))
+    told = options.pop("on_progress", lambda *_: None)
+    return list(
+        run(jobs, lambda: enlarger, Work(Settings(scale=scale), **options), on_progress=told)
+    )
 
 
 def test_pixels_arrive_unchanged(pictures):
@@ -106,7 +113,7 @@ def test_load_is_needed_once_and_its_failure_ends_the_batch(pictures, error):
         raise error
 
     with pytest.raises(type(error)):
-        list(run(plan(pictures, None, scale=2), load, Settings(scale=2)))
+        list(run(plan(pictures, None, scale=2), load, Work(Settings(scale=2))))
     assert loads == [1]
 
 
@@ -116,7 +123,7 @@ def test_nothing_is_loaded_where_nothing_can_be_done(pictures):
 
     Image.new("RGB", (1, 1)).save("a_2x.png")
     jobs = plan([pictures[0], Path("missing.png")], None, scale=2)
-    results = list(run(jobs, load, Settings(scale=2)))
+    results = list(run(jobs, load, Work(Settings(scale=2))))
     assert [result.status for result in results] == ["skipped", "failed"]
 
 
@@ -149,7 +156,7 @@ def test_exit_code_of_a_batch(pictures, statuses, code):
 def test_reference_kind(pictures):
     jobs = plan(pictures[:1], "out", scale=1, kind="reference")
     assert jobs == [Job(Path("a.png"), Path("out/a_reference.png"), kind="reference")]
-    results = list(run(jobs, Repeating, Settings(scale=1)))
+    results = list(run(jobs, Repeating, Work(Settings(scale=1))))
     assert results[0].status == "done"
     assert Path("out/a_reference.png").exists()
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coser_cli.engine import enlarging, preparation
-from coser_cli.engine.enlarging import enlarge, pad, pre_restore, reach
+from coser_cli.engine.enlarging import enlarge, pad, pre_restore, reach, scratch_bytes
 from coser_cli.engine.preparation import pad_to_multiple, prepare
 from coser_cli.models.build import load_model
 from coser_cli.models.config import SRResNetConfig
@@ -95,16 +95,21 @@ def test_tall_maps_are_padded_in_bands(monkeypatch):
 
 
 def test_temporary_space_is_given_back(make_toy, tmp_path):
-    """Of three passes only the first stays."""
+    """Of all passes only the first stays."""
     model = make_toy(low_res_source="srresnet").upscaler.model
-    open_now: list[int] = []
+    canvases, peaks = [], []
     with Scratch(tmp_path) as scratch:
-        canvases = []
         make = scratch.canvas
-        scratch.canvas = lambda *a: canvases.append(make(*a)) or canvases[-1]
-        padded = TensorMap(torch.zeros(1, 3, 5 * 100, 5 * 100))
-        kept = enlarge(model, TensorMap(noise(5, 5)), 100, padded, scratch)
-        assert preparation.srresnet_passes(100) == len(canvases) == 4
-        open_now = [number for number, each in enumerate(canvases) if not each._file.closed]
-        assert canvases[0] is kept
-    assert open_now == [0]
+
+        def noted(shape):
+            canvases.append(make(shape))
+            peaks.append(sum(each.nbytes for each in canvases if not each._file.closed))
+            return canvases[-1]
+
+        scratch.canvas = noted
+        padded = TensorMap(torch.zeros(1, 3, 3 * 100, 2 * 100))
+        kept = enlarge(model, TensorMap(noise(3, 2)), 100, padded, scratch)
+        assert [each for each in canvases if not each._file.closed] == [kept]
+    assert preparation.srresnet_passes(100) == len(canvases) == 4
+    assert max(peaks) == scratch_bytes((3, 2), 100)
+    assert scratch_bytes((3, 2), 4) == 3 * 4 * 12 * 8

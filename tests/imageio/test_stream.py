@@ -3,9 +3,12 @@
 import io
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pyvips
 from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import InputError
+from coser_cli.imageio.formats import memory_to_write
 from coser_cli.imageio.heads import tiff_head
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.stream import write_streamed
@@ -74,6 +78,9 @@ SOURCES = {
     "grey": small(grey=True),
     "grey alpha": small(grey=True, alpha=RNG.random((12, 15), dtype=np.float32)),
     "16 bits": small(grey=True, bit_depth=16),
+    "16-bit colour": small(bit_depth=16),
+    "16-bit colour with alpha": small(bit_depth=16, alpha=RNG.random((12, 15), dtype=np.float32)),
+    "xmp": small(xmp=b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>', exif=camera_exif()),
     "profile": small(icc=renamed_profile(), convert=True),
     "grey profile": small(grey=True, icc=grey_profile(), convert=True),
     "exif": small(exif=camera_exif(), dpi=(300.0, 240.0), icc=renamed_profile()),
@@ -82,12 +89,12 @@ SOURCES = {
 
 def said(path):
     """Everything a file says beside its pixels and how they are packed."""
-    packing = {273, 277, 278, 279}  # a TIFF's strips; and one channel, said or by default
+    packing = {273, 277, 278, 279, 284}  # a TIFF's strips; what is said or the default
     with Image.open(path) as image:
         exif = image.getexif()
         groups = {tag: dict(exif.get_ifd(tag)) for tag in (34665, 34853)}
         tags = {k: v for k, v in exif.items() if k not in packing | set(groups)}
-        kept = ("icc_profile", "dpi", "jfif", "jfif_density", "compression")
+        kept = ("icc_profile", "dpi", "jfif", "jfif_density", "compression", "xmp")
         info = {key: image.info[key] for key in kept if key in image.info}
         return image.format, image.mode, image.size, tags, groups, info
 
@@ -100,17 +107,28 @@ def test_the_file_is_that_of_the_whole_picture(tmp_path, suffix, source):
     write_photo(whole, pixels, source)
     write_streamed(streamed, SIZE, cut(pixels), source)
     assert said(streamed) == said(whole)
-    with Image.open(whole) as first, Image.open(streamed) as second:
-        difference = np.asarray(first).astype(int) - np.asarray(second).astype(int)
-    assert np.abs(difference).max() <= (0 if source.alpha is None else 1)
-    assert (difference != 0).mean() <= 0.001  # alpha: once in a while another rounding
+    first, second = values(whole), values(streamed)
+    assert first.dtype == second.dtype
+    difference = np.abs(first.astype(int) - second.astype(int))
+    if source.alpha is None:
+        assert not difference.any()
+    elif first.dtype == np.uint16:
+        assert difference.max() <= 8  # of 65535
+    else:
+        assert difference.max() <= 1
+        assert (difference != 0).mean() <= 0.001  # once in a while another rounding
+
+
+def values(path):
+    """As they are in the file; Pillow would make 8 bits of 16-bit colour."""
+    return pyvips.Image.new_from_file(str(path)).numpy()
 
 
 def test_the_bigtiff_says_the_same(tmp_path):
     source = SOURCES["exif"]
     options = {"exif": source.exif, "icc_profile": source.icc, "dpi": source.dpi}
     size = (50000, 40000)
-    head = tiff_head("RGB", size, options)
+    head = tiff_head("RGB", 8, size, options)
     assert head[:4] == b"II\x2b\x00"
     (tmp_path / "big.tif").write_bytes(head)
     os.truncate(tmp_path / "big.tif", len(head) + 3 * size[0] * size[1])  # sparse
@@ -127,9 +145,21 @@ def test_the_bigtiff_says_the_same(tmp_path):
     assert tags[5]["icc_profile"] == source.icc
 
 
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_pixels_of_a_bigtiff(tmp_path, monkeypatch, source):
+    pixels = noise()
+    write_streamed(tmp_path / "classic.tif", SIZE, cut(pixels), source)
+    monkeypatch.setattr("coser_cli.imageio.heads._CLASSIC_LIMIT", 1000)
+    monkeypatch.setattr("coser_cli.imageio.heads._STRIP_BYTES", 1000)
+    write_streamed(tmp_path / "big.tif", SIZE, cut(pixels), source)
+    assert (tmp_path / "big.tif").read_bytes()[:4] == b"II\x2b\x00"
+    assert said(tmp_path / "big.tif") == said(tmp_path / "classic.tif")
+    assert np.array_equal(values(tmp_path / "big.tif"), values(tmp_path / "classic.tif"))
+
+
 def test_a_classic_tiff_where_it_suffices():
-    assert tiff_head("RGB", (37000, 37000), {})[:4] == b"II\x2a\x00"
-    assert len(tiff_head("RGB", (1, 1), {})) < 300
+    assert tiff_head("RGB", 8, (37000, 37000), {})[:4] == b"II\x2a\x00"
+    assert len(tiff_head("RGB", 8, (1, 1), {})) < 300
 
 
 @pytest.mark.parametrize("bands", [1, 7, 47])
@@ -208,6 +238,41 @@ def test_nothing_is_said_on_standard_error(tmp_path, capfd):
     with pytest.raises(InputError):
         write_streamed(tmp_path / "b.png", SIZE, cut(noise((61, 3))), small())
     assert capfd.readouterr() == ("", "")
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+import numpy as np
+from coser_cli.imageio.photo import Photo
+from coser_cli.imageio.stream import write_streamed
+band = np.random.default_rng(0).random((3, 64, 4000), dtype=np.float32)
+write_streamed(Path(sys.argv[1]), (4000, 640_000), (band for _ in range(10_000)), Photo(band))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path, suffix):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path / f"a{suffix}")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not any(each.stat().st_size > 100_000 for each in tmp_path.iterdir()):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert said.strip().endswith(b"KeyboardInterrupt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_of_formats():
+    assert memory_to_write(Path("a.png"), 1000, 1000) == 0
+    assert memory_to_write(Path("a.webp"), 1000, 1000) > 8_000_000
 
 
 MEASURE = """

@@ -1,0 +1,128 @@
+"""The program's commands and their options as plain data, for everything that documents them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument or an option.
+
+    `names` are an option's flags, or an argument's one name; `values` what it takes ("" for a
+    flag); `default` is a value, or words where `is_default_in_words`, or "" for the model's own;
+    `variable` is its environment variable, or "".
+    """
+
+    names: tuple[str, ...]
+    is_argument: bool
+    values: str
+    default: str
+    is_default_in_words: bool
+    help: str
+    variable: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Parameters that the help shows together; the title may be empty."""
+
+    title: str
+    parameters: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command; `usage` is what follows its name."""
+
+    name: str
+    help: str
+    usage: str
+    panels: tuple[Panel, ...]
+
+
+def commands() -> list[Command]:
+    """Every command of `coser`, sorted by name."""
+    return [_command(name, command) for name, command in sorted(_root().commands.items())]
+
+
+def root_parameters() -> tuple[Parameter, ...]:
+    """The options of `coser` itself."""
+    return tuple(_parameter(each) for each in _root().params if not _is_hidden(each))
+
+
+def _root() -> Any:
+    """The command that Typer makes of the app; its class belongs to typer."""
+    # Typer decides about colour when it is imported, and about width when it prints.
+    for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
+        os.environ.pop(name, None)
+    import typer.main
+
+    from coser_cli.cli.app import app
+
+    return typer.main.get_command(app)
+
+
+def _command(name: str, command: Any) -> Command:
+    arguments = [_argument(each) for each in command.params if each.param_type_name == "argument"]
+    usage = " ".join([*arguments, "[OPTIONS]"])
+    return Command(name, command.help, usage, tuple(_panels(command)))
+
+
+def _panels(command: Any) -> Iterator[Panel]:
+    """One per help panel, in the order of the parameters."""
+    panels: dict[str, list[Parameter]] = {}
+    for each in command.params:
+        if not _is_hidden(each):
+            panels.setdefault(each.rich_help_panel or "", []).append(_parameter(each))
+    yield from (Panel(title, tuple(parameters)) for title, parameters in panels.items())
+
+
+def _is_hidden(parameter: Any) -> bool:
+    return bool(getattr(parameter, "hidden", False))
+
+
+def _parameter(parameter: Any) -> Parameter:
+    if parameter.param_type_name == "argument":
+        return Parameter((_argument(parameter),), True, "", "", False, parameter.help, "")
+    words = isinstance(parameter.show_default, str)
+    return Parameter(
+        names=(*parameter.opts, *parameter.secondary_opts),
+        is_argument=False,
+        values=_values(parameter),
+        default=_default(parameter),
+        is_default_in_words=words,
+        help=parameter.help,
+        variable=parameter.envvar or "",
+    )
+
+
+def _argument(parameter: Any) -> str:
+    name = parameter.metavar or parameter.name.upper()
+    return f"{name}..." if parameter.nargs == -1 else str(name)
+
+
+def _default(parameter: Any) -> str:
+    """The default in words, as its value, or nothing where it is the model's own."""
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    shown = parameter.show_default and parameter.default not in (None, False, "")
+    return str(parameter.default) if shown else ""
+
+
+def _values(parameter: Any) -> str:
+    """What an option takes, after its name."""
+    if parameter.is_flag:
+        return ""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    choices = parameter.type_descriptor.choices
+    if choices:
+        return "|".join(map(str, choices))
+    if parameter.min is not None:
+        return f"{parameter.min:.12g}–{parameter.max:.12g}"
+    name: str = parameter.type_descriptor.annotation.__name__
+    return name.upper().replace("STR", "TEXT")

@@ -1,0 +1,93 @@
+"""`coser report`: a gallery page of a whole batch, with timings and failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coser_cli.cli import options
+from coser_cli.cli.page_output import Made, PageOutput, PageOverwrite, PageRun
+from coser_cli.errors import InputError, UsageError, shown
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder with results, logs, or both.", readable=False)
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Read what `coser upscale --json` printed from this file; default: every .jsonl file "
+        "in DIR.",
+        rich_help_panel=options.IN_OUT,
+        show_default=False,
+    ),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "--recursive",
+        "-r",
+        help="Look for pictures in the folders below DIR, too.",
+        rich_help_panel=options.IN_OUT,
+    ),
+]
+MaxSide = Annotated[
+    int,
+    typer.Option(
+        "--max-side",
+        min=32,
+        max=2048,
+        help="Give the thumbnails at most this many pixels per side.",
+        rich_help_panel=options.IN_OUT,
+    ),
+]
+
+
+def report(
+    folder: Folder,
+    output: PageOutput = None,
+    overwrite: PageOverwrite = False,
+    log: Log = None,
+    recursive: Recursive = False,
+    max_side: MaxSide = 360,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write one HTML page about a batch: thumbnails, sizes, timings, failures; DIR/report.html."""
+
+    def plan() -> Path:
+        from coser_cli.engine.jobs import plan_page
+
+        if not folder.is_dir():
+            raise UsageError(f"{shown(folder)} is no folder", "name the folder of a batch")
+        return plan_page(output, folder / "report.html", [] if log is None else [log])
+
+    def make(target: Path) -> Made:
+        return _page(folder, target, log, max_side, recursive=recursive)
+
+    facts = {"folder": str(folder), "pictures": None, "counts": None}
+    PageRun("report", as_json, quiet, facts).run(plan, make, overwrite=overwrite)
+
+
+def _page(folder: Path, target: Path, log: Path | None, max_side: int, *, recursive: bool) -> Made:
+    from coser_cli.pages.records import find_logs, read_batch
+    from coser_cli.pages.report import counts_of, notes_on, report_page
+
+    try:
+        logs = find_logs(folder) if log is None else [log]
+        batch = read_batch(folder, logs, recursive=recursive)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(
+            f"cannot read {shown(folder)}: {reason}", "check its permissions"
+        ) from None
+    if not batch.entries:
+        raise InputError(
+            f"there is nothing to report in {shown(folder)}: no pictures and no records",
+            "name the folder of the results, or a log with --log",
+        )
+    facts = {"pictures": len(batch.entries), "counts": counts_of(batch)}
+    return Made(report_page(batch, folder, target, max_side), facts, notes_on(batch))

@@ -1,0 +1,57 @@
+"""Whether a picture is done whole or in tiles, and what either takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coser_cli.engine.device import available_memory, gib, needed_memory
+from coser_cli.engine.preparation import target_size
+from coser_cli.engine.runtime import Runtime
+from coser_cli.models.residency import STAGES
+from coser_cli.settings import Settings, TileSpec
+
+if TYPE_CHECKING:
+    from coser_cli.engine.costs import Cost, Task
+
+NATIVE_TIMES = 3
+"""Longest side of a result, in native sizes of the model, that is done without tiles."""
+
+
+class Sizing(Runtime):
+    """A runtime that knows what pictures take."""
+
+    def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
+        """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
+        if self.low_memory:
+            return "--low-memory"
+        settings, config = self.complete(settings), self.model.config
+        height, width = target_size(*size, settings.scale)
+        limit = NATIVE_TIMES * config.native_size
+        if max(height, width) > limit:
+            return f"{width}×{height} pixels are more than {limit} on a side"
+        free = spec.max_memory or available_memory(self.device)
+        needed = self._needed(size, settings)
+        if free is None or needed <= free:
+            return ""
+        return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"
+
+    def cost(self, task: Task) -> Cost:
+        """What a task takes in tiles. Raises `UsageError`; see `costs.cost_of`."""
+        from coser_cli.engine.costs import cost_of
+
+        free, weights = available_memory(self.device), self.pending(task.settings)
+        return cost_of(self.model, task, weights, free, self.device.type == "cpu")
+
+    def cost_whole(self, task: Task) -> Cost:
+        """What a task takes at once."""
+        from coser_cli.engine.costs import whole_cost
+
+        return whole_cost(self.model.config, task, self._needed(task.size, task.settings))
+
+    def pending(self, settings: Settings) -> int:
+        """Bytes of weights that a picture will still bring."""
+        return self.model.pending(STAGES if settings.strength else ("prepare", "decode"))
+
+    def _needed(self, size: tuple[int, int], settings: Settings) -> int:
+        weights = self.pending(settings)
+        return needed_memory(self.model.config, size, settings.scale, self.dtype, weights)

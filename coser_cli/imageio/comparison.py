@@ -1,0 +1,256 @@
+"""A comparison as one picture: bicubic enlargement, reference, result, and a detail of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+
+from coser_cli.errors import InputError, shown
+from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.imageio.write import atomic_file
+
+MAX_PANEL, MIN_PANEL = 2000, 360
+"""Sides of a panel in pixels: larger pictures are reduced, smaller ones repeat their pixels."""
+_MARGIN, _LABEL, _FONT_SIZE = 16, 32, 18
+# The sheet brings its ground along, so that it can be read whatever surrounds it.
+_GROUND, _INK = (36, 36, 36), (245, 245, 245)
+_STRIP = 512  # rows that are looked at at once
+
+Size = tuple[int, int]
+Area = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Where to look closely: left, top, right, bottom in the result's pixels, and why there."""
+
+    area: Area
+    reason: str
+
+    @property
+    def size(self) -> Size:
+        """Width and height."""
+        left, top, right, bottom = self.area
+        return right - left, bottom - top
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A picture in 8 bits, and how it is scaled."""
+
+    label: str
+    image: Image.Image
+    filter: Image.Resampling
+
+    def cut(self, area: Area, frame: Size, size: Size) -> Image.Image:
+        """`area` of a picture of `frame` pixels, which this one is a rendering of, at `size`."""
+        across, down = self.image.width / frame[0], self.image.height / frame[1]
+        box = (area[0] * across, area[1] * down, area[2] * across, area[3] * down)
+        return self.image.resize(size, self.filter, box=box)
+
+
+def write_comparison(path: Path, source: Photo, result: Photo, reference: Photo | None) -> None:
+    """Write `comparison` as PNG, complete or not at all. Raises `InputError`."""
+    sheet = comparison(source, result, reference)
+    try:
+        with atomic_file(path) as file:
+            sheet.save(file, format="PNG")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        remedy = "check the folder, its permissions and the free space"
+        raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error
+
+
+def comparison(source: Photo, result: Photo, reference: Photo | None = None) -> Image.Image:
+    """The sheet: the source enlarged to the result's size, the reference if there is one, the
+    result; below each, its pixels at the place where source and result differ most.
+    """
+    frame = result.size
+    bicubic, cubic = Image.Resampling.BICUBIC, f"{_sides(source.size)}, enlarged by bicubic"
+    layers = [_Layer(f"input {cubic}", _to_image(source), bicubic)]
+    if reference is not None:
+        layers.append(_Layer("reference", _to_image(reference), bicubic))
+    layers.append(_Layer(f"result {_sides(frame)}", _to_image(result), bicubic))
+    detail = find_detail(layers[0].image, layers[-1].image)
+    rows = (
+        [_panel(layer, frame, detail) for layer in layers],
+        [_close_up(layer, frame, detail) for layer in layers],
+    )
+    place = f"{_sides(detail.size)} at {detail.area[0]}, {detail.area[1]}"
+    zoom = f"{rows[1][0].width / detail.size[0]:g} times"
+    labels = [layer.label for layer in layers], [f"detail {place}, {zoom}: {detail.reason}"]
+    return _sheet(rows, labels)
+
+
+def find_detail(source: Image.Image, result: Image.Image) -> Detail:
+    """The place where the enlarged source and the result differ most (mean over the place).
+
+    Where they do not differ at all, the place where the result has most detail.
+    """
+    width, height = result.size
+    across = min(width, max(16, min(width, MAX_PANEL) // 4))
+    down = min(height, max(16, across * 3 // 4))
+    for measure, reason in (
+        (_difference, "where result and bicubic differ most"),
+        (_fineness, "where the result has most detail"),
+    ):
+        corner = _densest(measure, source, result, (across, down))
+        if corner is not None:
+            left, top = corner
+            return Detail((left, top, left + across, top + down), reason)
+    return Detail((0, 0, across, down), "the picture has no detail")
+
+
+def _difference(strip: Image.Image, enlarged: Image.Image) -> Image.Image:
+    return ImageChops.difference(strip, enlarged)
+
+
+def _fineness(strip: Image.Image, _: Image.Image) -> Image.Image:
+    return ImageChops.difference(strip, strip.filter(ImageFilter.BoxBlur(2)))
+
+
+def _densest(
+    measure: Callable[[Image.Image, Image.Image], Image.Image],
+    source: Image.Image,
+    result: Image.Image,
+    window: Size,
+) -> Size | None:
+    """Left and top of the window with the largest mean of a measure; None if it is 0 everywhere.
+
+    The measure is averaged over square cells first, strip by strip: results may be huge.
+    """
+    cell = max(1, min(window) // 8)
+    strips = (measure(*pair) for pair in _strips(source, result, cell * max(1, _STRIP // cell)))
+    cells = np.concatenate([_cells(strip, cell) for strip in strips])
+    across, down = (max(1, side // cell) for side in window)
+    sums = _window_sums(cells, min(down, cells.shape[0]), min(across, cells.shape[1]))
+    if not sums.max() > 0:
+        return None
+    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
+    width, height = result.size
+    return min(int(left) * cell, width - window[0]), min(int(top) * cell, height - window[1])
+
+
+def _strips(
+    source: Image.Image, result: Image.Image, rows: int
+) -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Horizontal strips of the result, and the same of the source enlarged to its size."""
+    width, height = result.size
+    whole = _Layer("", source, Image.Resampling.BICUBIC)
+    for top in range(0, height, rows):
+        area = (0, top, width, min(height, top + rows))
+        yield result.crop(area), whole.cut(area, result.size, (width, area[3] - top))
+
+
+def _cells(strip: Image.Image, cell: int) -> NDArray[np.float64]:
+    """Means of a strip over square cells, the last of which may be cut off."""
+    return np.asarray(strip.convert("L").reduce(cell), dtype=np.float64)
+
+
+def _window_sums(values: NDArray[np.float64], down: int, across: int) -> NDArray[np.float64]:
+    """Sums of `values` under every position of a window."""
+    total = np.pad(values, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    rows = total[down:] - total[:-down]
+    sums: NDArray[np.float64] = rows[:, across:] - rows[:, :-across]
+    return sums
+
+
+def panel_size(frame: Size) -> Size:
+    """How large a picture is shown: reduced to `MAX_PANEL`, or enlarged by a whole number."""
+    width, height = frame
+    factor = min(1.0, MAX_PANEL / max(frame))
+    if factor == 1.0:
+        factor = max(1, min(math.ceil(MIN_PANEL / width), MAX_PANEL // max(frame)))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _panel(layer: _Layer, frame: Size, detail: Detail) -> Image.Image:
+    """The whole picture, with the detail's place framed."""
+    size = panel_size(frame)
+    if size[0] > frame[0]:  # repeat the result's pixels, so that nothing is smoothed for it
+        small = layer.cut((0, 0, *frame), frame, frame)
+        panel = small.resize(size, Image.Resampling.NEAREST)
+    else:
+        panel = layer.cut((0, 0, *frame), frame, size)
+    factor = size[0] / frame[0]
+    left, top, right, bottom = (round(side * factor) for side in detail.area)
+    right, bottom = max(left, right - 1), max(top, bottom - 1)
+    draw = ImageDraw.Draw(panel)
+    draw.rectangle((left, top, right, bottom), outline=_INK)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0))
+    return panel
+
+
+def _close_up(layer: _Layer, frame: Size, detail: Detail) -> Image.Image:
+    """The detail, every pixel of the result's size a square."""
+    width, height = detail.size
+    room = max(panel_size(frame)[0], MIN_PANEL)
+    zoom = max(1, min(room // width, MAX_PANEL // height))
+    small = layer.cut(detail.area, frame, detail.size)
+    return small.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+
+
+def _sheet(
+    rows: tuple[list[Image.Image], list[Image.Image]], labels: tuple[list[str], list[str]]
+) -> Image.Image:
+    """Rows of pictures, each under its label; a row with one label has it on the left."""
+    columns = len(rows[0])
+    cell = max(MIN_PANEL, *(picture.width for row in rows for picture in row))
+    heights = [_LABEL + row[0].height + _MARGIN for row in rows]
+    size = (_MARGIN + columns * (cell + _MARGIN), sum(heights) + _MARGIN // 2)
+    sheet = Image.new("RGB", size, _GROUND)
+    draw = ImageDraw.Draw(sheet)
+    top = _MARGIN // 2
+    for row, texts, height in zip(rows, labels, heights, strict=True):
+        for column, picture in enumerate(row):
+            left = _MARGIN + column * (cell + _MARGIN)
+            sheet.paste(picture, (left + (cell - picture.width) // 2, top + _LABEL))
+            if column < len(texts):
+                room = cell if len(texts) > 1 else size[0] - 2 * _MARGIN
+                _write_label(draw, (left, top + _LABEL // 2), texts[column], room)
+        top += height
+    return sheet
+
+
+def _write_label(draw: ImageDraw.ImageDraw, place: Size, text: str, room: int) -> None:
+    """One line of text, smaller where it would not fit."""
+    size = _FONT_SIZE
+    while size > 10 and draw.textlength(text, font=_font(size)) > room:
+        size -= 1
+    draw.text(place, text, font=_font(size), fill=_INK, anchor="lm")
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _to_image(photo: Photo) -> Image.Image:
+    """The photo in 8 bits, on white where it is transparent; alpha may have another size."""
+    image = Image.fromarray(_bytes(photo.pixels), "RGB")
+    if photo.alpha is None:
+        return image
+    mask = Image.fromarray(np.rint(np.clip(photo.alpha, 0, 1) * 255).astype(np.uint8), "L")
+    mask = mask.resize(image.size, Image.Resampling.LANCZOS)
+    return Image.composite(image, Image.new("RGB", image.size, "white"), mask)
+
+
+def _bytes(pixels: FloatArray) -> NDArray[np.uint8]:
+    """`(3, H, W)` in [0, 1] → `(H, W, 3)`, strip by strip to spare memory."""
+    values = np.empty((*pixels.shape[1:], 3), dtype=np.uint8)
+    for top in range(0, pixels.shape[1], _STRIP):
+        strip = pixels[:, top : top + _STRIP].transpose(1, 2, 0)
+        values[top : top + _STRIP] = np.rint(np.clip(strip, 0.0, 1.0) * 255)
+    return values
+
+
+def _sides(size: Size) -> str:
+    """(width, height) in letters that Pillow's own font has."""
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,1 @@
+"""Pages to look at results: self-contained HTML, which needs no network."""

@@ -228,13 +228,19 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
 
 
 class _NoRandom(TorchFunctionMode):
-    """Turns `torch.randn` into `torch.empty`: on the meta device the former imports torch's
-    compiler (a second), and open_clip calls it for parameters that are replaced at once."""
+    """Leaves out what initialises parameters that are replaced at once: `torch.nn.init`, and
+    `torch.randn`, which becomes `torch.empty`, times a number. On the meta device any of these may
+    import torch's compiler, which takes seconds."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        return (torch.empty if func is torch.randn else func)(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func is torch.Tensor.mul and isinstance(args[1], float):
+            return args[0]
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
 def skeleton(make: Callable[[], nn.Module]) -> nn.Module:

@@ -138,7 +138,7 @@ def _apply(network: SRResNet, source: Readable, scratch: Scratch, count: _Count)
     """One pass of the network over the whole of a map."""
     channels, height, width = source.shape
     result = scratch.canvas((channels, height * network.scale, width * network.scale))
-    weights = network.conv_first.weight
+    weights = network.conv_first.weight  # never streamed, so that it is where it computes
     for core in cores(height, width, NETWORK_TILE):
         inner = _widened(core, RECONSTRUCT_REACH, height, width)
         outer = _widened(core, reach(network), height, width)

@@ -82,7 +82,7 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: Settings) -> P
     assert plan.source_size is not None and plan.target_size is not None
     width, height = plan.source_size
     why = upscaler.why_tiled((height, width), settings, work.spec)
-    if work.always_tiles:
+    if work.always_tiles or upscaler.low_memory:
         why = why or "asked for"
     complete = upscaler.complete(settings)
     references = plan.job.kind == "reference" or bool(plan.job.references)

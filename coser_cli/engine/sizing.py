@@ -22,8 +22,6 @@ class Sizing(Runtime):
 
     def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
         """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
-        if self.low_memory:
-            return "--low-memory"
         settings, config = self.complete(settings), self.model.config
         height, width = target_size(*size, settings.scale)
         limit = NATIVE_TIMES * config.native_size

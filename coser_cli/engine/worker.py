@@ -61,6 +61,11 @@ class Enlarger(Protocol):
 
     def complete(self, settings: Settings | None) -> Settings: ...
 
+    @property
+    def low_memory(self) -> bool:
+        """Whether memory goes before time: then all pictures are done in tiles."""
+        ...
+
     def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
         """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
         ...
@@ -177,8 +182,9 @@ class Making:
             return Result(self.job, "done")
         width, height = self.photo.size
         size, spec = (height, width), self.work.spec
-        why = "" if self.work.always_tiles else self.enlarger.why_tiled(size, self.settings, spec)
-        if why or self.work.always_tiles:
+        asked = self.work.always_tiles or self.enlarger.low_memory
+        why = "" if asked else self.enlarger.why_tiled(size, self.settings, spec)
+        if asked or why:
             from coser_cli.engine.large_work import make_large
 
             return make_large(self, why)

@@ -127,7 +127,8 @@ class CoSeR:
             self.forget(leaving)
         elif self.placement.moves or (tight and stage == "sample"):
             for part in leaving if self.placement.moves else leaving & ONCE:
-                self._held[part].leave()
+                if not self.placement.streams(part):
+                    self._held[part].leave()
 
     def forget(self, parts: Iterable[str] | None = None) -> None:
         """Drop networks (all by default); they are read again when asked for."""
@@ -142,7 +143,8 @@ class CoSeR:
     def _network(self, part: str) -> Any:
         if part not in self._held:
             network, placement = self._load(part), self.placement
-            waiting = placement.moves and isinstance(network, nn.Module)
+            waiting = placement.moves and not placement.streams(part)
+            waiting = waiting and isinstance(network, nn.Module)
             self._held[part] = Held(network, placement.device, waiting)
         held = self._held[part]
         held.come()
@@ -185,7 +187,7 @@ def _load_part(folder: Path, config: ModelConfig, placement: Placement, part: st
     if part == "text" and isinstance(config.text, SentenceTextConfig):
         return _load_text_states(folder, config.text, placement)
     make, source = partial(make_network, config, part), str(folder / part)
-    if placement.offload != "sequential":
+    if not placement.streams(part):
         fit = partial(placement.fit, device=placement.home)
         return build(make, store.convert_part(folder, part, fit), source)
     if placement.forgets:

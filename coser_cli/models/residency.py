@@ -25,6 +25,9 @@ STAGES: dict[str, frozenset[str]] = {
 """The parts that each stage may use. Both passes sample with the U-Net, so they are one stage."""
 ONCE = frozenset({"srresnet", "cognitive_encoder", "text"})
 """Parts that are used once per picture, before sampling."""
+WHOLE = frozenset({"srresnet", "vae", "cfw"})
+"""Parts that are never streamed: they are small, run once per tile, and tiled code reads their
+layers' parameters itself."""
 STREAMED = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
 """Layers whose parameters nobody but their own `forward` reads. An attention of torch's counts as
 one layer: it reads its projections' parameters itself."""
@@ -53,14 +56,18 @@ class Placement:
 
     @property
     def moves(self) -> bool:
-        """Whether networks are loaded into host memory and come to the device for their stage."""
-        return self.offload == "model" and not self.forgets
+        """Whether networks wait in host memory, and come to the device for their stage (all but
+        those that stream)."""
+        return self.offload != "none" and not self.forgets
 
     @property
     def home(self) -> torch.device:
         """Where networks are loaded to."""
-        host = self.moves or (self.offload == "sequential" and not self.forgets)
-        return CPU if host else self.device
+        return CPU if self.moves else self.device
+
+    def streams(self, part: str) -> bool:
+        """Whether the layers of a part get their weights only while they run."""
+        return self.offload == "sequential" and part not in WHOLE
 
     def fit(self, tensor: Tensor, device: torch.device | None = None) -> Tensor:
         """The tensor on `device` (default: the one to compute on), in the dtype and the order that
@@ -157,11 +164,12 @@ def peak(
     """Bytes of weights that running `stages` brings to the device at once, beside those of the
     parts that are `here`.
     """
-    if offload == "sequential":
-        # one tensor, as it lies in its file and as it is computed with
-        return max((2 * size.largest for size in sizes.values()), default=0)
     absent = {part: size for part, size in sizes.items() if part not in here}
     needed = [STAGES[stage] & absent.keys() for stage in stages]
     if offload == "none":
         needed = [frozenset().union(*needed)]
-    return max((sum(absent[part].total for part in parts) for parts in needed), default=0)
+    streamed = frozenset(sizes) - WHOLE if offload == "sequential" else frozenset()
+    # of what streams one tensor, as it lies in its file and as it is computed with
+    layer = max((2 * sizes[part].largest for part in streamed), default=0)
+    whole = (sum(absent[part].total for part in parts - streamed) for parts in needed)
+    return max((layer, *whole))

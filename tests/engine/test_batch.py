@@ -24,6 +24,7 @@ class Repeating:
     def __init__(self, faults=None):
         self.faults = faults or {}
         self.calls = 0
+        self.low_memory = False
 
     def upscale(
         self, pixels, settings=None, *, on_progress=None, want_reference=False, references=()

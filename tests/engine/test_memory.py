@@ -148,10 +148,20 @@ def test_sequential_offload_to_an_accelerator_streams_from_host_memory(toy):
     from coser_cli.models.build import load_model
 
     model = load_model(toy, "meta", torch.bfloat16, offload="sequential")
-    latents = torch.empty(1, 3, 12, 12, device="meta", dtype=torch.bfloat16)
-    assert model.srresnet(latents).shape == (1, 3, 48, 48)
+    pixels = torch.empty(1, 3, 32, 32, device="meta", dtype=torch.bfloat16)
+    assert model.cognition(pixels).shape[0] == 1
     model.enter("sample")
-    assert "srresnet" in model.here
+    assert "cognitive_encoder" in model.here
+
+
+def test_what_runs_once_per_tile_moves_and_does_not_stream(toy):
+    from coser_cli.models.build import load_model
+
+    model = load_model(toy, "meta", torch.bfloat16, offload="sequential")
+    assert all(parameter.is_meta for parameter in model.srresnet.parameters())
+    model.enter("sample")
+    assert "srresnet" not in model.here
+    assert not any(parameter.is_meta for parameter in model._held["srresnet"].network.parameters())
 
 
 def test_pictures_beyond_a_dtype_are_done_again_in_float32(toy, tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def published(folder, golden):
 def installed(folder, published):
     """The model as `coser download-weights --import` installs it, and how that was."""
     root = folder / "weights"
+    shutil.rmtree(root, ignore_errors=True)  # of an earlier run: nothing would be converted
     files = [part for i, path in published.items() for part in ("--import", str(path), "--as", i)]
     ran = coser(root, "download-weights", *files, "--offline")
     print(f"import and conversion: {ran}")

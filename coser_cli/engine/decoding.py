@@ -23,7 +23,9 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     if model.cfw is None:
         return model.autoencoder.decode(latents).float()
     features = low_res.features
-    if features is None:
+    if features is None and not fidelity:
+        features = ()
+    elif features is None:
         features = model.cfw.features(low_res.padded)
     return model.cfw.decode(latents, features, fidelity).float()
 

@@ -74,7 +74,7 @@ class VaeGraph(Graph):
         """`CFWDecoder.decode`."""
 
         def fuse(level: int, x: Node) -> Node:
-            if level not in cfw.config.fuse_levels:
+            if level not in cfw.config.fuse_levels or not fidelity:
                 return x
             self.kept.add(features[level])
             change = self._fusion(cast("Fusion", cfw.fusions[str(level)]), features[level], x)

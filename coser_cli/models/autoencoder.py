@@ -297,8 +297,10 @@ class CFWDecoder(nn.Module):
         belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
         """
 
+        taken = isinstance(fidelity, Tensor) or fidelity != 0
+
         def fuse(level: int, x: Tensor) -> Tensor:
-            if level not in self.config.fuse_levels:
+            if level not in self.config.fuse_levels or not taken:
                 return x
             return x + fidelity * self.fusions[str(level)](features[level], x)
 

@@ -70,8 +70,11 @@ CONVENTIONS = """\
 - A result appears complete or not at all. One that exists is skipped unless `--overwrite` is
   given, so the same command continues after an interruption; it does not look at the settings the
   existing file was made with.
-- A picture is refused above 89 million pixels (Pillow's guard against decompression bombs), or if
-  its result would have more than 268 million (16384 × 16384).
+- A picture above 89 million pixels is not read (Pillow's guard against decompression bombs). Results
+  end where their format does, or the temporary space.
+- Large pictures are done in tiles: by `coser tile` always, by `coser upscale` where memory does not
+  suffice or the result is more than 1536 pixels on a side, which a note says.
+  [large-photos.md](large-photos.md) tells how.
 - An input is never overwritten, not through links nor through names that differ in case where case
   does not count.
 - A name that starts with a dash goes after `--`, or as `./-name`.
@@ -97,6 +100,10 @@ find . -name '*.jpg' -print0 | coser upscale --from-file - -o enlarged/
 `--from-file LIST`, or `--from-file -` for stdin, has one name a line; where it contains a NUL byte,
 which no name can, names end in NUL instead. Names are relative to the current folder; empty lines
 are left out, and a carriage return at the end of a line with them.
+
+With `--dry-run` stdout has, for each input, what would be made of it: sizes, tiles, steps,
+evaluations of the networks, memory, temporary space, and the time by a short calibration; with
+`--json` the same as an object of the type `plan`. Nothing is written.
 
 With `--json`, stdout has one object per picture:
 

@@ -18,7 +18,7 @@ class Result:
     """
 
     job: Job
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "skipped", "failed", "not_started"]
     seconds: float = 0.0
     source_size: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
@@ -36,6 +36,7 @@ class Tally:
     done: int = 0
     skipped: int = 0
     failed: int = 0
+    not_started: int = 0
     codes: set[Exit] = field(default_factory=set)
 
     def add(self, result: Result) -> None:

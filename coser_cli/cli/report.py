@@ -163,6 +163,7 @@ class Reporter:
 
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
+        self._logged("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")
         if self._as_json:
             status = "success" if not tally.failed else "partial" if _any_good(tally) else "error"
             self._summary(status, tally.exit_code)

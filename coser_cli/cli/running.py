@@ -130,7 +130,7 @@ def work(
         reporter.interrupted()
         raise typer.Exit(Exit.INTERRUPTED) from None
     reporter.end(tally)
-    raise typer.Exit(Exit.FAILED if tally.not_started else tally.exit_code)
+    raise typer.Exit(tally.exit_code)
 
 
 def _results(

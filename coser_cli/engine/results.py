@@ -60,6 +60,8 @@ class Tally:
     @property
     def exit_code(self) -> Exit:
         """0 if nothing failed; the one common reason if nothing was done; else 1."""
+        if self.not_started:
+            return Exit.FAILED
         if not self.codes:
             return Exit.OK
         if self.done == 0 and len(self.codes) == 1:

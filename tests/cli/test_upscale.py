@@ -243,6 +243,7 @@ def test_json_lines(coser, photo):
         "done": 1,
         "skipped": 0,
         "failed": 1,
+        "not_started": 0,
         "error": None,
     }
 

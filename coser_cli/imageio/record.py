@@ -36,6 +36,7 @@ _EMPTY = (
     '</x:xmpmeta><?xpacket end="w"?>'
 )
 _END = "</rdf:RDF>"
+_SELF_CLOSED = re.compile(r"<rdf:RDF((?:\s[^<>]*)?)/>")
 _BLOCK = 2**20
 _WITH_XMP = ("PNG", "JPEG", "WEBP", "AVIF")
 
@@ -55,10 +56,10 @@ def with_record(packet: bytes | None, record: Record | None, limit: int | None) 
         f'<rdf:Description rdf:about="" xmlns:coser="{NAMESPACE}"><coser:{_NAME}>'
         f"{html.escape(_dump(record), quote=False)}</coser:{_NAME}></rdf:Description>"
     )
-    base = packet.decode() if packet is not None and _END in packet.decode() else _EMPTY
+    base = _EMPTY if packet is None else _SELF_CLOSED.sub(rf"<rdf:RDF\1>{_END}", packet.decode())
     before, end, after = base.rpartition(_END)
     extended = (before + element + end + after).encode()
-    return extended if _fits(extended, limit) else packet
+    return extended if end and _fits(extended, limit) else packet
 
 
 def record_in(packet: bytes | None) -> dict[str, Any] | None:

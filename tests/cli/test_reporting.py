@@ -58,7 +58,7 @@ def test_a_table_on_a_terminal(coser, photo, tmp_path):
     except OSError:  # the other end has been closed
         pass
     assert process.wait() == 0
-    text = told.decode()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told.decode())
     assert re.search(r"picture +status +size +seconds", text)
     assert re.search(r"'a\[b\]\.png'", text)
     assert "2 done, 0 skipped, 0 failed" in text
@@ -124,6 +124,7 @@ def test_ctrl_c_in_tiles(coser, photo, stage, format_):
     words = ["tile", "a.png", "b.png", "-o", "out/", "--format", format_, *options]
     script = (
         "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from coser_cli.cli.app import main\n"
         "from coser_cli.cli.report import Reporter\n"
         "told = Reporter.progress\n"

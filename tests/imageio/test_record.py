@@ -94,6 +94,19 @@ def test_any_record_survives_in_a_packet(record):
     assert with_record(with_record(PACKET, record, None), None, None) == PACKET
 
 
+def test_a_packet_without_content_keeps_its_attributes():
+    packet = b'<rdf:RDF xmlns:tiff="t" tiff:Orientation="1" />'
+    extended = with_record(packet, RECORD, None)
+    assert extended.startswith(packet.removesuffix(b"/>"))
+    assert extended.endswith(b"</rdf:RDF>")
+    assert record_in(extended) == RECORD
+
+
+def test_a_packet_that_is_not_understood_stays_as_it_is():
+    packet = b"<rdf:RDF> and no end"
+    assert with_record(packet, RECORD, None) == packet
+
+
 def test_a_record_written_as_an_attribute_is_read():
     text = '<rdf:RDF x:Record="{&quot;a&quot;: 1}" xmlns:x="urn:coser-cli:record/1.0/"/>'
     assert record_in(text.encode()) == {"a": 1}

@@ -78,8 +78,8 @@ CONVENTIONS = """\
   with a note. `--overwrite` makes all again. The program's version, the device, `--dtype auto`, and
   what the free memory decides are recorded, but are no reason to make a file again.
 - `coser info FILE` shows the record, and the command that makes the same bytes again with the same
-  device, version of torch and memory. It takes the input from beside the file, from the folder above
-  it or from the current one.
+  device, version of torch and memory. It takes the input from beside the file, from the folder
+  above it or from the current one.
 - Ctrl-C drops the file that is being made and ends with 130. Unfinished files (`.coser-*.part`) of
   runs that were killed are removed by the next run that writes into their folder.
 - `--log FILE` appends a line for everything that happens, with time, process and level (`INFO`,

@@ -67,9 +67,24 @@ CONVENTIONS = """\
 - A `--reference` file that cannot be read ends the command with 2 before anything runs. It is
   resized to the frame of the result; where its aspect ratio differs by more than 2 %, it covers the
   frame and is cut on both sides alike. One named twice counts once; 16 are the most.
-- A result appears complete or not at all. One that exists is skipped unless `--overwrite` is
-  given, so the same command continues after an interruption; it does not look at the settings the
-  existing file was made with.
+- A result appears complete or not at all, with a record of how it was made: the input's hash, all
+  settings, the model and a fingerprint of its weights (`docs/json.md`, `made`; no time, no folder).
+  It lies in the file's XMP; of BMP files, with `--strip-metadata`, and where a JPEG's own XMP
+  leaves no room, in the folder `.coser-records` beside them.
+- The same command continues after an interruption or a power cut. What is there is kept where its
+  record says that this command would make the same. Where it says otherwise (another input, other
+  settings or weights), the file is made again, and a note says what differs; so a result that was
+  edited and still has its record counts as a result: edit copies. What has no record is left alone
+  with a note. `--overwrite` makes all again. The program's version, the device, `--dtype auto`, and
+  what the free memory decides are recorded, but are no reason to make a file again.
+- `coser info FILE` shows the record, and the command that makes the same bytes again with the same
+  device, version of torch and memory. It takes the input from beside the file, from the folder
+  above it or from the current one.
+- Ctrl-C drops the file that is being made and ends with 130. Unfinished files (`.coser-*.part`) of
+  runs that were killed are removed by the next run that writes into their folder.
+- `--log FILE` appends a line for everything that happens, with time, process and level (`INFO`,
+  `NOTE`, `ERROR`), also with `--quiet`. `--fail-fast` ends with the first failure and exit code 1;
+  the rest is reported as not started.
 - A picture above 89 million pixels is not read (Pillow's guard against decompression bombs). Results
   end where their format does, or the temporary space.
 - Large pictures are done in tiles: by `coser tile` always, by `coser upscale` where memory does not

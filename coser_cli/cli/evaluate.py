@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli import options
+from coser_cli.cli.records import JSON_VERSION
 from coser_cli.errors import UsageError
 from coser_cli.settings import DEFAULT_SEED
 
@@ -63,8 +64,14 @@ def evaluate(
     for folder in sets:
         for row in chosen:
             found = protocol.measure(upscaler, folder, settings, row, named)
-            record = {"type": "evaluation", "set": folder.name, "row": row, **found}
-            line = "  ".join(f"{key} {value}" for key, value in list(record.items())[1:])
+            record = {
+                "type": "evaluation",
+                "version": JSON_VERSION,
+                "set": folder.name,
+                "row": row,
+                **found,
+            }
+            line = "  ".join(f"{key} {value}" for key, value in list(record.items())[2:])
             typer.echo(json.dumps(record) if as_json else line)
 
 

@@ -6,7 +6,8 @@ import json
 import platform
 import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,10 +24,29 @@ DISTRIBUTION = "coser-cli"
 _PACKAGES = ("torch", "torchvision", "diffusers", "open_clip_torch", "pillow", "numpy", "typer")
 
 
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[FILE...]",
+        help="Results of coser: show their records, and the commands that make them again.",
+        show_default=False,
+        readable=False,
+    ),
+]
+
+
 def info(
-    device: options.Device = "auto", dtype: options.Dtype = "auto", as_json: options.Json = False
+    files: Files = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
 ) -> None:
-    """Show versions, models, device and memory, and which optional parts are missing."""
+    """Show versions, models, device and missing optional parts; of a FILE, how it was made."""
+    if files:
+        from coser_cli.cli.told import tell_files
+
+        tell_files(files, as_json=as_json)
+        return
     facts = gather(device, dtype)
     typer.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
 

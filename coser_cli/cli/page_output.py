@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from coser_cli.cli import options
-from coser_cli.cli.records import error_record
-from coser_cli.cli.report import JSON_VERSION
+from coser_cli.cli.records import JSON_VERSION, error_record
 from coser_cli.errors import CoserError, InputError, shown
 
 PageOutput = Annotated[
@@ -112,7 +111,7 @@ class PageRun:
 
 def write_page(path: Path, html: bytes) -> None:
     """Write a page, complete or not at all. Raises `InputError` (disk, permission)."""
-    from coser_cli.imageio.write import atomic_file
+    from coser_cli.imageio.atomic import atomic_file
 
     try:
         with atomic_file(path) as file:

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from coser_cli.engine.results import Result
 
 
+JSON_VERSION = 1
+"""Of the lines of `--json`. It grows when a key goes or changes its meaning; keys may come at any
+time. `docs/json.md` describes them."""
+
+
 def image_record(result: Result) -> dict[str, Any]:
     """One picture's line of `--json`; its keys are a contract with scripts."""
     job = result.job
@@ -19,6 +24,7 @@ def image_record(result: Result) -> dict[str, Any]:
     width, height = result.target_size or (None, None)
     return {
         "type": "image",
+        "version": JSON_VERSION,
         "source": str(job.source),
         "frame": None if job.frame is None else job.frame + 1,
         "target": str(job.target),
@@ -38,6 +44,11 @@ def image_record(result: Result) -> dict[str, Any]:
     }
 
 
+def problem_record(error: CoserError) -> dict[str, Any]:
+    """A line of `--json` about something named that could not be looked into."""
+    return {"type": "problem", "version": JSON_VERSION, "error": error_record(error)}
+
+
 def error_record(error: CoserError) -> dict[str, Any]:
     """An error for `--json`: a stable code, the exit code it stands for, message and remedy."""
     return {
@@ -53,6 +64,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     cost = plan.cost
     record: dict[str, Any] = {
         "type": "plan",
+        "version": JSON_VERSION,
         "source": str(plan.job.source),
         "frame": None if plan.job.frame is None else plan.job.frame + 1,
         "target": str(plan.job.target),

@@ -10,8 +10,8 @@ from coser_cli.cli import options
 from coser_cli.cli.files import Files, make_plan
 from coser_cli.cli.groups import with_groups
 from coser_cli.cli.pipes import Pipes
-from coser_cli.cli.report import Reporter
-from coser_cli.cli.running import Compute, choose_model, tell_plans, work
+from coser_cli.cli.reporting import Reporting
+from coser_cli.cli.running import Compute, act, choose_model, provenance_of
 from coser_cli.cli.tile_options import Tiles
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -74,9 +74,7 @@ def reference(
     reference_mode: _Mode = "global",
     tiles: Tiles,
     compute: Compute,
-    config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
+    reporting: Reporting,
 ) -> None:
     """Write the references that would guide the enlargement, and not the enlargement."""
     settings = Settings(
@@ -92,14 +90,22 @@ def reference(
         seed=seed,
     )
     with (
-        Pipes(inputs or [], output, files.from_file, as_json=as_json) as pipes,
-        Reporter(as_json=as_json, quiet=quiet, results=not pipes.to_stdout) as reporter,
+        Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
+        reporting.reporter(results=not pipes.to_stdout) as reporter,
     ):
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
         model = choose_model(reporter, compute.model)
         planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
-        job = Work(settings, (), planned.fit, planned.encoding, spec, overwrite=overwrite)
-        act = tell_plans if tiles.dry_run else work
-        act(reporter, planned, compute, model, job)
+        known = provenance_of(model, (), compute.dtype)
+        how = planned.fit, planned.encoding, spec, False, overwrite, known
+        act(
+            reporter,
+            planned,
+            compute,
+            model,
+            Work(settings, (), *how),
+            dry_run=tiles.dry_run,
+            fail_fast=reporting.fail_fast,
+        )

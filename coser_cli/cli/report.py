@@ -11,17 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coser_cli.cli.records import error_record, image_record, plan_record, plan_text
+from coser_cli import __version__
+from coser_cli.cli.records import (
+    JSON_VERSION,
+    error_record,
+    image_record,
+    plan_record,
+    plan_text,
+    problem_record,
+)
+from coser_cli.cli.table import Row, plain_table, rich_table, row_of
 from coser_cli.errors import CoserError, Exit, shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+    from coser_cli.cli.log import Level, RunLog
     from coser_cli.engine.jobs import Job
     from coser_cli.engine.planning import Plan
     from coser_cli.engine.results import Result, Tally
 
-JSON_VERSION = 1
 STAGES = {
     "prepare": "preparing",
     "enlarge": "enlarging",
@@ -39,11 +48,16 @@ class Reporter:
 
     stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
     `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
-    stdout is left alone, since a picture goes there.
+    stdout is left alone, since a picture goes there. `log` is told everything, and closed at the
+    end.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool, results: bool = True) -> None:
+    def __init__(
+        self, *, as_json: bool, quiet: bool, results: bool = True, log: RunLog | None = None
+    ) -> None:
         self._results = results
+        self._log = log
+        self._rows: list[Row] = []
         self._as_json = as_json
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
@@ -64,20 +78,32 @@ class Reporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the bar; an error that ends the run still gets its JSON summary."""
+        """End the bar; what ends the run still gets its JSON summary."""
         self._stop_bar()
-        if self._as_json and isinstance(error, CoserError):
-            self._summary("error", error.exit_code, error)
+        if isinstance(error, CoserError):
+            self._logged("ERROR", str(error))
+            if self._as_json:
+                self._summary("error", error.exit_code, error)
+        elif isinstance(error, KeyboardInterrupt):
+            self.interrupted()
+        if self._log is not None:
+            self._log.close()
 
     def begin(self, total: int, tally: Tally) -> None:
         """Say how many jobs there will be, and where they are counted."""
         self._total = total
         self._tally = tally
+        self._logged("INFO", f"coser {__version__} begins with {total} picture{'s' * (total != 1)}")
 
     def message(self, text: str) -> None:
         """A line on stderr, unless quiet."""
+        self._logged("NOTE", text)
         if not self._quiet:
             _stderr(text)
+
+    def _logged(self, level: Level, text: str) -> None:
+        if self._log is not None:
+            self._log.line(level, text)
 
     def hint(self, text: str) -> None:
         """A line for someone who sits and waits: on a terminal only."""
@@ -88,6 +114,7 @@ class Reporter:
         """A job begins."""
         self._started += 1
         self._name = f"{self._started}/{self._total} {job.source.name}"
+        self._logged("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
         self._stage = ""
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -104,8 +131,10 @@ class Reporter:
     def result(self, result: Result) -> None:
         """One job has ended."""
         self._stop_bar()
+        self._rows.append(row_of(result))
+        self._logged("INFO", _log_line(result))
         if result.error is not None:
-            _stderr(f"coser: {result.error}")
+            self._error(result.error)
         elif result.status == "skipped":
             there = shown(result.job.target)
             self.message(f"skipped {shown(result.job.source)}: {there} exists (--overwrite)")
@@ -115,7 +144,7 @@ class Reporter:
             self.message(_scores(result))
         if self._as_json:
             _stdout(json.dumps(image_record(result)))
-        elif result.error is None and self._results and not self._quiet:
+        elif result.status in ("done", "skipped") and self._results and not self._quiet:
             for path in result.job.results:
                 _stdout(str(path))
 
@@ -128,25 +157,27 @@ class Reporter:
 
     def problem(self, error: CoserError) -> None:
         """Something that was named could not be looked into; no picture belongs to it."""
-        _stderr(f"coser: {error}")
+        self._error(error)
         if self._as_json:
-            _stdout(json.dumps({"type": "problem", "error": error_record(error)}))
+            _stdout(json.dumps(problem_record(error)))
 
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
+        self._logged("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")
         if self._as_json:
             status = "success" if not tally.failed else "partial" if _any_good(tally) else "error"
             self._summary(status, tally.exit_code)
-        elif self._total > 1:
+        if self._total > 1:
+            self._table()
             self.message(_counts(tally))
 
     def interrupted(self) -> None:
         """Ctrl-C: say how far it got and how it goes on."""
         self._stop_bar()
         done = self._tally.done + self._tally.skipped if self._tally else 0
-        _stderr(
-            f"coser: stopped after {done} of {self._total}; run the same command again to continue"
-        )
+        text = f"stopped after {done} of {self._total}; run the same command again to continue"
+        self._logged("ERROR", text)
+        _stderr(f"coser: {text}")
         if self._as_json:
             self._summary("interrupted", Exit.INTERRUPTED)
 
@@ -161,10 +192,26 @@ class Reporter:
             "done": tally.done if tally else 0,
             "skipped": tally.skipped if tally else 0,
             "failed": tally.failed if tally else 0,
+            "not_started": tally.not_started if tally else 0,
             "seconds": round(time.monotonic() - self._began, 3),
             "error": None if error is None else error_record(error),
         }
         _stdout(json.dumps(record))
+
+    def _error(self, error: CoserError) -> None:
+        self._logged("ERROR", str(error))
+        _stderr(f"coser: {error}")
+
+    def _table(self) -> None:
+        """What became of each picture; drawn on a terminal, else in plain text."""
+        if self._quiet or not self._rows:
+            return
+        if not self._live:
+            _stderr(plain_table(self._rows))
+            return
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False).print(rich_table(self._rows))
 
     def _start_bar(self) -> RichProgress:
         from rich import progress
@@ -197,7 +244,18 @@ def _scores(result: Result) -> str:
 
 
 def _counts(tally: Tally) -> str:
-    return f"{tally.done} done, {tally.skipped} skipped, {tally.failed} failed"
+    rest = f", {tally.not_started} not started" if tally.not_started else ""
+    return f"{tally.done} done, {tally.skipped} skipped, {tally.failed} failed{rest}"
+
+
+def _log_line(result: Result) -> str:
+    """A result for the log."""
+    words = result.status.replace("_", " ")
+    line = f"{words} {shown(result.job.source)} → {shown(result.job.target)}"
+    if result.target_size is None:
+        return line
+    width, height = result.target_size
+    return f"{line}: {width}×{height} pixels, seed {result.seed}, {result.seconds:.1f} s"
 
 
 def _any_good(tally: Tally) -> bool:

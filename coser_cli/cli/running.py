@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 import typer
 
 from coser_cli.cli import options
-from coser_cli.errors import Exit
+from coser_cli.errors import Exit, UsageError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
     from coser_cli.cli.files import Planned
     from coser_cli.cli.report import Reporter
-    from coser_cli.engine.results import Tally
+    from coser_cli.engine.jobs import Job
+    from coser_cli.engine.records import Provenance
+    from coser_cli.engine.results import Result, Tally
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.engine.worker import Work
 
@@ -58,30 +63,97 @@ def load_model(reporter: Reporter, compute: Compute, model: str) -> Upscaler:
     return loaded
 
 
-def work(reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work) -> None:
-    """Run the jobs, report each, and end with the exit code they add up to."""
-    from coser_cli.engine.batch import run
-    from coser_cli.engine.results import Tally
+def provenance_of(model: str, references: Sequence[Path], dtype: str) -> Provenance:
+    """What the records of a run have in common. Raises `UsageError` where a reference is gone."""
+    from coser_cli.engine.records import provenance
+
+    try:
+        return provenance(model, references, dtype)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot read {shown(error.filename)}: {reason}") from None
+
+
+def act(
+    reporter: Reporter,
+    planned: Planned,
+    compute: Compute,
+    model: str,
+    job: Work,
+    *,
+    dry_run: bool,
+    fail_fast: bool,
+) -> None:
+    """Do the jobs, or only tell what they would be."""
+    if dry_run:
+        tell_plans(reporter, planned, compute, model, job)
+    work(reporter, planned, compute, model, job, fail_fast=fail_fast)
+
+
+def work(
+    reporter: Reporter,
+    planned: Planned,
+    compute: Compute,
+    model: str,
+    job: Work,
+    *,
+    fail_fast: bool = False,
+) -> None:
+    """Run the jobs, report each, and end with the exit code they add up to.
+
+    With `fail_fast` the first failure ends the run, and the exit code is 1.
+    """
+    from coser_cli.engine.results import Result, Tally
+
+    def stops(tally: Tally) -> bool:
+        return fail_fast and tally.failed > 0
 
     tally = Tally()
     reporter.begin(len(planned.jobs) + len(planned.problems), tally)
-    _tell_problems(reporter, planned, tally)
     try:
-        for result in run(
-            planned.jobs,
-            partial(load_model, reporter, compute, model),
-            job,
-            on_start=reporter.start,
-            on_progress=reporter.progress,
-        ):
-            final = planned.pipes.finish(result)
-            tally.add(final)
-            reporter.result(final)
+        _tell_problems(reporter, planned, tally)
+        _tidy(planned)
+        rest = set(planned.jobs)
+        results = _results(reporter, planned, compute, model, job)
+        for begun, result in [] if stops(tally) else results:
+            rest.discard(begun)
+            tally.add(result)
+            reporter.result(result)
+            if stops(tally):
+                break
+        results.close()
+        for each in (each for each in planned.jobs if each in rest):
+            left = planned.pipes.finish(Result(each, "not_started"))
+            tally.add(left)
+            reporter.result(left)
     except KeyboardInterrupt:
         reporter.interrupted()
         raise typer.Exit(Exit.INTERRUPTED) from None
     reporter.end(tally)
     raise typer.Exit(tally.exit_code)
+
+
+def _results(
+    reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work
+) -> Generator[tuple[Job, Result]]:
+    """Each job that has ended, and what became of it, as it is to be reported."""
+    from coser_cli.engine.batch import run
+
+    load = partial(load_model, reporter, compute, model)
+    for result in run(
+        planned.jobs, load, job, on_start=reporter.start, on_progress=reporter.progress
+    ):
+        yield result.job, planned.pipes.finish(result)
+
+
+def _tidy(planned: Planned) -> None:
+    """Remove what killed runs have left in the folders that are written to."""
+    from coser_cli.imageio.atomic import remove_stale_parts
+    from coser_cli.imageio.record import FOLDER
+
+    for folder in {path.parent for job in planned.jobs for path in job.outputs}:
+        remove_stale_parts(folder)
+        remove_stale_parts(folder / FOLDER)
 
 
 def tell_plans(

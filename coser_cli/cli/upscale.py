@@ -9,8 +9,8 @@ from coser_cli.cli.files import Files, make_plan
 from coser_cli.cli.groups import with_groups
 from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.references import read_references, require_fitting, warn_of_idle_options
-from coser_cli.cli.report import Reporter
-from coser_cli.cli.running import Compute, choose_model, tell_plans, work
+from coser_cli.cli.reporting import Reporting
+from coser_cli.cli.running import Compute, act, choose_model, provenance_of
 from coser_cli.cli.sampling_options import Diffusion
 from coser_cli.cli.tile_options import Tiles
 
@@ -30,16 +30,14 @@ def upscale(
     compare: options.Compare = False,
     tiles: Tiles,
     compute: Compute,
-    config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
+    reporting: Reporting,
     _always_tiles: bool = False,
 ) -> None:
     """Enlarge pictures and restore their detail; large ones in tiles."""
     settings = diffusion.settings(scale)
     with (
-        Pipes(inputs or [], output, files.from_file, as_json=as_json) as pipes,
-        Reporter(as_json=as_json, quiet=quiet, results=not pipes.to_stdout) as reporter,
+        Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
+        reporting.reporter(results=not pipes.to_stdout) as reporter,
     ):
         from coser_cli.engine.worker import Work
 
@@ -59,8 +57,14 @@ def upscale(
             imported=given,
             compare=compare,
         )
-        job = Work(
-            settings, imported, planned.fit, planned.encoding, spec, _always_tiles, overwrite
+        known = provenance_of(model, given, compute.dtype)
+        how = planned.fit, planned.encoding, spec, _always_tiles, overwrite, known
+        act(
+            reporter,
+            planned,
+            compute,
+            model,
+            Work(settings, imported, *how),
+            dry_run=tiles.dry_run,
+            fail_fast=reporting.fail_fast,
         )
-        act = tell_plans if tiles.dry_run else work
-        act(reporter, planned, compute, model, job)

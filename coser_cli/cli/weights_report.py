@@ -116,7 +116,7 @@ class WeightsReporter:
 
     def record(self, data: dict[str, Any]) -> None:
         """One JSON object on stdout."""
-        typer.echo(json.dumps(data))
+        typer.echo(json.dumps({"type": data["type"], "version": JSON_VERSION} | data))
 
     def end(self) -> Exit:
         """Everything has ended; returns the exit code."""

@@ -12,6 +12,7 @@ import torch
 from coser_cli.engine.costs import Cost, Task
 from coser_cli.engine.device import gib
 from coser_cli.engine.large import Large
+from coser_cli.engine.records import tiling_of
 from coser_cli.engine.results import Result
 from coser_cli.engine.worker import COMPARED_SIDE, sheet
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
@@ -49,6 +50,7 @@ def make_large(making: Making, why: str) -> Result:
     cost = making.enlarger.cost(task)
     for path in making.missing:
         require_streamable(path, cost.size[1], cost.size[0])
+    making = replace(making, tiling=tiling_of(spec, cost.diffusion.tile_batch))
     with Scratch(spec.temp_dir) as scratch:
         scratch.require(cost.disk)
         tiled = making.enlarger.in_tiles(cost, spec, scratch, making.tell)
@@ -97,7 +99,8 @@ def _write_candidates(making: Making, large: Large) -> None:
         pictures = [_reduced(each, THUMBNAIL) for each in large.references]
         size = pictures[0].shape[2], pictures[0].shape[1]
         made = sheet(making.photo.pixels, pictures, large.scores, size)
-        write_photo(making.job.target, made, None, making.work.encoding)
+        record = making.record(making.job.target)
+        write_photo(making.job.target, made, None, making.work.encoding, record)
 
 
 def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> None:
@@ -114,7 +117,8 @@ def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> 
             yield values[0].numpy()
             making.tell("write", done, told)
 
-    write_streamed(path, (width, height), rows(), source, making.work.encoding)
+    record = making.record(path)
+    write_streamed(path, (width, height), rows(), source, making.work.encoding, record)
 
 
 def _reduced(picture: Readable, side: int) -> FloatArray:

@@ -18,7 +18,7 @@ class Result:
     """
 
     job: Job
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "skipped", "failed", "not_started"]
     seconds: float = 0.0
     source_size: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
@@ -36,6 +36,7 @@ class Tally:
     done: int = 0
     skipped: int = 0
     failed: int = 0
+    not_started: int = 0
     codes: set[Exit] = field(default_factory=set)
 
     def add(self, result: Result) -> None:
@@ -59,6 +60,8 @@ class Tally:
     @property
     def exit_code(self) -> Exit:
         """0 if nothing failed; the one common reason if nothing was done; else 1."""
+        if self.not_started:
+            return Exit.FAILED
         if not self.codes:
             return Exit.OK
         if self.done == 0 and len(self.codes) == 1:

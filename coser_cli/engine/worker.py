@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from coser_cli.engine.jobs import Job
 from coser_cli.engine.results import Result
+from coser_cli.engine.state import Standing, lies, require_writable, standing_of
 from coser_cli.errors import (
     CoserError,
     DeviceError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from coser_cli.engine.costs import Cost, Task
     from coser_cli.engine.progress import Progress
+    from coser_cli.engine.records import Provenance
     from coser_cli.engine.references import Candidates
     from coser_cli.engine.sizes import Fit
     from coser_cli.engine.tiled import TiledUpscaler
@@ -62,6 +63,16 @@ class Enlarger(Protocol):
     def complete(self, settings: Settings | None) -> Settings: ...
 
     @property
+    def device(self) -> Any:
+        """Torch's device that it computes on."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Torch's type of the numbers that it computes with."""
+        ...
+
+    @property
     def low_memory(self) -> bool:
         """Whether memory goes before time: then all pictures are done in tiles."""
         ...
@@ -87,7 +98,9 @@ class Work:
 
     `references` are pictures of the user that guide every job, instead of imagined ones. `fit`
     gives each picture its own scale instead of that of `settings`, `encoding` says how results are
-    written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too.
+    written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too. With
+    `provenance` outputs get records, and those that are there are judged by theirs; without, what
+    is there is kept.
     """
 
     settings: Settings
@@ -97,6 +110,7 @@ class Work:
     spec: TileSpec = field(default_factory=TileSpec)
     always_tiles: bool = False
     overwrite: bool = False
+    provenance: Provenance | None = None
 
     def settings_for(self, size: tuple[int, int]) -> Settings:
         """The settings for a picture of `size` (width, height)."""
@@ -132,15 +146,16 @@ class Worker:
         """Read, enlarge, write. Raises `CoserError`, `OSError` or whatever the networks raise."""
         from coser_cli.imageio.read import read_photo
 
-        missing = [each for each in job.outputs if self._work.overwrite or not lies(each)]
-        if not missing and job.source.exists():
-            return Result(job, "skipped")
+        with naming(job.source):
+            standing = standing_of(job, self._work)
+        if not standing.missing and job.source.exists():
+            return Result(job, "skipped", notes=standing.notes)
         photo = read_photo(job.source, frame=job.frame)
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
         size = target(photo.size, settings)
-        require_writable(missing, size)
-        making = Making(job, photo, settings, missing, self._work, self._loaded, self._tell)
+        require_writable(standing.missing, size)
+        making = Making(job, photo, settings, standing, self._work, self._loaded, self._tell)
         with naming(job.source):
             found = making.make()
         return replace(
@@ -148,7 +163,7 @@ class Worker:
             source_size=photo.size,
             target_size=size,
             seed=settings.seed,
-            notes=photo.notes + found.notes,
+            notes=standing.notes + photo.notes + found.notes,
         )
 
 
@@ -159,10 +174,17 @@ class Making:
     job: Job
     photo: Photo
     settings: Settings
-    missing: Sequence[Path]
+    standing: Standing
     work: Work
     load: Callable[[], Enlarger]
     tell: Progress
+    tiling: Mapping[str, Any] | None = None
+    """How it is cut, for the records."""
+
+    @property
+    def missing(self) -> Sequence[Path]:
+        """The outputs that are to be made."""
+        return self.standing.missing
 
     @property
     def enlarger(self) -> Enlarger:
@@ -174,6 +196,18 @@ class Making:
         return self.job.kind == "upscale" and any(
             path in self.missing for path in self.job.references
         )
+
+    def record(self, path: Path) -> dict[str, Any] | None:
+        """The record of an output; a comparison computes nothing."""
+        from coser_cli.engine.records import compute_of, record_of
+
+        if self.standing.origin is None:
+            return None
+        record = record_of(self.job, path, self.standing.origin)
+        if path == self.job.comparison:
+            return record
+        compute = compute_of(self.enlarger.device, self.enlarger.dtype)
+        return record | {"tiling": self.tiling, "compute": compute}
 
     def make(self) -> Result:
         """Make and write what is missing; what a comparison shows may all be there already."""
@@ -241,13 +275,14 @@ class Making:
         guide = None if reference is None else preview_of(Photo(reference))
         if guide is None and job.references and lies(job.references[0]):
             guide = read_preview(job.references[0], COMPARED_SIDE)
-        write_comparison(job.comparison, preview_of(self.photo), shown_result, guide)
+        record = self.record(job.comparison)
+        write_comparison(job.comparison, preview_of(self.photo), shown_result, guide, record)
 
     def _write(self, path: Path, pixels: FloatArray, source: Photo | None) -> None:
         from coser_cli.imageio.write import write_photo
 
         if path in self.missing:
-            write_photo(path, pixels, source, self.work.encoding)
+            write_photo(path, pixels, source, self.work.encoding, self.record(path))
 
     def _write_references(
         self, pictures: Sequence[FloatArray], scores: tuple[float, ...] | None
@@ -273,11 +308,6 @@ def sheet(
 
     labels = [f"{number}   {score:.4f}" for number, score in enumerate(scores, start=1)]
     return contact_sheet([given, *pictures], ["input", *labels], size)
-
-
-def lies(path: Path) -> bool:
-    """Whether something lies there, even a link to nothing."""
-    return os.path.lexists(path)
 
 
 def target(size: tuple[int, int], settings: Settings) -> tuple[int, int]:
@@ -313,20 +343,3 @@ def arrays(pixels: Tensor) -> list[FloatArray]:
     if not bool((values == values).all()):
         raise InputError("the network's result is not a number somewhere", "use --dtype float32")
     return list(values)
-
-
-def require_writable(paths: Sequence[Path], size: tuple[int, int]) -> None:
-    """Find out before minutes of work, not after, that the result could not be written."""
-    from coser_cli.imageio.formats import require_fits
-
-    for path in paths:
-        require_fits(path, *size)
-        with suppress(FileNotFoundError):
-            path.lstat()  # raises where the name is too long for the file system
-        if path.is_dir():
-            raise InputError(f"cannot write {shown(path)}: it is a folder", "give another name")
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(
-                f"cannot write into {shown(path.parent)}: permission denied",
-                "name a folder of your own with -o",
-            )

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from coser_cli.errors import InputError, shown
+from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.preview import Preview
-from coser_cli.imageio.write import atomic_file
+from coser_cli.imageio.record import Record, with_record
 
 MAX_PANEL, MIN_PANEL = 2000, 360
 """Sides of a panel in pixels: larger pictures are reduced, smaller ones repeat their pixels."""
@@ -57,13 +59,20 @@ class _Layer:
 
 
 def write_comparison(
-    path: Path, source: Preview, result: Preview, reference: Preview | None
+    path: Path,
+    source: Preview,
+    result: Preview,
+    reference: Preview | None,
+    record: Record | None = None,
 ) -> None:
-    """Write `comparison` as PNG, complete or not at all. Raises `InputError`."""
+    """Write `comparison` as PNG with its `record`, complete or not at all. Raises `InputError`."""
     sheet = comparison(source, result, reference)
+    text, packet = PngInfo(), with_record(None, record, None)
+    if packet is not None:
+        text.add_itxt("XML:com.adobe.xmp", packet.decode())
     try:
         with atomic_file(path) as file:
-            sheet.save(file, format="PNG")
+            sheet.save(file, format="PNG", pnginfo=text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         remedy = "check the folder, its permissions and the free space"

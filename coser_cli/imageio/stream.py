@@ -10,20 +10,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.encode import encode
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.imageio.formats import Format, format_of, require_streamable
 from coser_cli.imageio.heads import jpeg_head, png_chunks, tiff_head
 from coser_cli.imageio.photo import FloatArray, Photo, Samples
+from coser_cli.imageio.record import Record, beside
 from coser_cli.imageio.write import (
     alpha_band,
     as_pillow_asks,
-    atomic_file,
     described,
     is_wide,
     metadata,
     to_image,
     to_wide,
+    told,
     writing,
 )
 
@@ -34,6 +36,7 @@ def write_streamed(
     bands: Iterable[FloatArray],
     source: Photo,
     encoding: Encoding = DEFAULT,
+    record: Record | None = None,
 ) -> None:
     """Write a picture of `size` (width, height) that comes in bands of rows, from top to bottom.
 
@@ -44,9 +47,10 @@ def write_streamed(
     require_streamable(path, *size)
     row = format_of(path)
     source = described(source, encoding)
-    options = encoding.options(row) | as_pillow_asks(metadata(size, source, row), row)
+    kept = metadata(size, source, row, told(record, encoding))
+    options = encoding.options(row) | as_pillow_asks(kept, row)
     samples = _samples(size, bands, source, row)
-    with writing(path), atomic_file(path) as file:
+    with writing(path), atomic_file(path, beside(path, record, kept.get("xmp"))) as file:
         _WRITERS[row.name](file, size, samples, options)
 
 

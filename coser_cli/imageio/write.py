@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from coser_cli.errors import InputError, shown
+from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.color import from_srgb, profile_space
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.imageio.formats import Format, format_of
 from coser_cli.imageio.metadata import exif_for_size
 from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.imageio.record import Record, beside, with_record
 from coser_cli.imageio.wide import WideArray, wide_from_srgb, write_wide
 from coser_cli.imageio.xmp import xmp_for_size
 
@@ -29,28 +29,30 @@ _JPEG_EXIF_LIMIT = 65533
 # So does XMP, after the 29 bytes of its name.
 _JPEG_XMP_LIMIT = 65533 - 29
 _LANCZOS_SUPPORT = 3
-_part_numbers = itertools.count()
 
 
 def write_photo(
-    path: Path, pixels: FloatArray, source: Photo | None = None, encoding: Encoding = DEFAULT
+    path: Path,
+    pixels: FloatArray,
+    source: Photo | None = None,
+    encoding: Encoding = DEFAULT,
+    record: Record | None = None,
 ) -> None:
     """Write `pixels` (float `(3, H, W)`, clipped to [0, 1]) in the format of the extension.
 
     From `source` come alpha (enlarged by Lanczos), colour profile, EXIF, XMP, resolution, and
-    whether the file is grey or has 16 bits; `encoding` says how it is packed. The file appears
-    complete or not at all.
+    whether the file is grey or has 16 bits; `encoding` says how it is packed. `record` goes with
+    it, in its XMP or beside it. The file appears complete or not at all.
     Raises `InputError` (disk, permission) or `UsageError` (unknown extension).
     """
     row = format_of(path)
-    source = source or Photo(pixels)
     source = described(source or Photo(pixels), encoding)
     size = pixels.shape[2], pixels.shape[1]
     alpha = None if source.alpha is None else alpha_band(source.alpha, size, (0, size[1]))
-    options, kept = encoding.options(row), metadata(size, source, row)
+    options, kept = encoding.options(row), metadata(size, source, row, told(record, encoding))
     wide = is_wide(source, row)
     image = None if wide else to_image(pixels, source, row, alpha)
-    with writing(path), atomic_file(path) as file:
+    with writing(path), atomic_file(path, beside(path, record, kept.get("xmp"))) as file:
         if image is None:
             write_wide(file, to_wide(pixels, source, alpha), row.name, kept)
         else:
@@ -60,6 +62,11 @@ def write_photo(
 def described(source: Photo, encoding: Encoding) -> Photo:
     """The source with what is to be said of it in a file."""
     return replace(source, exif=None, xmp=None, dpi=None) if encoding.strip_metadata else source
+
+
+def told(record: Record | None, encoding: Encoding) -> Record | None:
+    """The record, where it may stand in the file itself."""
+    return None if encoding.strip_metadata else record
 
 
 def is_wide(source: Photo, row: Format) -> bool:
@@ -76,28 +83,6 @@ def writing(path: Path) -> Iterator[None]:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         remedy = "check the folder, its permissions and the free space"
         raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that becomes `path` when the block ends well, and leaves no trace otherwise.
-
-    Its short name does not grow with the target's, which may already have the longest length.
-    """
-    part = path.parent / f".coser-{os.getpid()}-{next(_part_numbers)}.part"
-    # os.open gives 0666 & ~umask by itself; tempfile would give 0600.
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(part, flags, 0o666)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
 
 
 def to_image(
@@ -142,16 +127,19 @@ def alpha_band(alpha: FloatArray, size: tuple[int, int], rows: tuple[int, int]) 
     return np.asarray(image.resize(target, Image.Resampling.LANCZOS, box=box))
 
 
-def metadata(size: tuple[int, int], source: Photo, row: Format) -> dict[str, Any]:
-    """What the format can hold beside pixels: `exif`, `xmp`, `icc_profile` and `dpi`; `size` is
-    (width, height).
+def metadata(
+    size: tuple[int, int], source: Photo, row: Format, record: Record | None = None
+) -> dict[str, Any]:
+    """What the format can hold beside pixels: `exif`, `xmp` with `record` in it, `icc_profile` and
+    `dpi`; `size` is (width, height).
     """
     kept: dict[str, Any] = {}
     exif = exif_for_size(source.exif, *size) if row.exif else None
     if exif and not (row.name == "JPEG" and len(exif) > _JPEG_EXIF_LIMIT):
         kept["exif"] = exif
-    xmp = xmp_for_size(source.xmp, *size) if row.exif else None
-    if xmp and not (row.name == "JPEG" and len(xmp) > _JPEG_XMP_LIMIT):
+    limit = _JPEG_XMP_LIMIT if row.name == "JPEG" else None
+    xmp = with_record(xmp_for_size(source.xmp, *size), record, limit) if row.exif else None
+    if xmp:
         kept["xmp"] = xmp
     # A grey profile fits a coloured file (the reference of a grey picture) as little as none.
     fits = source.grey or source.convert or profile_space(source.icc) != "GRAY"

@@ -49,15 +49,15 @@ def xmp_for_size(packet: bytes | None, width: int, height: int) -> bytes | None:
         (_TIFF, {"Orientation": 1, "ImageWidth": width, "ImageLength": height}),
         (_EXIF, {"PixelXDimension": width, "PixelYDimension": height}),
     ):
-        for prefix in _prefixes(text, space):
+        for prefix in prefixes(text, space):
             for name, value in values.items():
                 text = _replaced(text, f"{prefix}:{name}", str(value))
-    for prefix in _prefixes(text, _NOTE):
-        text = _removed(text, f"{prefix}:HasExtendedXMP")
+    for prefix in prefixes(text, _NOTE):
+        text = removed(text, f"{prefix}:HasExtendedXMP")
     return text.encode()
 
 
-def _prefixes(text: str, space: str) -> set[str]:
+def prefixes(text: str, space: str) -> set[str]:
     """The prefixes that a packet binds to a namespace."""
     return set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(space)}[\"']", text))
 
@@ -69,7 +69,8 @@ def _replaced(text: str, name: str, value: str) -> str:
     return re.sub(rf"(<{name}\s*>)[^<]*(</{name}\s*>)", rf"\g<1>{value}\g<2>", text)
 
 
-def _removed(text: str, name: str) -> str:
+def removed(text: str, name: str) -> str:
+    """Without a simple property, written as an attribute or as an element."""
     name = re.escape(name)
     text = re.sub(rf"\s{name}\s*=\s*(\"[^\"<]*\"|'[^'<]*')", "", text)
     return re.sub(rf"<{name}\s*>[^<]*</{name}\s*>", "", text)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coser_cli.errors import UsageError, shown
+from coser_cli.imageio.record import read_record
 
 Size = tuple[int, int]
 
@@ -193,7 +194,8 @@ def _error_text(error: Mapping[str, Any]) -> str:
 
 
 def _without_record(pictures: Sequence[Path], entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Entries for pictures that no record names: results with their inputs, then the others.
+    """Entries for pictures that no log names: results that carry a record of their own, results by
+    their names, then the others.
 
     References and comparisons beside a picture belong to it, and are no entries of their own.
     """
@@ -202,10 +204,30 @@ def _without_record(pictures: Sequence[Path], entries: Iterable[Entry]) -> Itera
     rest = [path for path in pictures if _key(path) not in known]
     rest = [path for path in rest if _named_after(_BESIDE, path, by_stem) is None]
     results = [path for path in rest if _RESULT.fullmatch(path.stem)]
+    told = {path: found for path in rest if (found := _embedded(path)) is not None}
+    yield from told.values()
+    results = [path for path in results if path not in told]
     pairs = [Entry(_named_after(_RESULT, path, by_stem), path) for path in results]
     yield from pairs
-    paired = {path for pair in pairs for path in (pair.source, pair.target)}
+    paired = {path for each in (*told.values(), *pairs) for path in (each.source, each.target)}
     yield from (Entry(path, None) for path in rest if path not in paired)
+
+
+def _embedded(path: Path) -> Entry | None:
+    """The entry of a result that carries its own record; its input is looked for beside it and in
+    the folder above.
+    """
+    record = read_record(path)
+    if record is None or record.get("role") not in ("result", "sheet"):
+        return None
+    named = record.get("input")
+    name = named.get("name") if isinstance(named, dict) else None
+    if not isinstance(name, str) or not name:
+        return Entry(None, path, "done")
+    name = Path(name).name
+    places = (path.with_name(name), path.parent.parent / name)
+    source = next((place for place in places if is_there(place)), None)
+    return Entry(source, path, "done")
 
 
 def _named_after(

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coser_cli import __version__
 from coser_cli.errors import shown
-from coser_cli.weights.stream import Written
+
+if TYPE_CHECKING:
+    from coser_cli.weights.stream import Written
 
 LOCK_FILE = "coser.lock.json"
 SCHEMA = 1
@@ -24,6 +26,8 @@ SCHEMA = 1
 
 def hash_file(path: Path) -> Written:
     """Size and SHA-256 of a file. Raises OSError."""
+    from coser_cli.weights.stream import Written  # imports torch, which reading a lock needs not
+
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return Written(stream.tell(), digest.hexdigest())

@@ -140,7 +140,7 @@ def test_one_bad_input_does_not_stop_the_others(coser, photo):
     ran = coser("upscale", "a.png", "b.png", "missing.png", "c.png", "-s", 1)
     assert ran.code == Exit.FAILED
     assert ran.out == "a_1x.png\nc_1x.png\n"
-    problems = [line for line in ran.err.splitlines() if "cannot read" in line]
+    problems = [line for line in ran.err.splitlines() if line.startswith("coser: ")]
     assert len(problems) == 2
     assert "'b.png'" in problems[0]
     assert "'missing.png'" in problems[1]
@@ -212,6 +212,7 @@ def test_json_lines(coser, photo):
     assert done.pop("seconds") > 0
     assert done == {
         "type": "image",
+        "version": 1,
         "source": "a.png",
         "frame": None,
         "target": "a_2x.png",
@@ -243,6 +244,7 @@ def test_json_lines(coser, photo):
         "done": 1,
         "skipped": 0,
         "failed": 1,
+        "not_started": 0,
         "error": None,
     }
 

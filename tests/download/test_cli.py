@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from json_page import faults
 from safetensors.torch import load_file
 
 from coser_cli.cli.app import main
@@ -306,6 +307,20 @@ def test_first_use_is_held_to(get, host, dest):
 
 
 # -- looking ------------------------------------------------------------------------------------
+
+
+def test_every_record_is_as_the_page_says(get, host, dest):
+    listed = get("--list", "--json").records
+    planned = get("both", "--dry-run", "--json").records
+    pins = get("two", "--print-pins", "--json", "--mirror", host.url).records
+    ran = get("both", "--json", *ACCEPT).records
+    headings = {"set": "--list", "license": "--list", "pin": "--print-pins", "plan": "--dry-run"}
+    for records, files in ((listed, "--list"), (planned, "a run"), (pins, "a run"), (ran, "a run")):
+        for each in records:
+            of = files if each["type"] == "file" else headings.get(each["type"], "a run")
+            assert faults(each, f"{each['type']} of {of}") == [], each
+    kinds = {each["type"] for each in (*listed, *planned, *pins, *ran)}
+    assert kinds == {"set", "license", "file", "plan", "pin", "summary"}
 
 
 def test_list(get, host, dest):

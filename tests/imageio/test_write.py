@@ -8,12 +8,13 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import InputError, UsageError
+from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.color import fill_transparent
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES, format_of, require_fits
 from coser_cli.imageio.metadata import exif_for_size
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
-from coser_cli.imageio.write import atomic_file, write_photo
+from coser_cli.imageio.write import write_photo
 
 RNG = np.random.default_rng(0)
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -157,6 +158,22 @@ def test_folder_without_a_log(tmp_path, picture):
         ("notes_x.png", None),
     ]
     assert {entry.status for entry in entries} == {"found"}
+
+
+def test_results_that_carry_a_record_are_known_by_it(log, tmp_path, picture):
+    from coser_cli.imageio.write import write_photo
+
+    picture("odd name.jpg")
+    pixels = np.zeros((3, 4, 4), dtype=np.float32)
+    record = {"coser_record": 1, "role": "result", "input": {"name": "odd name.jpg"}}
+    for name, more in (("a.png", {}), ("b.png", {"input": 5}), ("c.png", {"role": "odd"})):
+        write_photo(tmp_path / name, pixels, record=record | more)
+    entries = {entry.target or entry.source: entry for entry in read_batch(tmp_path, []).entries}
+    assert entries.pop(tmp_path / "a.png") == Entry(
+        tmp_path / "odd name.jpg", tmp_path / "a.png", "done"
+    )
+    assert entries.pop(tmp_path / "b.png") == Entry(None, tmp_path / "b.png", "done")
+    assert entries == {tmp_path / "c.png": Entry(tmp_path / "c.png", None)}
 
 
 def test_pictures_of_a_log_are_not_found_again(log, tmp_path, picture):

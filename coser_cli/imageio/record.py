@@ -1,0 +1,171 @@
+"""The record of how a picture was made: in its XMP packet or, where that has no room, beside it.
+
+A record is an object of JSON; what is in it is the writer's business. Formats without XMP, and
+pictures whose metadata is not wanted, have theirs in the folder `.coser-records` beside them. It
+names the hash of the file that it belongs to, and counts for no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import ExifTags, Image
+
+from coser_cli.imageio.atomic import atomic_file
+from coser_cli.imageio.sniff import sniff
+from coser_cli.imageio.xmp import prefixes, read_xmp, removed
+
+NAMESPACE = "urn:coser-cli:record/1.0/"
+FOLDER = ".coser-records"
+_NAME = "Record"
+_OURS = re.compile(
+    rf'<rdf:Description rdf:about="" xmlns:coser="{re.escape(NAMESPACE)}">'
+    rf"<coser:{_NAME}>[^<]*</coser:{_NAME}></rdf:Description>"
+)
+_EMPTY = (
+    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF>'
+    '</x:xmpmeta><?xpacket end="w"?>'
+)
+_END = "</rdf:RDF>"
+_SELF_CLOSED = re.compile(r"<rdf:RDF((?:\s[^<>]*)?)/>")
+_BLOCK = 2**20
+_WITH_XMP = ("PNG", "JPEG", "WEBP", "AVIF")
+
+Record = Mapping[str, Any]
+
+
+def with_record(packet: bytes | None, record: Record | None, limit: int | None) -> bytes | None:
+    """An XMP packet (UTF-8) that has this record and no other; None for none at all.
+
+    What exceeds `limit` bytes is left out: the record before the packet, the packet before nothing.
+    """
+    text = None if packet is None else _without(packet.decode())
+    packet = None if text is None or not _fits(text.encode(), limit) else text.encode()
+    if record is None:
+        return packet
+    element = (
+        f'<rdf:Description rdf:about="" xmlns:coser="{NAMESPACE}"><coser:{_NAME}>'
+        f"{html.escape(_dump(record), quote=False)}</coser:{_NAME}></rdf:Description>"
+    )
+    base = _EMPTY if packet is None else _SELF_CLOSED.sub(rf"<rdf:RDF\1>{_END}", packet.decode())
+    before, end, after = base.rpartition(_END)
+    extended = (before + element + end + after).encode()
+    return extended if end and _fits(extended, limit) else packet
+
+
+def record_in(packet: bytes | None) -> dict[str, Any] | None:
+    """The record of a packet, written as an element or, by other programs, as an attribute."""
+    if packet is None:
+        return None
+    text = packet.decode(errors="replace")
+    for prefix in prefixes(text, NAMESPACE):
+        name = re.escape(f"{prefix}:{_NAME}")
+        pattern = rf"<{name}\s*>([^<]*)</{name}\s*>|\s{name}\s*=\s*(?:\"([^\"<]*)\"|'([^'<]*)')"
+        for found in re.finditer(pattern, text):
+            record = _load(html.unescape(found[1] or found[2] or found[3] or ""))
+            if record is not None:
+                return record
+    return None
+
+
+def beside(
+    path: Path, record: Record | None, packet: bytes | None
+) -> Callable[[BinaryIO], None] | None:
+    """What is left to do before `path` appears: nothing where its packet has the record.
+
+    It is written first, so that no file is ever there without its record.
+    """
+    if record is None or record_in(packet) == dict(record):
+        return None
+
+    def write(file: BinaryIO) -> None:
+        file.seek(0)
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        place = _place(path)
+        place.parent.mkdir(exist_ok=True)
+        entry = {"file": path.name, "sha256": digest.hexdigest(), "record": record}
+        with atomic_file(place) as target:
+            target.write(_dump(entry).encode() + b"\n")
+
+    return write
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record of a picture file; None where it has none, or is none."""
+    return record_in(_packet(path)) or _beside(path)
+
+
+def _packet(path: Path) -> bytes | None:
+    """A file's XMP, whatever the size of the picture: nothing is decoded."""
+    try:
+        kind = sniff(path)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if kind == "TIFF":
+                tags = Image.Exif()
+                tags.load_from_fp(file)
+                packet = tags.get(ExifTags.Base.XMLPacket)
+                return packet if isinstance(packet, bytes) else None
+            if kind not in _WITH_XMP:
+                return None
+            Image.init()
+            # by its class: `Image.open` refuses large pictures, which results may be
+            return read_xmp(Image.OPEN[kind][0](file, str(path)))
+    except MemoryError:
+        raise
+    except Exception:  # decoders raise anything; what cannot be read has no record
+        return None
+
+
+def _beside(path: Path) -> dict[str, Any] | None:
+    try:
+        entry = _load(_place(path).read_text(encoding="utf-8"))
+        if entry is None or entry.get("file") != path.name:
+            return None
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+    record = entry.get("record")
+    return record if isinstance(record, dict) and entry.get("sha256") == digest else None
+
+
+def _place(path: Path) -> Path:
+    """Named by a hash: the picture's own name may have the longest length already."""
+    name = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
+    return path.parent / FOLDER / f"{name[:32]}.json"
+
+
+def _without(text: str) -> str:
+    text = _OURS.sub("", text)
+    for prefix in prefixes(text, NAMESPACE):
+        text = removed(text, f"{prefix}:{_NAME}")
+    return text
+
+
+def _fits(packet: bytes, limit: int | None) -> bool:
+    return limit is None or len(packet) <= limit
+
+
+def _dump(data: Record) -> str:
+    """The same text for the same record; in ASCII, so that any file name can be in it."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def _load(text: str) -> dict[str, Any] | None:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None

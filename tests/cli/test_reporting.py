@@ -1,0 +1,157 @@
+"""What is told of a run: the final table, the log, the first failure, Ctrl-C."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coser_cli.cli.table import MAX_ROWS, Row, listed, plain_table
+from coser_cli.errors import Exit
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \d+ "
+
+
+def test_the_table_ends_a_run_of_several_pictures(plain, photo):
+    photo("a.png")
+    photo("b.png", size=(100, 50))
+    ran = plain("upscale", "a.png", "none.png", "b.png", "-s", 2)
+    table = ran.err.splitlines()[-4:]
+    assert re.fullmatch(r"'a\.png' +done +24×16 +\d+\.\d", table[0])
+    assert re.fullmatch(r"'none\.png' +failed +\d+\.\d +cannot .*", table[1])
+    assert re.fullmatch(r"'b\.png' +done +200×100 +\d+\.\d", table[2])
+    assert table[3] == "2 done, 0 skipped, 1 failed"
+    assert table[0].index("done") == table[1].index("failed") == table[2].index("done")
+
+
+def test_no_table_for_one_picture_nor_where_quiet(plain, photo):
+    photo("a.png")
+    photo("b.png")
+    assert plain("upscale", "a.png", "-s", 2).err == ""
+    assert plain("upscale", "a.png", "b.png", "-s", 3, "-q").err == ""
+
+
+def test_a_long_table_shows_what_is_odd():
+    rows = [Row(f"'{number}'", "done") for number in range(200)] + [Row("'x'", "failed")]
+    assert listed(rows) == ([rows[-1]], 200)
+    assert plain_table(rows).splitlines() == ["'x'  failed", "... and 200 more"]
+    assert listed(rows[:MAX_ROWS]) == (rows[:MAX_ROWS], 0)
+
+
+def test_a_table_on_a_terminal(coser, photo, tmp_path):
+    import pty
+
+    photo("a[b].png")
+    photo("c.png")
+    leader, follower = pty.openpty()
+    words = [sys.executable, "-m", "coser_cli", "upscale", "a[b].png", "c.png", "-s", "2"]
+    environment = os.environ | {"COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen(words, stderr=follower, stdout=subprocess.DEVNULL, env=environment)
+    os.close(follower)
+    told = b""
+    try:
+        while block := os.read(leader, 4096):
+            told += block
+    except OSError:  # the other end has been closed
+        pass
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told.decode())
+    assert re.search(r"picture +status +size +seconds", text)
+    assert re.search(r"'a\[b\]\.png'", text)
+    assert "2 done, 0 skipped, 0 failed" in text
+
+
+def test_the_first_failure_ends_the_run_where_asked(plain, photo):
+    photo("a.png")
+    photo("c.png")
+    ran = plain("upscale", "a.png", "none.png", "c.png", "-s", 2, "--fail-fast", "--json")
+    assert ran.code == Exit.FAILED
+    *images, summary = ran.records
+    assert [each["status"] for each in images] == ["done", "failed", "not_started"]
+    assert images[2]["source"] == "c.png"
+    assert (summary["failed"], summary["not_started"]) == (1, 1)
+    assert not os.path.exists("c_2x.png")
+    assert "1 done, 0 skipped, 1 failed, 1 not started" in ran.err
+    assert plain("upscale", "none.png", "--fail-fast").code == Exit.FAILED
+    assert plain("upscale", "a.png", "none.png", "c.png", "-s", 2).code == Exit.FAILED
+    assert os.path.exists("c_2x.png")
+
+
+def test_the_log_tells_everything(plain, photo, monkeypatch):
+    photo("a.png")
+    monkeypatch.setenv("COSER_LOG", "run.log")
+    plain("upscale", "a.png", "none.png", "-s", 2, "-q")
+    plain("upscale", "a.png", "-s", 2, "--seed", 3, "-q")
+    lines = Path("run.log").read_text().splitlines()
+    told = [re.sub(rf"^{STAMP}", "", line) for line in lines]
+    assert all(re.match(STAMP, line) for line in lines)
+    assert [line.split()[0] for line in told[:6]] == ["INFO"] * 4 + ["INFO", "ERROR"]
+    assert re.fullmatch(r"INFO  coser \S+ begins with 2 pictures", told[0])
+    assert told[1] == "INFO  starts 'a.png' (1 of 2)"
+    assert re.fullmatch(r"INFO  done 'a\.png' → 'a_2x\.png': 24×16 pixels, .* s", told[2])
+    assert "'none.png'" in told[5]
+    assert any(line == "INFO  ends: 1 done, 0 skipped, 1 failed; exit code 1" for line in told)
+    assert any("made again: seed was 2887, is 3" in line for line in told)
+    assert told[-1].startswith("INFO  ends: 1 done")
+
+
+def test_the_log_has_the_error_that_ends_a_run(coser, photo):
+    photo("a.png")
+    coser("upscale", "a.png", "--model", "none", "--log", "run.log")
+    assert "ERROR there is no model 'none'" in Path("run.log").read_text()
+
+
+@pytest.mark.parametrize("log", [".", "none/run.log"])
+def test_a_log_that_cannot_be_written(coser, photo, log):
+    photo("a.png")
+    ran = coser("upscale", "a.png", "--log", log)
+    assert ran.code == Exit.USAGE
+    assert sorted(os.listdir()) == ["a.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "format_"), [("restore", "png"), ("write", "png"), ("write", "jpg")]
+)
+def test_ctrl_c_in_tiles(coser, photo, stage, format_):
+    """SIGINT to the process while it works in tiles; the same command then goes on."""
+    photo("a.png", size=(24, 24))
+    photo("b.png", size=(40, 40))
+    options = ["-s", "2", "--tile-size", "16", "--overlap", "8", "--strength", "0.5"]
+    words = ["tile", "a.png", "b.png", "-o", "out/", "--format", format_, *options]
+    script = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from coser_cli.cli.app import main\n"
+        "from coser_cli.cli.report import Reporter\n"
+        "told = Reporter.progress\n"
+        "def progress(self, stage, done, total):\n"
+        "    if stage == sys.argv[1] and self._started == 2:\n"
+        "        print('here', file=sys.stderr, flush=True)\n"
+        "        time.sleep(60)\n"
+        "    told(self, stage, done, total)\n"
+        "Reporter.progress = progress\n"
+        "sys.exit(main(sys.argv[2:]))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, stage, *words, "--log", "run.log"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line == "here\n":
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait(30) == Exit.INTERRUPTED
+    assert "stopped after 1 of 2; run the same command again to continue" in rest
+    assert "Traceback" not in rest
+    assert os.listdir("out") == [f"a_2x.{format_}"]
+    assert "ERROR stopped after 1 of 2" in Path("run.log").read_text()
+    before = os.stat(f"out/a_2x.{format_}").st_mtime_ns
+    ran = coser(*words)
+    assert "1 done, 1 skipped, 0 failed" in ran.err
+    assert os.stat(f"out/a_2x.{format_}").st_mtime_ns == before

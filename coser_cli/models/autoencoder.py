@@ -296,7 +296,6 @@ class CFWDecoder(nn.Module):
         `features` are a level's outputs each, finest first, of the picture the latents' size
         belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
         """
-
         taken = isinstance(fidelity, Tensor) or fidelity != 0
 
         def fuse(level: int, x: Tensor) -> Tensor:

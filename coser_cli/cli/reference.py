@@ -12,6 +12,7 @@ from coser_cli.cli.groups import with_groups
 from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.report import Reporter
 from coser_cli.cli.running import Compute, choose_model, tell_plans, work
+from coser_cli.cli.spread import Spread
 from coser_cli.cli.tile_options import Tiles
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -74,6 +75,7 @@ def reference(
     reference_mode: _Mode = "global",
     tiles: Tiles,
     compute: Compute,
+    spread: Spread,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -98,8 +100,9 @@ def reference(
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
+        spread.require_sane()
         model = choose_model(reporter, compute.model)
         planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
         job = Work(settings, (), planned.fit, planned.encoding, spec, overwrite=overwrite)
         act = tell_plans if tiles.dry_run else work
-        act(reporter, planned, compute, model, job)
+        act(reporter, planned, compute, model, job, spread)

@@ -31,6 +31,7 @@ STAGES = {
     "restore": "restoring",
     "decode": "decoding",
     "write": "writing",
+    "spread": "pictures done",
 }
 
 

@@ -14,6 +14,7 @@ from coser_cli.errors import Exit
 if TYPE_CHECKING:
     from coser_cli.cli.files import Planned
     from coser_cli.cli.report import Reporter
+    from coser_cli.cli.spread import Spread
     from coser_cli.engine.results import Tally
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.engine.worker import Work
@@ -58,22 +59,18 @@ def load_model(reporter: Reporter, compute: Compute, model: str) -> Upscaler:
     return loaded
 
 
-def work(reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work) -> None:
+def work(
+    reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work, spread: Spread
+) -> None:
     """Run the jobs, report each, and end with the exit code they add up to."""
-    from coser_cli.engine.batch import run
     from coser_cli.engine.results import Tally
 
     tally = Tally()
     reporter.begin(len(planned.jobs) + len(planned.problems), tally)
     _tell_problems(reporter, planned, tally)
     try:
-        for result in run(
-            planned.jobs,
-            partial(load_model, reporter, compute, model),
-            job,
-            on_start=reporter.start,
-            on_progress=reporter.progress,
-        ):
+        results = spread.run(reporter, planned.jobs, compute, model, job, load_model)
+        for result in results:
             final = planned.pipes.finish(result)
             tally.add(final)
             reporter.result(final)
@@ -85,7 +82,7 @@ def work(reporter: Reporter, planned: Planned, compute: Compute, model: str, job
 
 
 def tell_plans(
-    reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work
+    reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work, _: Spread
 ) -> None:
     """`--dry-run`: say what the jobs would be and take, and end as a run that can start would."""
     from coser_cli.engine.planning import plans

@@ -12,6 +12,7 @@ from coser_cli.cli.references import read_references, require_fitting, warn_of_i
 from coser_cli.cli.report import Reporter
 from coser_cli.cli.running import Compute, choose_model, tell_plans, work
 from coser_cli.cli.sampling_options import Diffusion
+from coser_cli.cli.spread import Spread
 from coser_cli.cli.tile_options import Tiles
 
 
@@ -30,6 +31,7 @@ def upscale(
     compare: options.Compare = False,
     tiles: Tiles,
     compute: Compute,
+    spread: Spread,
     config: options.Config = None,  # noqa: ARG001 (its callback has done the work)
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -44,6 +46,7 @@ def upscale(
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
+        spread.require_sane()
         given = require_fitting(settings, reference or (), save_reference)
         imported = read_references(reporter, given)
         model = choose_model(reporter, compute.model)
@@ -63,4 +66,4 @@ def upscale(
             settings, imported, planned.fit, planned.encoding, spec, _always_tiles, overwrite
         )
         act = tell_plans if tiles.dry_run else work
-        act(reporter, planned, compute, model, job)
+        act(reporter, planned, compute, model, job, spread)

@@ -7,7 +7,7 @@ bounded by its bytes. Decoders and encoders let other threads run for most of th
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ WRITERS, BEHIND_BYTES = 2, 256 * 2**20
 PIXEL_BYTES = 16
 """Float32 RGB and alpha."""
 WINDOW = 4
-"""In so many batches' length of jobs, pictures are looked for that share a batch."""
+"""For so many batches' length of jobs a picture waits for others that share its batch."""
 
 
 def overlapped(
@@ -186,16 +186,27 @@ class _Flow:
         self._worker, self._ahead, self._behind = worker, ahead, behind
         self._on_start = on_start
         self._largest: int | None = None
+        self._longest = 1
         self._steps: deque[_Step] = deque()
+        self._waiting: dict[object, list[_Step]] = {}
 
     def advance(self) -> bool:
-        """Take the next jobs and make what they ask for; whether there were any."""
-        groups = self._gather()
-        for group in groups:
-            for step in group:
-                self._on_start(step.job)
-            self._make(group)
-        return bool(groups)
+        """Take the next job, and make what is due; whether there was one. The last makes all."""
+        step = self._ahead.take()
+        if step is None:
+            while self._waiting:
+                self._make_oldest()
+            return False
+        self._steps.append(step)
+        key, size = self._batch(step)
+        self._longest = max(self._longest, size)
+        group = self._waiting.setdefault(key, [])
+        group.append(step)
+        if len(group) >= size:
+            self._make(self._waiting.pop(key))
+        if self._waiting and len(self._steps) >= WINDOW * self._longest:
+            self._make_oldest()
+        return True
 
     def finished(self, *, wait: bool) -> Iterator[Result]:
         """Results in the order of jobs, as far as they go without a gap."""
@@ -205,25 +216,12 @@ class _Flow:
             self._steps.popleft()
             yield result.result()
 
-    def _gather(self) -> list[list[_Step]]:
-        """The next job, or jobs of which some share a batch, grouped."""
-        groups: dict[object, list[_Step]] = {}
-        counts: Counter[object] = Counter()
-        longest = 1
-        while (step := self._ahead.take()) is not None:
-            self._steps.append(step)
-            key, size = self._batch(step)
-            groups.setdefault(key or id(step), []).append(step)
-            counts[key] += 1
-            longest = max(longest, size)
-            alone = size == 1 and (isinstance(step.read, Making) or len(groups) == 1)
-            full = key is not None and counts[key] >= size
-            if alone or full or counts.total() >= WINDOW * longest:
-                break
-        return list(groups.values())
+    def _make_oldest(self) -> None:
+        self._make(self._waiting.pop(next(iter(self._waiting))))
 
     def _batch(self, step: _Step) -> tuple[object, int]:
-        """The key of the batch that a picture may share, and how many share it; None and 1."""
+        """The key of the batch that a picture may share, and how many share it; None and 1 where it
+        is made by itself."""
         making = step.read
         if not isinstance(making, Making):
             return None, 1
@@ -236,6 +234,8 @@ class _Flow:
         return key, size if self._largest is None else min(size, self._largest)
 
     def _make(self, group: Sequence[_Step]) -> None:
+        for step in group:
+            self._on_start(step.job)
         notes: tuple[str, ...] = ()
         if len(group) > 1:
             if self._make_together(group):

@@ -105,6 +105,8 @@ def coser(weights, monkeypatch, capsys, tmp_path):
 class Plain:
     """Enlarges by plain interpolation: for tests of files, where networks do not matter."""
 
+    low_memory = False
+
     def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
         size = target_size(*pixels.shape[-2:], settings.scale)
         large = enlarge_bicubic(pixels, size)

@@ -138,8 +138,8 @@ class ClusterCrew:
         self._work = work
         count, per_actor = _slots(self._ray, loading)
         remote = self._ray.remote(max_restarts=0, max_task_retries=0, **per_actor)(Bench)
-        shared = self._ray.put((loading, work))
-        self._start = lambda: remote.remote(*self._ray.get(shared))
+        shared = self._ray.put(loading), self._ray.put(work)
+        self._start = lambda: remote.remote(*shared)
         self._members = [_Actor(self._start()) for _ in range(count)]
         self._starts = 0
 

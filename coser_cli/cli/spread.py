@@ -113,7 +113,7 @@ class Spread:
 
         most = CLUSTER_SHARE if self.cluster is not None else MAX_SHARE
         with ExitStack() as stack:
-            crew = self._crew(stack, reporter, devices[: len(jobs)], compute, model, work)
+            crew = self._crew(stack, reporter, devices, len(jobs), compute, model, work)
             yield from dispatch(
                 jobs,
                 crew,
@@ -127,11 +127,12 @@ class Spread:
         stack: ExitStack,
         reporter: Reporter,
         devices: list[str],
+        most: int,
         compute: Compute,
         model: str,
         work: Work,
     ) -> Crew:
-        """The workers, which end with the stack."""
+        """The workers, at most so many, which end with the stack."""
         from coser_cli.engine.devices import DeviceCrew, Loading
 
         loading = Loading(model, compute.device, compute.dtype, compute.offload, compute.low_memory)
@@ -139,9 +140,9 @@ class Spread:
             from coser_cli.engine.cluster import ClusterCrew
 
             reporter.hint("looking for the cluster ...")
-            cluster = stack.enter_context(ClusterCrew(self.cluster, loading, work))
+            cluster = stack.enter_context(ClusterCrew(self.cluster, loading, work, most))
             reporter.message(f"cluster {self.cluster}: {cluster.size} workers")
             return cluster
-        reporter.hint(f"starting {len(devices)} processes ...")
-        loadings = [replace(loading, device=device) for device in devices]
+        loadings = [replace(loading, device=device) for device in devices[:most]]
+        reporter.hint(f"starting {len(loadings)} processes ...")
         return stack.enter_context(DeviceCrew(loadings, work))

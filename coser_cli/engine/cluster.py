@@ -127,20 +127,20 @@ class _Benched:
 
 
 class ClusterCrew:
-    """The actors of a cluster; see `dispatch.Crew`. `address` is "auto" or that of a cluster.
+    """At most `most` actors of a cluster; see `dispatch.Crew`. `address` is "auto" or that of one.
 
     "auto" is the cluster that this machine is part of or, without one, one of this machine alone.
     Raises `UsageError` without ray, `DeviceError` where there is no cluster.
     """
 
-    def __init__(self, address: str, loading: Loading, work: Work) -> None:
+    def __init__(self, address: str, loading: Loading, work: Work, most: int) -> None:
         self._ray, self._ours = _connected(address)
         self._work = work
         count, per_actor = _slots(self._ray, loading)
         remote = self._ray.remote(max_restarts=0, max_task_retries=0, **per_actor)(Bench)
         shared = self._ray.put(loading), self._ray.put(work)
         self._start = lambda: remote.remote(*shared)
-        self._members = [_Actor(self._start()) for _ in range(count)]
+        self._members = [_Actor(self._start()) for _ in range(min(count, most))]
         self._starts = 0
 
     def __enter__(self) -> Self:
@@ -199,6 +199,9 @@ class ClusterCrew:
             lost, reason = member.share, _first_line(error)
             self._members[self._members.index(member)] = _Actor(self._start())
             return [(index, Lost(reason)) for index, _ in lost]
+        except self._ray.exceptions.RayError as error:  # it lives, but could not do these
+            lost, member.share, member.awaited = member.share, [], None
+            return [(index, Lost(_first_line(error))) for index, _ in lost]
         if not member.ready:
             member.number, member.awaited, self._starts = answer, None, 0
             return []

@@ -22,7 +22,7 @@ MAX_SHARE = 8
 
 @dataclass(frozen=True)
 class Lost:
-    """What becomes of a job whose worker died."""
+    """What becomes of a job whose worker died, or failed without saying why."""
 
     reason: str
 
@@ -120,7 +120,7 @@ class _State:
             self.waiting.appendleft((index,))
             return
         job = self._jobs[index]
-        message = f"cannot enlarge {shown(job.source)}: its worker died {ATTEMPTS} times"
+        message = f"cannot enlarge {shown(job.source)}: its worker died or failed {ATTEMPTS} times"
         self.ended[index] = Result(job, "failed", error=DeviceError(message, outcome.reason))
 
 

@@ -84,7 +84,7 @@ def test_a_job_whose_worker_dies_is_given_to_another():
     assert [result.status for result in results] == ["done", "done", "done", "failed", "done"]
     assert "another go" in results[1].notes[0]
     assert results[3].error.exit_code == Exit.DEVICE
-    assert f"died {ATTEMPTS} times" in str(results[3].error)
+    assert f"failed {ATTEMPTS} times" in str(results[3].error)
     assert len(started) == 5
 
 
@@ -200,7 +200,7 @@ def test_a_cluster_makes_the_same_bytes(local_ray, pictures, loading, kill):
     list(run(pictures, loading, WORK))
     wanted = outputs(pictures)
     pictures[2].references[0].write_bytes(wanted["2_r.png"])  # is there already, and stays
-    with ClusterCrew("auto", loading, WORK) as crew:
+    with ClusterCrew("auto", loading, WORK, 8) as crew:
         assert crew.size == 2
         checked(pictures, crew, wanted, kill)
 
@@ -215,7 +215,7 @@ def test_a_cluster_tells_what_is_wrong_here(local_ray, pictures, loading, tmp_pa
         path.write_bytes(b"there")
     some[1].source.unlink()
     some[2].target.mkdir()
-    with ClusterCrew("auto", loading, WORK) as crew:
+    with ClusterCrew("auto", loading, WORK, 8) as crew:
         results = list(
             dispatch(some, crew, 4, on_start=lambda job: None, on_progress=lambda *_: None)
         )
@@ -228,7 +228,7 @@ def test_missing_weights_end_a_cluster_s_run(local_ray, pictures, tmp_path):
     from coser_cli.engine.cluster import ClusterCrew
 
     with (
-        ClusterCrew("auto", Loading(str(tmp_path / "none")), WORK) as crew,
+        ClusterCrew("auto", Loading(str(tmp_path / "none")), WORK, 8) as crew,
         pytest.raises(WeightsError),
     ):
         list(dispatch(pictures, crew, 1, on_start=lambda job: None, on_progress=lambda *_: None))

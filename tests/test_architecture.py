@@ -51,6 +51,7 @@ OWNERS = {
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},
+    "ray": {"engine"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -85,8 +85,8 @@ CONVENTIONS = """\
 - `--log FILE` appends a line for everything that happens, with time, process and level (`INFO`,
   `NOTE`, `ERROR`), also with `--quiet`. `--fail-fast` ends with the first failure and exit code 1;
   the rest is reported as not started.
-- A picture above 89 million pixels is not read (Pillow's guard against decompression bombs). Results
-  end where their format does, or the temporary space.
+- A picture above 89 million pixels is not read (Pillow's guard against decompression bombs).
+  Results end where their format does, or the temporary space.
 - Large pictures are done in tiles: by `coser tile` always, by `coser upscale` where memory does not
   suffice or the result is more than 1536 pixels on a side, which a note says.
   [large-photos.md](large-photos.md) tells how.

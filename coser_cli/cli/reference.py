@@ -12,6 +12,7 @@ from coser_cli.cli.groups import with_groups
 from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.reporting import Reporting
 from coser_cli.cli.running import Compute, act, choose_model, provenance_of
+from coser_cli.cli.spread import Spread
 from coser_cli.cli.tile_options import Tiles
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -74,6 +75,7 @@ def reference(
     reference_mode: _Mode = "global",
     tiles: Tiles,
     compute: Compute,
+    spread: Spread,
     reporting: Reporting,
 ) -> None:
     """Write the references that would guide the enlargement, and not the enlargement."""
@@ -96,6 +98,7 @@ def reference(
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
+        spread.require_sane()
         model = choose_model(reporter, compute.model)
         planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
         known = provenance_of(model, (), compute.dtype)
@@ -106,6 +109,7 @@ def reference(
             compute,
             model,
             Work(settings, (), *how),
+            spread,
             dry_run=tiles.dry_run,
             fail_fast=reporting.fail_fast,
         )

@@ -40,6 +40,7 @@ STAGES = {
     "restore": "restoring",
     "decode": "decoding",
     "write": "writing",
+    "spread": "pictures done",
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from coser_cli.cli.files import Planned
     from coser_cli.cli.report import Reporter
+    from coser_cli.cli.spread import Spread
     from coser_cli.engine.jobs import Job
     from coser_cli.engine.records import Provenance
     from coser_cli.engine.results import Result, Tally
@@ -80,6 +81,7 @@ def act(
     compute: Compute,
     model: str,
     job: Work,
+    spread: Spread,
     *,
     dry_run: bool,
     fail_fast: bool,
@@ -87,7 +89,7 @@ def act(
     """Do the jobs, or only tell what they would be."""
     if dry_run:
         tell_plans(reporter, planned, compute, model, job)
-    work(reporter, planned, compute, model, job, fail_fast=fail_fast)
+    work(reporter, planned, compute, model, job, spread, fail_fast=fail_fast)
 
 
 def work(
@@ -96,6 +98,7 @@ def work(
     compute: Compute,
     model: str,
     job: Work,
+    spread: Spread,
     *,
     fail_fast: bool = False,
 ) -> None:
@@ -114,7 +117,7 @@ def work(
         _tell_problems(reporter, planned, tally)
         _tidy(planned)
         rest = set(planned.jobs)
-        results = _results(reporter, planned, compute, model, job)
+        results = _results(reporter, planned, compute, model, job, spread)
         for begun, result in [] if stops(tally) else results:
             rest.discard(begun)
             tally.add(result)
@@ -134,15 +137,10 @@ def work(
 
 
 def _results(
-    reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work
+    reporter: Reporter, planned: Planned, compute: Compute, model: str, job: Work, spread: Spread
 ) -> Generator[tuple[Job, Result]]:
     """Each job that has ended, and what became of it, as it is to be reported."""
-    from coser_cli.engine.batch import run
-
-    load = partial(load_model, reporter, compute, model)
-    for result in run(
-        planned.jobs, load, job, on_start=reporter.start, on_progress=reporter.progress
-    ):
+    for result in spread.run(reporter, planned.jobs, compute, model, job, load_model):
         yield result.job, planned.pipes.finish(result)
 
 

@@ -12,6 +12,7 @@ from coser_cli.cli.references import read_references, require_fitting, warn_of_i
 from coser_cli.cli.reporting import Reporting
 from coser_cli.cli.running import Compute, act, choose_model, provenance_of
 from coser_cli.cli.sampling_options import Diffusion
+from coser_cli.cli.spread import Spread
 from coser_cli.cli.tile_options import Tiles
 
 
@@ -30,6 +31,7 @@ def upscale(
     compare: options.Compare = False,
     tiles: Tiles,
     compute: Compute,
+    spread: Spread,
     reporting: Reporting,
     _always_tiles: bool = False,
 ) -> None:
@@ -42,6 +44,7 @@ def upscale(
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
+        spread.require_sane()
         given = require_fitting(settings, reference or (), save_reference)
         imported = read_references(reporter, given)
         model = choose_model(reporter, compute.model)
@@ -65,6 +68,7 @@ def upscale(
             compute,
             model,
             Work(settings, imported, *how),
+            spread,
             dry_run=tiles.dry_run,
             fail_fast=reporting.fail_fast,
         )

@@ -1,4 +1,4 @@
-"""Jobs → results, one after the other; one bad file stops no other.
+"""Jobs → results, in order; one bad file stops no other.
 
 `run` yields one `Result` per job and knows no terminal.
 """
@@ -9,15 +9,19 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from coser_cli.engine.jobs import Job
 from coser_cli.engine.results import Result
-from coser_cli.engine.worker import Enlarger, Work, Worker
+from coser_cli.engine.worker import Work, Worker
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, WeightsError, shown
 
 if TYPE_CHECKING:
+    from coser_cli.engine.enlarger import Enlarger
     from coser_cli.engine.progress import Progress
+
+Phase = TypeVar("Phase")
 
 
 def run(
@@ -30,40 +34,50 @@ def run(
 ) -> Iterator[Result]:
     """Do the jobs in order, yielding a result for each; `load` is called once, when first needed.
 
-    A job whose outputs all exist is skipped unless they are to be overwritten. What would fail
-    every job alike is raised: `WeightsError`, `UsageError`, and `DeviceError` from `load`; any
-    other failure belongs to its own job.
+    Of several jobs, the next pictures are read and finished ones written meanwhile
+    (`pipeline.overlapped`). A job whose outputs all exist is skipped unless they are to be
+    overwritten. What would fail every job alike is raised: `WeightsError`, `UsageError`, and
+    `DeviceError` from `load`; any other failure belongs to its own job.
     """
     worker = Worker(load, work, on_progress)
+    start = on_start or _silent
+    if len(jobs) > 1:
+        from coser_cli.engine.pipeline import overlapped
+
+        yield from overlapped(worker, jobs, start)
+        return
     for job in jobs:
-        if on_start is not None:
-            on_start(job)
-        yield _attempt(worker, job)
+        start(job)
+        began = time.monotonic()
+        done = attempt(worker, job, partial(worker.do, job))
+        yield replace(done, seconds=time.monotonic() - began)
 
 
-def _attempt(worker: Worker, job: Job) -> Result:
-    """One job, its errors turned into a result."""
-    started = time.monotonic()
+def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Result:
+    """What a phase of a job makes; its errors turned into a result."""
     try:
-        result = worker.do(job)
+        return phase()
     except (WeightsError, UsageError):
         raise
     except CoserError as error:
         if isinstance(error, DeviceError) and not worker.loaded:
             raise
-        result = Result(job, "failed", error=error)
+        return Result(job, "failed", error=error)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         message = f"cannot enlarge {shown(job.source)}: {reason}"
-        result = Result(job, "failed", error=InputError(message, "check the file and the disk"))
+        return Result(job, "failed", error=InputError(message, "check the file and the disk"))
     except MemoryError:
         message = f"cannot enlarge {shown(job.source)}: out of memory"
-        result = Result(job, "failed", error=InputError(message, "use a smaller scale or picture"))
+        return Result(job, "failed", error=InputError(message, "use a smaller scale or picture"))
     except Exception as error:  # a bug must not take the other pictures with it
         if os.environ.get("COSER_DEBUG"):
             raise
         detail = " ".join(f"{type(error).__name__}: {error}".split())
         message = f"cannot enlarge {shown(job.source)}: {detail}"
         remedy = "this is a bug in coser; COSER_DEBUG=1 shows where"
-        result = Result(job, "failed", error=InputError(message, remedy))
-    return replace(result, seconds=time.monotonic() - started)
+        return Result(job, "failed", error=InputError(message, remedy))
+
+
+def _silent(job: Job) -> None:
+    """Tell nobody."""

@@ -21,7 +21,7 @@ class Cognition:
     """Cognitive embedding `(B, T_e, C)`, prompt and negative prompt `(B or 1, L, C)`.
 
     Keys and values of the cross-attentions are computed once and kept: an instance belongs to one
-    picture and one model.
+    picture, or one batch of them, and one model.
     """
 
     embedding: Tensor
@@ -62,6 +62,6 @@ class Cognition:
 
 
 def understand(model: CoSeR, pre_restored: Tensor, text: Tensor, negative: Tensor) -> Cognition:
-    """Cognition of the SRResNet's result `(1, 3, 4H, 4W)`, with both texts `(1, L, C)`."""
+    """Cognition of the SRResNet's result `(B, 3, 4H, 4W)`, with both texts `(1, L, C)`."""
     embedding = model.cognition(pre_restored)
     return Cognition(embedding, text.to(embedding), negative.to(embedding))

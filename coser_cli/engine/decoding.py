@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> Tensor:
-    """Pixels of the padded size, float32, not clamped, of latents `(1, 4, h, w)`.
+    """Pixels of the padded size, float32, not clamped, of latents `(B, 4, h, w)`.
 
     With CFW, detail of the low-resolution picture enters with weight `fidelity` in [0, 1].
     """
@@ -39,7 +39,7 @@ def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
 
 
 def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
-    """Cut the padding off, give the colours of the input, clamp to [0, 1]: `(1, 3, *size)`."""
+    """Cut the padding off, give the colours of the input, clamp to [0, 1]: `(B, 3, *size)`."""
     height, width = low_res.size
     pixels = pixels[..., :height, :width]
     return color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)

@@ -103,9 +103,10 @@ def needed_memory(
     scale: float,
     dtype: torch.dtype,
     weights: int = 0,
+    pictures: int = 1,
 ) -> int:
-    """Estimated peak in bytes of enlarging `size` (height, width), with `weights` bytes of weights
-    that have yet to be loaded.
+    """Estimated peak in bytes of enlarging `size` (height, width), or so many `pictures` of it at
+    once, with `weights` bytes of weights that have yet to be loaded.
 
     The widest maps decide: those of the decoder at its finest levels, or of the SRResNet. A decoder
     that folds squares of pixels into channels has its finest maps that much smaller.
@@ -120,7 +121,7 @@ def needed_memory(
     if config.low_res_source == "srresnet":
         grown = size[0] * size[1] * 16 ** srresnet_passes(scale)
         srresnet = grown * config.srresnet.num_feat * SRRESNET_MAPS * dtype.itemsize
-    return max(decoder, srresnet) + height * width * PIXEL_BYTES + weights
+    return pictures * (max(decoder, srresnet) + height * width * PIXEL_BYTES) + weights
 
 
 def require_memory(
@@ -130,11 +131,12 @@ def require_memory(
     dtype: torch.dtype,
     device: torch.device,
     weights: int = 0,
+    pictures: int = 1,
 ) -> None:
-    """Raise `DeviceError` before minutes of work where the picture cannot fit, beside `weights`
-    bytes that have yet to be loaded."""
+    """Raise `DeviceError` before minutes of work where the picture, or so many of them at once,
+    cannot fit, beside `weights` bytes that have yet to be loaded."""
     available = available_memory(device)
-    needed = needed_memory(config, size, scale, dtype, weights)
+    needed = needed_memory(config, size, scale, dtype, weights, pictures)
     if available is None or needed <= available:
         return
     rows, columns = target_size(*size, scale)

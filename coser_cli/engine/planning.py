@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coser_cli.engine.costs import Cost, Task
+from coser_cli.engine.guards import naming, require_writable, target
 from coser_cli.engine.jobs import Job
-from coser_cli.engine.state import lies, require_writable
-from coser_cli.engine.worker import Work, naming, target
+from coser_cli.engine.state import lies
+from coser_cli.engine.worker import Work
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.settings import Settings
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class LowRes:
     """What is known of the input before anything is imagined.
 
-    `pixels` `(1, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
-    `pixel_multiple`; only `size` (height, width) of it is picture. `latents` `(1, 4, h, w)` of
+    `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
+    `pixel_multiple`; only `size` (height, width) of it is picture. `latents` `(B, 4, h, w)` of
     `padded`. `features`: the VAE encoder's, where its CFW decoder feeds on them. `pre_restored`
-    `(1, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is made of it.
+    `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is made of it.
     """
 
     pixels: Tensor
@@ -35,15 +35,15 @@ class LowRes:
 
     @property
     def enlarged(self) -> Tensor:
-        """The enlarged input alone, `(1, 3, *size)` in [0, 1]."""
+        """The enlarged input alone, `(B, 3, *size)` in [0, 1]."""
         return self.padded[..., : self.size[0], : self.size[1]]
 
 
 def require_picture(pixels: Tensor) -> None:
-    """Raise `InputError` unless it is one RGB picture of at least one pixel, float in [0, 1]."""
-    if pixels.dim() != 4 or pixels.shape[:2] != (1, 3) or 0 in pixels.shape:
+    """Raise `InputError` unless it is RGB pictures of at least one pixel, float in [0, 1]."""
+    if pixels.dim() != 4 or pixels.shape[1] != 3 or 0 in pixels.shape:
         raise InputError(
-            f"pixels have the shape {tuple(pixels.shape)}", "give (1, 3, H, W), RGB in [0, 1]"
+            f"pixels have the shape {tuple(pixels.shape)}", "give (B, 3, H, W), RGB in [0, 1]"
         )
     if not pixels.is_floating_point():
         raise InputError(f"pixels are {pixels.dtype}", "give floating point numbers in [0, 1]")
@@ -58,7 +58,7 @@ def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
 
 
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
-    """Enlarge pixels `(1, 3, H, W)` in [0, 1] by `scale`, pad, encode."""
+    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, pad, encode."""
     size = target_size(pixels.shape[-2], pixels.shape[-1], scale)
     pre_restored = None
     if model.config.low_res_source == "srresnet":

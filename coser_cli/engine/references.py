@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from coser_cli.engine.decoding import decode_references
 from coser_cli.engine.enlarging import pad
 from coser_cli.engine.preparation import pad_to_multiple
+from coser_cli.errors import InputError
 from coser_cli.tiling.canvas import Map, Part, Readable
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Resampler, resample_with
@@ -146,6 +147,12 @@ def choose(model: CoSeR, latents: Tensor, low_res: LowRes, select: str) -> Refer
     scores = score(model, decode_references(model, latents, low_res), low_res)
     best = nearest(scores)
     return References(latents[best : best + 1], scores, best)
+
+
+def require_single(pixels: Tensor) -> None:
+    """Raise `InputError` for a batch `(B, 3, H, W)`: references are scored for one picture."""
+    if pixels.dim() == 4 and len(pixels) > 1:
+        raise InputError(f"there are {len(pixels)} pictures at once", "give them one by one")
 
 
 def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:

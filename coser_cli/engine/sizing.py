@@ -13,6 +13,10 @@ from coser_cli.settings import Settings, TileSpec
 if TYPE_CHECKING:
     from coser_cli.engine.costs import Cost, Task
 
+MAX_BATCH = 16
+"""Small pictures made at once, at most."""
+BATCH_SHARE = 0.5
+"""Of the free memory that a batch may take, by the estimate."""
 NATIVE_TIMES = 3
 """Longest side of a result, in native sizes of the model, that is done without tiles."""
 
@@ -32,6 +36,21 @@ class Sizing(Runtime):
         if free is None or needed <= free:
             return ""
         return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"
+
+    def batch_limit(self, size: tuple[int, int], settings: Settings) -> int:
+        """How many pictures of `size` (height, width) are best made at once: one on a CPU, where
+        more were measured to be no faster; one where the result is larger than the model's native
+        size, which keeps an accelerator busy; else as many as memory suffices for.
+        """
+        height, width = target_size(*size, settings.scale)
+        free = available_memory(self.device)
+        if self.device.type == "cpu" or max(height, width) > self.model.config.native_size:
+            return 1
+        if self.low_memory or free is None:
+            return 1
+        weights = self.pending(settings)
+        each = max(1, self._needed(size, settings) - weights)
+        return max(1, min(MAX_BATCH, int((free * BATCH_SHARE - weights) // each)))
 
     def cost(self, task: Task) -> Cost:
         """What a task takes in tiles. Raises `UsageError`; see `costs.cost_of`."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from coser_cli.engine.jobs import Job
 from coser_cli.engine.records import KEY, SCHEMA, Origin, differences, hashed, record_of
-from coser_cli.errors import InputError, shown
+from coser_cli.errors import shown
 
 if TYPE_CHECKING:
     from coser_cli.engine.worker import Work
@@ -74,23 +72,6 @@ def standing_of(job: Job, work: Work) -> Standing:
                 " replaces it)"
             )
     return Standing(tuple(missing), tuple(notes), origin)
-
-
-def require_writable(paths: Sequence[Path], size: tuple[int, int]) -> None:
-    """Find out before minutes of work, not after, that the result could not be written."""
-    from coser_cli.imageio.formats import require_fits
-
-    for path in paths:
-        require_fits(path, *size)
-        with suppress(FileNotFoundError):
-            path.lstat()  # raises where the name is too long for the file system
-        if path.is_dir():
-            raise InputError(f"cannot write {shown(path)}: it is a folder", "give another name")
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(
-                f"cannot write into {shown(path.parent)}: permission denied",
-                "name a folder of your own with -o",
-            )
 
 
 def _origin(job: Job, work: Work) -> Origin | None:

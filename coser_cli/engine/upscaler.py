@@ -10,10 +10,18 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.device import require_memory
+from coser_cli.engine.device import memory_errors_named, require_memory
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
-from coser_cli.engine.references import Candidates, References, choose, draw_of, encode, score
+from coser_cli.engine.references import (
+    Candidates,
+    References,
+    choose,
+    draw_of,
+    encode,
+    require_single,
+    score,
+)
 from coser_cli.engine.retry import require_finite
 from coser_cli.engine.sizing import Sizing
 from coser_cli.sampling import (
@@ -39,8 +47,8 @@ __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
 
 @dataclass(frozen=True)
 class Upscaled:
-    """The result `(1, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if they were
-    wanted, the references that guided it, `(N, 3, …)` of the same size.
+    """The result `(B, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if they were
+    wanted, the references that guided it, `(N·B, 3, …)` of the same size, reference-major.
 
     `scores` of all candidates, and the index of the `chosen` one, where one was chosen.
     """
@@ -52,11 +60,11 @@ class Upscaled:
 
 
 class Upscaler(Sizing):
-    """CoSeR for single pictures.
+    """CoSeR for single pictures, or several of one size at once.
 
     `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
-    stages. Pixels are `(1, 3, H, W)` float RGB in [0, 1], latents `(1, 4, h, w)`. The same seed
-    gives the same noise on every device.
+    stages. Pixels are `(B, 3, H, W)` float RGB in [0, 1], latents `(B, 4, h, w)`. The same seed
+    gives the same noise on every device, and to each picture of a batch that of a single one.
     """
 
     def upscale(
@@ -69,15 +77,18 @@ class Upscaler(Sizing):
         want_reference: bool = False,
         references: Sequence[Tensor] = (),
     ) -> Upscaled:
-        """Enlarge pixels `(1, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`.
+        """Enlarge pixels `(B, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`.
 
         `references`, pixels `(1, 3, H, W)` of any sizes, are taken instead of imagined ones.
         `on_progress(stage, done, total)` is told how far it is; `progress` shows tqdm bars
         instead. With `strength` 0 nothing is imagined, and no diffusion network is loaded, unless
         `want_reference` asks for the reference all the same. What exceeds the range of a smaller
-        dtype is done again in float32. Raises `InputError`, `DeviceError`.
+        dtype is done again in float32; of several pictures, by the caller, one by one. Raises
+        `InputError`, `DeviceError`.
         """
         settings = self.complete(settings)
+        if settings.reference_select == "clip":
+            require_single(pixels)
         tell = on_progress or (tqdm_progress() if progress else silent)
 
         def run(upscaler: Upscaler) -> Upscaled:
@@ -92,6 +103,9 @@ class Upscaler(Sizing):
             told = (None, None) if guides is None else (guides.scores, guides.chosen)
             return Upscaled(result, pictures, *told)
 
+        if len(pixels) > 1:  # what goes wrong with one of them must not change the others
+            with memory_errors_named(self.device):
+                return run(self)
         return self.run(run)
 
     def reference(
@@ -117,6 +131,7 @@ class Upscaler(Sizing):
         Raises what `upscale` raises.
         """
         settings = self.complete(settings)
+        require_single(pixels)
         tell = on_progress or silent
 
         def run(upscaler: Upscaler) -> Candidates:
@@ -135,12 +150,12 @@ class Upscaler(Sizing):
 
     @torch.inference_mode()
     def prepare(self, pixels: Tensor, settings: Settings | None = None) -> LowRes:
-        """Stage 1: check, enlarge, pad and encode pixels `(1, 3, H, W)`."""
+        """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
         settings = self.complete(settings)
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
-        weights = self.pending(settings)
-        require_memory(self.model.config, size, settings.scale, self.dtype, self.device, weights)
+        taken = self.pending(settings), len(pixels)
+        require_memory(self.model.config, size, settings.scale, self.dtype, self.device, *taken)
         self.enter("prepare")
         pixels = pixels.to(self.device, self.dtype)
         return preparation.prepare(self.model, pixels, settings.scale)
@@ -156,7 +171,7 @@ class Upscaler(Sizing):
 
     @torch.inference_mode()
     def cognition_of(self, pre_restored: Tensor, settings: Settings | None = None) -> Cognition:
-        """`understand` of what the SRResNet made of a picture, `(1, 3, H, W)` of any size."""
+        """`understand` of what the SRResNet made of pictures, `(B, 3, H, W)` of any size."""
         from coser_cli.engine.cognition import understand
 
         settings = self.complete(settings)
@@ -176,8 +191,8 @@ class Upscaler(Sizing):
         draw: Draw | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """Stage 3: the latents `(N, 4, h, w)` of `settings.references` reference pictures, from the
-        input, noised for each by itself.
+        """Stage 3: the latents `(N·B, 4, h, w)`, reference-major, of `settings.references`
+        reference pictures, from the input, noised for each by itself.
 
         They are imagined one after the other, so the first is the same among any number of them;
         `on_step` counts the steps of all. `draw` replaces the seeded noise. With
@@ -201,7 +216,7 @@ class Upscaler(Sizing):
 
     @torch.inference_mode()
     def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
-        """Instead of stage 3: the latents `(N, 4, h, w)` of pictures `(1, 3, H, W)` in [0, 1].
+        """Instead of stage 3: the latents `(N·B, 4, h, w)` of pictures `(1, 3, H, W)` in [0, 1].
 
         Each is resized to the frame of the result; where its aspect ratio is another (by more than
         2 %), it covers the frame and is cut on both sides alike. Raises `InputError`.
@@ -209,7 +224,8 @@ class Upscaler(Sizing):
         for picture in pictures:
             require_picture(picture)
         self.enter("decode")
-        return encode(self.model, pictures, low_res)
+        latents = encode(self.model, pictures, low_res)
+        return latents.repeat_interleave(len(low_res.latents), 0)
 
     @torch.inference_mode()
     def restore(
@@ -222,10 +238,10 @@ class Upscaler(Sizing):
         draw: Draw | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """Stage 4: the latents `(1, 4, h, w)` of the result, from the same noised input as the
+        """Stage 4: the latents `(B, 4, h, w)` of the result, from the same noised input as the
         reference.
 
-        `reference` latents `(N, 4, h, w)`: each place takes what is most alike among all N; None
+        `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
         leaves the reference attention out. With `strength` 0 it is the input.
         """
         from coser_cli.engine.restoration import with_controls
@@ -241,7 +257,7 @@ class Upscaler(Sizing):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
-        """Stage 5: pixels `(1, 3, *low_res.size)` in [0, 1], float32 on the CPU.
+        """Stage 5: pixels `(B, 3, *low_res.size)` in [0, 1], float32 on the CPU.
 
         Raises `DeviceError` where they are not finite.
         """

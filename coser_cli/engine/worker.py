@@ -1,95 +1,30 @@
-"""One job: read the picture, enlarge it whole or in tiles, write what it makes."""
+"""One job in three phases: read the picture, make it larger whole or in tiles, write the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from coser_cli.engine.guards import arrays, naming, require_writable, target
 from coser_cli.engine.jobs import Job
 from coser_cli.engine.results import Result
-from coser_cli.engine.state import Standing, lies, require_writable, standing_of
-from coser_cli.errors import (
-    CoserError,
-    DeviceError,
-    InputError,
-    UsageError,
-    WeightsError,
-    shown,
-)
+from coser_cli.engine.state import Standing, lies, standing_of
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.settings import Settings, TileSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from coser_cli.engine.costs import Cost, Task
+    from coser_cli.engine.enlarger import Enlarger
     from coser_cli.engine.progress import Progress
     from coser_cli.engine.records import Provenance
-    from coser_cli.engine.references import Candidates
     from coser_cli.engine.sizes import Fit
-    from coser_cli.engine.tiled import TiledUpscaler
     from coser_cli.engine.upscaler import Upscaled
     from coser_cli.imageio.photo import FloatArray, Photo
-    from coser_cli.tiling.canvas import Scratch
 
 
 COMPARED_SIDE = 4096
 """Pixels per side above which a result is reduced before it is compared."""
-
-
-class Enlarger(Protocol):
-    """What jobs need of `Upscaler`."""
-
-    def upscale(
-        self,
-        pixels: Tensor,
-        settings: Settings | None = None,
-        *,
-        on_progress: Progress | None = None,
-        want_reference: bool = False,
-        references: Sequence[Tensor] = (),
-    ) -> Upscaled: ...
-
-    def candidates(
-        self,
-        pixels: Tensor,
-        settings: Settings | None = None,
-        on_progress: Progress | None = None,
-    ) -> Candidates: ...
-
-    def complete(self, settings: Settings | None) -> Settings: ...
-
-    @property
-    def device(self) -> Any:
-        """Torch's device that it computes on."""
-        ...
-
-    @property
-    def dtype(self) -> Any:
-        """Torch's type of the numbers that it computes with."""
-        ...
-
-    @property
-    def low_memory(self) -> bool:
-        """Whether memory goes before time: then all pictures are done in tiles."""
-        ...
-
-    def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
-        """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
-        ...
-
-    def cost(self, task: Task) -> Cost:
-        """What a task takes in tiles."""
-        ...
-
-    def in_tiles(
-        self, cost: Cost, spec: TileSpec, scratch: Scratch, on_progress: Progress
-    ) -> TiledUpscaler:
-        """The same, for one picture in tiles."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -98,9 +33,10 @@ class Work:
 
     `references` are pictures of the user that guide every job, instead of imagined ones. `fit`
     gives each picture its own scale instead of that of `settings`, `encoding` says how results are
-    written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too. With
-    `provenance` outputs get records, and those that are there are judged by theirs; without, what
-    is there is kept.
+    written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too. As many
+    small pictures of one size as `batch_size` says are made at once; None: as the engine advises.
+    With `provenance` outputs get records, and those that are there are judged by theirs; without,
+    what is there is kept.
     """
 
     settings: Settings
@@ -111,6 +47,7 @@ class Work:
     always_tiles: bool = False
     overwrite: bool = False
     provenance: Provenance | None = None
+    batch_size: int | None = 1
 
     def settings_for(self, size: tuple[int, int]) -> Settings:
         """The settings for a picture of `size` (width, height)."""
@@ -143,7 +80,12 @@ class Worker:
         return self._enlarger
 
     def do(self, job: Job) -> Result:
-        """Read, enlarge, write. Raises `CoserError`, `OSError` or whatever the networks raise."""
+        """Read, make, write. Raises `CoserError`, `OSError` or whatever the networks raise."""
+        making = self.read(job)
+        return making if isinstance(making, Result) else making.write(making.make())
+
+    def read(self, job: Job) -> Making | Result:
+        """What is to be made, and its picture; a result, where all is there. Needs no model."""
         from coser_cli.imageio.read import read_photo
 
         with naming(job.source):
@@ -153,18 +95,28 @@ class Worker:
         photo = read_photo(job.source, frame=job.frame)
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
-        size = target(photo.size, settings)
-        require_writable(standing.missing, size)
-        making = Making(job, photo, settings, standing, self._work, self._loaded, self._tell)
-        with naming(job.source):
-            found = making.make()
-        return replace(
-            found,
-            source_size=photo.size,
-            target_size=size,
-            seed=settings.seed,
-            notes=standing.notes + photo.notes + found.notes,
-        )
+        require_writable(standing.missing, target(photo.size, settings))
+        return Making(job, photo, settings, standing, self._work, self._loaded, self._tell)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job's pictures `(3, H, W)`, made and not yet written, and what is to be reported.
+
+    `pixels` is the enlarged picture, None where the job asks for references alone, or for a
+    comparison. What was done in tiles is `written` already.
+    """
+
+    result: Result
+    pixels: FloatArray | None = None
+    references: Sequence[FloatArray] = ()
+    written: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held until it is written."""
+        own = 0 if self.pixels is None else self.pixels.nbytes
+        return own + sum(each.nbytes for each in self.references)
 
 
 @dataclass(frozen=True)
@@ -209,30 +161,39 @@ class Making:
         compute = compute_of(self.enlarger.device, self.enlarger.dtype)
         return record | {"tiling": self.tiling, "compute": compute}
 
-    def make(self) -> Result:
-        """Make and write what is missing; what a comparison shows may all be there already."""
-        if not set(self.missing) - {self.job.comparison}:
-            self.compare(None, None)
-            return Result(self.job, "done")
+    @property
+    def only_compares(self) -> bool:
+        """Whether all that a comparison shows is there already."""
+        return not set(self.missing) - {self.job.comparison}
+
+    def why_tiled(self) -> str | None:
+        """Why the picture is done in tiles, "" where that was asked for; None: it is done whole."""
         width, height = self.photo.size
-        size, spec = (height, width), self.work.spec
-        asked = self.work.always_tiles or self.enlarger.low_memory
-        why = "" if asked else self.enlarger.why_tiled(size, self.settings, spec)
-        if asked or why:
-            from coser_cli.engine.large_work import make_large
+        if self.work.always_tiles or self.enlarger.low_memory:
+            return ""
+        return self.enlarger.why_tiled((height, width), self.settings, self.work.spec) or None
 
-            return make_large(self, why)
-        return self._whole()
+    def make(self) -> Made:
+        """Make what is missing; in tiles, also write it."""
+        with naming(self.job.source):
+            if self.only_compares:
+                return Made(Result(self.job, "done"))
+            why = self.why_tiled()
+            if why is not None:
+                from coser_cli.engine.large_work import make_large
 
-    def _whole(self) -> Result:
+                return Made(make_large(self, why), written=True)
+            return self._whole()
+
+    def _whole(self) -> Made:
         """In memory, at once."""
         import torch
 
         pixels = torch.from_numpy(self.photo.pixels)[None]
         if self.job.kind == "reference":
             found = self.enlarger.candidates(pixels, self.settings, self.tell)
-            self._write_references(arrays(found.pictures), found.scores)
-            return Result(self.job, "done", scores=found.scores)
+            result = Result(self.job, "done", scores=found.scores)
+            return Made(result, references=arrays(found.pictures))
         made = self.enlarger.upscale(
             pixels,
             self.settings,
@@ -240,15 +201,41 @@ class Making:
             want_reference=self.want_reference,
             references=[torch.from_numpy(each.pixels)[None] for each in self.work.references],
         )
-        references = () if made.reference is None else arrays(made.reference)
-        # The target last: a finished one means that everything is there.
+        return self.made(made)
+
+    def made(self, upscaled: Upscaled) -> Made:
+        """What the engine has made of this picture alone."""
+        references = () if upscaled.reference is None else arrays(upscaled.reference)
+        result = Result(self.job, "done", scores=upscaled.scores, chosen=upscaled.chosen)
+        return Made(result, arrays(upscaled.pixels)[0], references)
+
+    def write(self, made: Made) -> Result:
+        """Write what is missing, and say how it went; needs no model."""
+        with naming(self.job.source):
+            if not made.written:
+                self._write_all(made)
+        return replace(
+            made.result,
+            source_size=self.photo.size,
+            target_size=target(self.photo.size, self.settings),
+            seed=self.settings.seed,
+            notes=self.standing.notes + self.photo.notes + made.result.notes,
+        )
+
+    def _write_all(self, made: Made) -> None:
+        """The target last: a finished one means that everything is there."""
+        if made.pixels is None:
+            if self.job.kind == "reference":
+                self._write_references(made.references, made.result.scores)
+            else:
+                self.compare(None, None)
+            return
         opaque = replace(self.photo, alpha=None, grey=False)
-        for path, values in zip(self.job.references if references else (), references, strict=True):
+        paths = self.job.references if made.references else ()
+        for path, values in zip(paths, made.references, strict=True):
             self._write(path, values, opaque)
-        result = arrays(made.pixels)[0]
-        self.compare(result, references[0] if references else None)
-        self._write(self.job.target, result, self.photo)
-        return Result(self.job, "done", scores=made.scores, chosen=made.chosen)
+        self.compare(made.pixels, made.references[0] if made.references else None)
+        self._write(self.job.target, made.pixels, self.photo)
 
     def compare(
         self,
@@ -308,38 +295,3 @@ def sheet(
 
     labels = [f"{number}   {score:.4f}" for number, score in enumerate(scores, start=1)]
     return contact_sheet([given, *pictures], ["input", *labels], size)
-
-
-def target(size: tuple[int, int], settings: Settings) -> tuple[int, int]:
-    """Size of the result of a picture of `size`, both (width, height)."""
-    from coser_cli.engine.preparation import target_size
-
-    height, width = target_size(size[1], size[0], settings.scale)
-    return width, height
-
-
-@contextmanager
-def naming(source: Path) -> Iterator[None]:
-    """Put the picture's name before what the engine reports, which knows no names."""
-    try:
-        yield
-    except (WeightsError, UsageError):
-        raise
-    except CoserError as error:
-        if shown(source) in error.message:
-            raise
-        raise type(error)(f"cannot enlarge {shown(source)}: {error.message}", error.hint) from error
-    except RuntimeError as error:
-        from coser_cli.engine.retry import REMEDY, is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceError(f"cannot enlarge {shown(source)}: out of memory", REMEDY) from error
-
-
-def arrays(pixels: Tensor) -> list[FloatArray]:
-    """`(N, 3, H, W)` tensor → N float32 arrays `(3, H, W)`; `InputError` where it is not finite."""
-    values: FloatArray = pixels.detach().float().cpu().numpy()
-    if not bool((values == values).all()):
-        raise InputError("the network's result is not a number somewhere", "use --dtype float32")
-    return list(values)

@@ -121,6 +121,9 @@ class Plain:
     def why_tiled(self, size, settings, spec):
         return ""
 
+    def batch_limit(self, size, settings):
+        return 1
+
 
 @pytest.fixture
 def plain(coser, monkeypatch):

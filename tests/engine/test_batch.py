@@ -43,6 +43,9 @@ class Repeating:
     def why_tiled(self, size, settings, spec):
         return ""
 
+    def batch_limit(self, size, settings):
+        return 1
+
     def candidates(self, pixels, settings=None, on_progress=None):
         count = settings.references
         pictures = torch.cat([pixels.flip(-1)] + [1 - pixels] * (count - 1))

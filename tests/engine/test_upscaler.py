@@ -272,7 +272,7 @@ def test_model_without_cfw():
     ("pixels", "complaint"),
     [
         (torch.rand(3, 8, 8), "shape"),
-        (torch.rand(2, 3, 8, 8), "shape"),
+        (torch.rand(0, 3, 8, 8), "shape"),
         (torch.rand(1, 1, 8, 8), "shape"),
         (torch.rand(1, 3, 0, 8), "shape"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "uint8"),

@@ -296,12 +296,8 @@ def _connected(address: str) -> tuple[Any, bool]:
         except ConnectionError:
             if address != "auto":
                 raise
-            ray.init(
-                include_dashboard=False,
-                object_store_memory=_LOCAL_STORE,
-                _node_ip_address="127.0.0.1",
-                **common,
-            )
+            local = {"include_dashboard": False, "object_store_memory": _LOCAL_STORE}
+            ray.init(address="local", **local, **common)
     except Exception as error:  # whatever ray raises where there is no cluster
         raise DeviceError(
             f"there is no cluster at {address}: {_first_line(error)}", "see ray status"

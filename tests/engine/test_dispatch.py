@@ -186,7 +186,7 @@ def local_ray():
         object_store_memory=80 * 2**20,
         include_dashboard=False,
         log_to_driver=False,
-        _node_ip_address="127.0.0.1",
+        address="local",
     )
     yield ray
     ray.shutdown()

@@ -195,7 +195,7 @@ def batch(coser, weights, tmp_path):
     """The words of a real command for four pictures, in three formats, into a folder."""
     random_ = np.random.default_rng(0)
     for name in "abcd":
-        values = random_.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        values = random_.integers(0, 256, (10, 10, 3), dtype=np.uint8)
         Image.fromarray(values).save(tmp_path / f"{name}.png")
     words = [sys.executable, "-m", "coser_cli", "tile", *(f"{name}.png" for name in "abcd")]
     words += ["-s", "2", "--save-reference", "--tile-size", "16", "--overlap", "8", "-q"]

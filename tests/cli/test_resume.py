@@ -195,7 +195,7 @@ def batch(coser, weights, tmp_path):
     """The words of a real command for four pictures, in three formats, into a folder."""
     random_ = np.random.default_rng(0)
     for name in "abcd":
-        values = random_.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        values = random_.integers(0, 256, (10, 10, 3), dtype=np.uint8)
         Image.fromarray(values).save(tmp_path / f"{name}.png")
     words = [sys.executable, "-m", "coser_cli", "tile", *(f"{name}.png" for name in "abcd")]
     words += ["-s", "2", "--save-reference", "--tile-size", "16", "--overlap", "8", "-q"]
@@ -206,24 +206,77 @@ def batch(coser, weights, tmp_path):
     return command
 
 
+SERVER = """
+import json, os, signal, sys, time
+import torch
+import coser_cli.engine.large_work, coser_cli.engine.upscaler, coser_cli.engine.tiled
+import coser_cli.models.build, coser_cli.models.cognition, coser_cli.models.unet
+from coser_cli.cli.app import main
+torch.set_num_threads(1)
+for line in sys.stdin:
+    words, delay = json.loads(line)
+    began = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        os._exit(main(words))
+    if delay is not None:
+        time.sleep(delay)
+        os.kill(process, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    print(json.dumps([status, time.monotonic() - began]), flush=True)
+"""
+"""Runs commands in processes of their own that need not import torch first, so that random moments
+are moments of work; `delay` seconds after its beginning a process is killed."""
+
+
+@pytest.fixture
+def run():
+    """`run(words, delay)`: exit code (negative where killed) and seconds."""
+    words = [sys.executable, "-c", SERVER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **pipes) as server:
+
+        def ask(words, delay=None):
+            server.stdin.write(json.dumps([words, delay]) + "\n")
+            server.stdin.flush()
+            return json.loads(server.stdout.readline())
+
+        yield ask
+        server.stdin.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format_", ["png", "jpg"])
-def test_killed_at_any_moment_the_same_command_completes(batch, format_):
-    """After 20 kills at random moments the files are those of an undisturbed run."""
-    more = ("--format", format_)
-    began = time.monotonic()
-    subprocess.run(batch("whole", *more), check=True)
-    lasts = time.monotonic() - began
+def test_killed_at_any_moment_the_same_command_completes(batch, run, format_):
+    """After each of 20 kills at random moments the files are those of an undisturbed run."""
+
+    def words(folder):
+        return [*batch(folder)[3:], "--format", format_]
+
+    assert run(words("whole"))[0] == Exit.OK
+    code, lasts = run(words("timed"))
     expected = hashes("whole")
-    assert len(expected) == 8
-    random_ = random.Random(5)
-    killed = 0
+    assert (code, len(expected), hashes("timed")) == (Exit.OK, 8, expected)
+    random_, killed, halfway = random.Random(5), 0, 0
     for number in range(KILLS // 2):
         folder = f"killed-{number}"
-        process = subprocess.Popen(batch(folder, *more))
-        time.sleep(random_.uniform(0.4, 1) * lasts)
-        process.kill()
-        killed += process.wait() == -signal.SIGKILL
-        subprocess.run(batch(folder, *more), check=True)
+        killed += run(words(folder), random_.uniform(0, lasts))[0] == -signal.SIGKILL
+        there = hashes(folder) if os.path.isdir(folder) else {}
+        halfway += 0 < len(there) < 8
+        assert run(words(folder))[0] == Exit.OK
         assert hashes(folder) == expected
-    assert killed > 0
+    assert killed >= KILLS // 4
+    assert halfway > 0
+
+
+@pytest.mark.slow
+def test_the_program_itself_killed_after_its_first_result(batch):
+    """The same with the real program from its start: killed as soon as a file is there."""
+    subprocess.run(batch("whole"), check=True)
+    process = subprocess.Popen(batch("killed"))
+    while process.poll() is None and not list(Path().glob("killed/*.png")):
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    subprocess.run(batch("killed"), check=True)
+    assert hashes("killed") == hashes("whole")

@@ -118,8 +118,8 @@ def _cost_lines(plan: Plan) -> list[str]:
     lines.append(f"  in tiles ({plan.why})" if plan.why else "  at once")
     if diffusion.tiles:
         lines.append(
-            f"  diffusion: {diffusion.steps} steps"
-            f" ({diffusion.references} references of {diffusion.reference_steps}),"
+            f"  diffusion: {diffusion.steps} steps, after"
+            f" {diffusion.references} × {diffusion.reference_steps} for references,"
             f" {diffusion.tiles} tiles in {diffusion.batches} batches per step,"
             f" {diffusion.unet} evaluations of the U-Net, {diffusion.controlnet} of the ControlNet"
         )

@@ -162,6 +162,14 @@ class Reporter:
         if self._as_json:
             _stdout(json.dumps(problem_record(error)))
 
+    def planned(self, tally: Tally) -> None:
+        """All plans are told."""
+        if self._as_json:
+            status = "success" if not tally.failed else "partial" if _any_good(tally) else "error"
+            self._summary(status, tally.exit_code)
+        elif self._total > 1:
+            self.message(f"{tally.done} can be done, {tally.failed} cannot; nothing was written")
+
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
         self._logged("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")

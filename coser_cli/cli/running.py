@@ -167,7 +167,7 @@ def tell_plans(
     for plan in plans(planned.jobs, partial(load_model, reporter, compute, model), job):
         tally.add_plan(plan.error)
         reporter.plan(plan)
-    reporter.end(tally)
+    reporter.planned(tally)
     raise typer.Exit(tally.exit_code)
 
 

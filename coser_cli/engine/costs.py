@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from coser_cli.engine import tiled_vae
-from coser_cli.engine.device import gib
+from coser_cli.engine.device import PROCESS_BYTES, gib
 from coser_cli.engine.preparation import padded_size, target_size
 from coser_cli.errors import UsageError
 from coser_cli.sampling import start_timestep
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.config import ModelConfig
 
-PROCESS_BYTES = 450 * 2**20
-"""Interpreter and libraries (measured on Linux: 0.40 GB)."""
 MAPS_PER_BRANCH = 24
 """Maps of the U-Net's widest level at its peak, per guidance branch (measured with `mini`: 23)."""
 ENLARGING_BYTES = 160 * 2**20

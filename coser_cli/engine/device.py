@@ -26,6 +26,8 @@ SRRESNET_MAPS = 4
 """The same for the SRResNet at its output's size (measured: 3.8)."""
 PIXEL_BYTES = 4 * 3 * 6
 """Float32 pictures of the result's size: enlargement, result, colour fix."""
+PROCESS_BYTES = 450 * 2**20
+"""Interpreter and libraries (measured on Linux: 0.40 GB)."""
 HEADROOM = 4 * 2**30
 """Bytes beside the weights that should be free for maps; for models smaller than that, their size
 once more."""

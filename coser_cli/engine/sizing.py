@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coser_cli.engine.device import available_memory, gib, needed_memory
+from coser_cli.engine.device import PROCESS_BYTES, available_memory, gib, needed_memory
 from coser_cli.engine.preparation import target_size
 from coser_cli.engine.runtime import Runtime
 from coser_cli.models.residency import STAGES
@@ -31,8 +31,9 @@ class Sizing(Runtime):
         limit = NATIVE_TIMES * config.native_size
         if max(height, width) > limit:
             return f"{width}×{height} pixels are more than {limit} on a side"
-        free = spec.max_memory or available_memory(self.device)
-        needed = self._needed(size, settings)
+        free, needed = available_memory(self.device), self._needed(size, settings)
+        if spec.max_memory is not None:
+            free, needed = spec.max_memory, needed + PROCESS_BYTES
         if free is None or needed <= free:
             return ""
         return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"

@@ -98,7 +98,7 @@ def reference(
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
-        spread.require_sane()
+        spread.require_sane(reporting.fail_fast)
         model = choose_model(reporter, compute.model)
         planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
         known = provenance_of(model, (), compute.dtype)

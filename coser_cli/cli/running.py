@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -89,6 +89,7 @@ def act(
     """Do the jobs, or only tell what they would be."""
     if dry_run:
         tell_plans(reporter, planned, compute, model, job)
+    job = replace(job, one_by_one=fail_fast)
     work(reporter, planned, compute, model, job, spread, fail_fast=fail_fast)
 
 

@@ -79,11 +79,17 @@ class Spread:
         hint = f"give auto or a number from 1 to {MAX_BATCH}"
         raise UsageError(f"--batch-size {self.batch_size!r} is no batch size", hint)
 
-    def require_sane(self) -> None:
+    def require_sane(self, fail_fast: bool) -> None:
         """Raise `UsageError` where the options contradict each other, before anything runs."""
         from coser_cli.engine.devices import parse_devices
 
         _ = self.batch
+        if fail_fast and (self.devices is not None or self.cluster is not None):
+            raise UsageError(
+                "--fail-fast goes with neither --devices nor --cluster, which work on several "
+                "pictures at once",
+                "leave one out",
+            )
         if self.devices is not None:
             parse_devices(self.devices)
             if self.cluster is not None:

@@ -44,7 +44,7 @@ def upscale(
         from coser_cli.engine.worker import Work
 
         spec = tiles.spec
-        spread.require_sane()
+        spread.require_sane(reporting.fail_fast)
         given = require_fitting(settings, reference or (), save_reference)
         imported = read_references(reporter, given)
         model = choose_model(reporter, compute.model)

@@ -36,7 +36,7 @@ class Work:
     written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too. As many
     small pictures of one size as `batch_size` says are made at once; None: as the engine advises.
     With `provenance` outputs get records, and those that are there are judged by theirs; without,
-    what is there is kept.
+    what is there is kept. `one_by_one`: a job begins when the one before has ended.
     """
 
     settings: Settings
@@ -48,6 +48,7 @@ class Work:
     overwrite: bool = False
     provenance: Provenance | None = None
     batch_size: int | None = 1
+    one_by_one: bool = False
 
     def settings_for(self, size: tuple[int, int]) -> Settings:
         """The settings for a picture of `size` (width, height)."""

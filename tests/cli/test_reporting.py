@@ -88,11 +88,11 @@ def test_the_log_tells_everything(plain, photo, monkeypatch):
     lines = Path("run.log").read_text().splitlines()
     told = [re.sub(rf"^{STAMP}", "", line) for line in lines]
     assert all(re.match(STAMP, line) for line in lines)
-    assert [line.split()[0] for line in told[:6]] == ["INFO"] * 4 + ["INFO", "ERROR"]
     assert re.fullmatch(r"INFO  coser \S+ begins with 2 pictures", told[0])
     assert told[1] == "INFO  starts 'a.png' (1 of 2)"
-    assert re.fullmatch(r"INFO  done 'a\.png' → 'a_2x\.png': 24×16 pixels, .* s", told[2])
-    assert "'none.png'" in told[5]
+    done = r"INFO  done 'a\.png' → 'a_2x\.png': 24×16 pixels, .* s"
+    assert any(re.fullmatch(done, line) for line in told)
+    assert [line for line in told if line.startswith("ERROR") and "'none.png'" in line]
     assert any(line == "INFO  ends: 1 done, 0 skipped, 1 failed; exit code 1" for line in told)
     assert any("made again: seed was 2887, is 3" in line for line in told)
     assert told[-1].startswith("INFO  ends: 1 done")

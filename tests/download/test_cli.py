@@ -187,6 +187,7 @@ def test_json(get, dest):
     one, two, summary = ran.records
     assert one == {
         "type": "file",
+        "version": 1,
         "name": "one",
         "status": "downloaded",
         "path": str(dest / "one/one.safetensors"),

@@ -35,9 +35,10 @@ def run(
     """Do the jobs in order, yielding a result for each; `load` is called once, when first needed.
 
     Of several jobs, the next pictures are read and finished ones written meanwhile
-    (`pipeline.overlapped`), unless they are to be done one by one. A job whose outputs all exist is skipped unless they are to be
-    overwritten. What would fail every job alike is raised: `WeightsError`, `UsageError`, and
-    `DeviceError` from `load`; any other failure belongs to its own job.
+    (`pipeline.overlapped`), unless they are to be done one by one. A job whose outputs all exist is
+    skipped unless they are to be overwritten. What would fail every job alike is raised:
+    `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other failure belongs to its
+    own job.
     """
     worker = Worker(load, work, on_progress)
     start = on_start or _silent

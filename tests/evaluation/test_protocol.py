@@ -104,7 +104,8 @@ def test_coser_evaluate_in_json(evaluate, upscaler, pairs):
     records = [json.loads(line) for line in out.splitlines()]
     assert [record["row"] for record in records] == list(ROWS)
     expected = measure(upscaler, pairs, SETTINGS, "everything", METRIC)
-    assert records[-1] == {"type": "evaluation", "set": "pair", "row": "everything", **expected}
+    head = {"type": "evaluation", "version": 1, "set": "pair", "row": "everything"}
+    assert records[-1] == {**head, **expected}
 
 
 @pytest.mark.parametrize(

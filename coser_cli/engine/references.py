@@ -16,6 +16,7 @@ from coser_cli.engine.decoding import decode_references
 from coser_cli.engine.enlarging import pad
 from coser_cli.engine.preparation import pad_to_multiple
 from coser_cli.errors import InputError
+from coser_cli.sampling import noise_rows
 from coser_cli.tiling.canvas import Map, Part, Readable
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Resampler, resample_with
@@ -68,6 +69,14 @@ def draw_of(candidate: int, draw: Draw) -> Draw:
 def candidate_stream(stream: str, candidate: int) -> str:
     """The name of a candidate's stream of noise."""
     return f"{stream}/{candidate}" if candidate else stream
+
+
+def noise_of_candidate(
+    seed: int, candidate: int, latents: Map, stream: str, step: int, rows: range
+) -> Tensor:
+    """Rows of the noise of one candidate, for latents of that width."""
+    channels, _, width = latents.shape
+    return noise_rows(seed, candidate_stream(stream, candidate), step, channels, rows, width)
 
 
 def place(picture: Tensor, size: tuple[int, int]) -> Tensor:

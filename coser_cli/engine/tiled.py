@@ -23,12 +23,13 @@ from coser_cli.engine.large import Large, LargeLowRes
 from coser_cli.engine.preparation import padded_size, target_size
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import tiles_without_controls
-from coser_cli.engine.references import candidate_stream, nearest, place_large, similarity
+from coser_cli.engine.references import nearest, noise_of_candidate, place_large, similarity
 from coser_cli.engine.restoration import tiles_with_controls
+from coser_cli.engine.retry import NotFiniteError, require_finite
 from coser_cli.engine.tile_cognition import TileCognition
 from coser_cli.engine.tile_prediction import TilePrediction
 from coser_cli.engine.tiled_sampling import PredictTiles, TiledWalk
-from coser_cli.sampling import add_noise, make_scheduler, noise_rows
+from coser_cli.sampling import add_noise, make_scheduler
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
@@ -71,6 +72,7 @@ class TiledUpscaler:
         self.vae = vae or tiled_vae.Tiling(spec.tile_size)
         self.notes: list[str] = []
         self._tell = on_progress
+        self._restored: tuple[LargeLowRes, Readable] | None = None
         self._prediction = TilePrediction(upscaler, tile_batch, self.notes.append)
 
     @property
@@ -175,10 +177,15 @@ class TiledUpscaler:
     def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
         assert settings.fidelity is not None and settings.color_fix is not None
-        size = low_res.padded.shape[1:]
-        way = tiled_vae.decoding(self.model, size, self.vae, settings.fidelity)
+        size, fidelity = low_res.padded.shape[1:], settings.fidelity
         picture = self.scratch.canvas(low_res.padded.shape)
-        self._run(way, {"latents": latents, "pixels": low_res.padded}, picture, "decode")
+        maps = {"latents": latents, "pixels": low_res.padded}
+        self._run(
+            lambda model: tiled_vae.decoding(model, size, self.vae, fidelity),
+            maps,
+            picture,
+            "decode",
+        )
         return StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
 
     def decode_reference(self, latents: Map, low_res: LargeLowRes) -> StreamedColorFix:
@@ -236,7 +243,7 @@ class TiledUpscaler:
         assert settings.sampler and settings.steps and strength
         (name, candidate), config = stream, self.model.config
         sampler = make_scheduler(settings.sampler, config.schedule, settings.steps, strength)
-        draw = partial(_noise_rows, settings.seed, candidate, low_res.latents)
+        draw = partial(noise_of_candidate, settings.seed, candidate, low_res.latents)
         state = self._latents(low_res.padded)
         for rows in bands(state.shape[1], BAND):
             box = Box(rows.start, 0, rows.stop, state.shape[2])
@@ -264,6 +271,11 @@ class TiledUpscaler:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""
         if low_res.pre_restored is not None:
             return low_res.pre_restored
+        if self._restored is None or self._restored[0] is not low_res:
+            self._restored = low_res, self._restore_before(low_res)
+        return self._restored[1]
+
+    def _restore_before(self, low_res: LargeLowRes) -> Readable:
         return pre_restore(self.model, low_res.pixels, self.scratch, partial(self._tell, "enlarge"))
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
@@ -293,30 +305,46 @@ class TiledUpscaler:
 
     def _encoded(self, padded: Map) -> Map:
         """Latents of a padded picture."""
-        latents = self._latents(padded)
-        way = tiled_vae.encoding(self.model, padded.shape[1:], self.vae)
-        self._run(way, {"pixels": padded}, latents, "encode")
+        latents, size = self._latents(padded), padded.shape[1:]
+        maps = {"pixels": padded}
+        self._run(lambda model: tiled_vae.encoding(model, size, self.vae), maps, latents, "encode")
         return latents
 
     def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
         """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
-        way = tiled_vae.decoding(self.model, low_res.padded.shape[1:], self.vae, None)
-        picture = self.scratch.canvas(low_res.padded.shape)
-        self._run(way, {"latents": latents}, picture, "decode")
+        picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
+        maps = {"latents": latents}
+        self._run(
+            lambda model: tiled_vae.decoding(model, size, self.vae, None), maps, picture, "decode"
+        )
         return picture
 
     def _run(
+        self,
+        make: Callable[[CoSeR], tiled_vae.TiledPass],
+        maps: Mapping[str, Map],
+        target: Map,
+        stage: str,
+    ) -> None:
+        """Do a pass of the autoencoder; in float32, where the dtype's range is exceeded.
+
+        Raises `NotFiniteError` where that is no help.
+        """
+        self.upscaler.enter("prepare" if stage == "encode" else stage)
+        try:
+            self._pass(make(self.model), maps, target, stage)
+        except NotFiniteError:
+            if self.upscaler.dtype == torch.float32:
+                raise
+            self.notes.append(f"to {stage} it, float32 was needed")
+            self._pass(make(self.upscaler.in_float32().model), maps, target, stage)
+
+    def _pass(
         self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str
     ) -> None:
-        self.upscaler.enter("prepare" if stage == "encode" else stage)
-        way.run(maps, target.write, self.scratch, partial(self._tell, stage))
+        def write(box: Box, values: Tensor) -> None:
+            target.write(box, require_finite(values))
+
+        way.run(maps, write, self.scratch, partial(self._tell, stage))
         if way.note and way.note not in self.notes:
             self.notes.append(way.note)
-
-
-def _noise_rows(
-    seed: int, candidate: int, latents: Map, stream: str, step: int, rows: range
-) -> Tensor:
-    """Rows of the noise of one candidate, for latents of that width."""
-    channels, _, width = latents.shape
-    return noise_rows(seed, candidate_stream(stream, candidate), step, channels, rows, width)

@@ -170,3 +170,13 @@ def test_a_batch_that_does_not_fit_is_done_again_smaller(make_toy, upscaler):
 def test_where_not_even_one_tile_fits_it_ends_in_an_error(make_toy):
     with pytest.raises(DeviceError, match="memory"):
         enlarged(scarce(make_toy, most=0), picture(30, 22), PLAIN, tile_batch=4)
+
+
+def test_an_autoencoder_that_is_not_finite_is_an_error_and_no_picture(make_toy):
+    def spoil(part, network):
+        if part == "cfw":
+            network.decoder.conv_in.weight.fill_(float("nan"))
+        return network
+
+    with pytest.raises(DeviceError, match="not a number"):
+        enlarged(make_toy(spoil).upscaler, picture(30, 22), replace(PLAIN, strength=0.0))

@@ -14,6 +14,7 @@ is not a number makes the result of its query one, too.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from functools import cache
 
@@ -42,7 +43,8 @@ _checked: set[tuple[torch.device, torch.dtype, int]] = set()
 def one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """One-hot attention by the fastest form that can be had here; see the module.
 
-    Warns once per process (`CoserWarning`) where a GPU has to do without the kernel.
+    Warns once per process (`CoserWarning`) where a GPU has to do without the kernel. The two forms
+    add in different orders: of keys that are equal but for rounding they may choose different ones.
     """
     if _kernel_is_for(query, key, value) and not _given_up:
         found = _fused(query, key, value)
@@ -127,7 +129,12 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _kernel_is_for(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether this is what the kernel was made for; for all else chunks are the right way."""
+    """Whether this is what the kernel was made for; for all else chunks are the right way.
+
+    `COSER_FUSED=0` says that it is for nothing: the way past a kernel that crashes a driver.
+    """
+    if os.environ.get("COSER_FUSED") == "0":
+        return False
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     return query.is_cuda and query.dtype in KERNEL_TYPES and not differentiated
 
@@ -153,7 +160,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
     _given_up = True
     warnings.warn(
         f"the fused kernel of the reference attention cannot be used ({obstacle}); it is computed"
-        " in chunks instead, which takes longer and changes nothing else",
+        " in chunks instead: as right, but slower",
         CoserWarning,
         stacklevel=3,
     )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -314,3 +315,25 @@ def test_an_old_gpu_is_told_of(wanted, monkeypatch):
 def test_on_a_cpu_nothing_is_tried_or_told(afresh):
     _, warned = told(*inputs(CASES[0], torch.float32))
     assert not warned and not one_hot._given_up
+
+
+class OnGpu(NamedTuple):
+    """What the choice looks at, of a tensor."""
+
+    dtype: torch.dtype
+    requires_grad: bool = False
+    is_cuda: bool = True
+
+
+def test_whom_the_kernel_is_for(monkeypatch):
+    def asked(*args, **kwargs):
+        return one_hot._kernel_is_for(*[OnGpu(*args, **kwargs)] * 3)
+
+    assert asked(torch.float16)
+    assert not asked(torch.float64)
+    assert not asked(torch.float16, is_cuda=False)
+    assert not asked(torch.float16, requires_grad=True)
+    with torch.no_grad():
+        assert asked(torch.float16, requires_grad=True)
+    monkeypatch.setenv("COSER_FUSED", "0")
+    assert not asked(torch.float16)

@@ -138,8 +138,9 @@ def _kernel(
 
 
 def tiles(dtype: torch.dtype, padded: int) -> Tiles:
-    """How the work is cut. Chosen by registers and shared memory as the compiler reports them for
-    compute capabilities 8.0 to 10.0 (no spills, under 99 KB); not yet timed on a GPU.
+    """How the work is cut. Chosen by what the assembler reports for compute capabilities 8.0 to
+    12.0: at most 8 bytes of a thread outside its registers, 64 KB of shared memory, two programs
+    at once on 9.0. Not yet timed on a GPU.
     """
     if dtype == torch.float32:  # no tensor cores: multiplied and added one by one
         return Tiles(64, 32, 8, 2)

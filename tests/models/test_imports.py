@@ -19,7 +19,8 @@ def imported(module):
         ("coser_cli.weights.tables", {"torch"}),
         ("coser_cli.models.build", {"diffusers", "open_clip", "torchvision", "accelerate"}),
         ("coser_cli.engine.upscaler", {"diffusers", "open_clip", "torchvision", "accelerate"}),
-        ("coser_cli.models.autoencoder", {"torch._dynamo", "open_clip", "transformers"}),
+        ("coser_cli.lean_torch", {"torch", "numpy"}),
+        ("coser_cli.models.autoencoder", {"torch._dynamo", "open_clip", "diffusers"}),
         ("coser_cli.models.controlnet", {"torch._dynamo", "open_clip", "transformers"}),
     ],
 )
@@ -29,6 +30,75 @@ def test_imports_stay_narrow(module, absent):
 
 def output_of(code):
     return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+
+
+LEAN = """
+import gc, sys
+from coser_cli import lean_torch
+lean_torch.prepare()
+lean_torch.prepare()
+import torch
+"""
+
+
+def test_torch_comes_without_what_its_compiler_needs_until_somebody_asks():
+    code = (
+        LEAN
+        + """
+print({"torch._decomp", "torch._meta_registrations"} & {*sys.modules})
+print(hasattr(torch, "_meta_registrations"), gc.isenabled(), gc.get_freeze_count() > 100_000)
+print(torch.nn.Conv2d(1, 2, 3)(torch.ones(1, 1, 4, 4)).shape == (1, 2, 2, 2))
+"""
+    )
+    assert output_of(code).split() == ["set()", "False", "True", "True", "True"]
+
+
+ASKED = """
+print(len(sys.modules["torch._decomp"].decomposition_table))
+print(len(sys.modules["torch._decomp"].meta_table))
+print(hash(tuple(sorted(torch._C._dispatch_get_registrations_for_dispatch_key("Meta")))))
+print(sys.modules["torch._meta_registrations"] is torch._meta_registrations)
+print(sys.modules["torch._decomp"] is torch._decomp, torch._decomp.__spec__.origin)
+"""
+
+
+@pytest.mark.parametrize(
+    "asking", ["import torch._decomp", "import torch._meta_registrations", "import torch._dynamo"]
+)
+def test_what_was_left_out_comes_as_if_it_had_never_been(asking, monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    lean, ordinary = (
+        output_of(f"{start}{asking}{ASKED}") for start in (f"{LEAN}\n", "import torch, sys\n")
+    )
+    assert lean == ordinary
+    assert lean.splitlines()[3] == "True"
+
+
+def test_a_torch_that_takes_something_of_the_kernels_gets_it(tmp_path):
+    """Another version's import may; here a made-up one stands for it."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("from torch._meta_registrations import kernel\n")
+    (tmp_path / "torch/_meta_registrations.py").write_text("kernel = 7\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+        + LEAN
+        + """
+print(torch.kernel, sys.modules["torch._meta_registrations"] is torch._meta_registrations)
+"""
+    )
+    assert output_of(code).split() == ["7", "True"]
+
+
+def test_how_threads_wait_is_left_to_who_has_said_it(monkeypatch):
+    code = LEAN + "import os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert output_of(code) == "20000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert output_of(code) == "None"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    assert output_of(code) == "5"
 
 
 TOWERS = """

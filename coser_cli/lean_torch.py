@@ -23,7 +23,9 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-TORCH, KERNELS, ASKED_BY = "torch", "torch._meta_registrations", "torch._decomp"
+TORCH, KERNELS = "torch", "torch._meta_registrations"
+BEHIND = ("torch._decomp", "torch._prims", "torch._refs", "torch.utils._content_store")
+"""What the kernels bring along, in an order of imports that no other beginning gets right."""
 SPIN = "20000"
 """Rounds that a thread of GNU's OpenMP waits for work before it sleeps: some 0.2 ms, longer than
 from one layer to the next. By default it is 300 000, which takes the core from whoever has work."""
@@ -84,7 +86,7 @@ def _without_kernels() -> Iterator[None]:
         yield
     finally:
         _remove(stand_in)
-    if ASKED_BY in sys.modules:  # a torch that needs them for its own import
+    if any(name in sys.modules for name in BEHIND):  # a torch that needs them for its own import
         import_module(KERNELS)
     else:
         sys.meta_path.insert(0, _Later())
@@ -107,18 +109,20 @@ def _remove(stand_in: ModuleType) -> None:
 
 
 class _Later(MetaPathFinder):
-    """Whoever asks for the decompositions gets the kernels first, which register all of them."""
+    """Whoever asks for what is behind the kernels gets these first, which register all of it."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in (KERNELS, ASKED_BY):
+        if name not in (KERNELS, *BEHIND):
             return None
         sys.meta_path.remove(self)
         if name == KERNELS:
             return None
         import_module(KERNELS)
-        module = sys.modules[name]
+        module = sys.modules.get(name)
+        if module is None:
+            return None
         # the import that is under way takes the spec of a module that has come meanwhile
         module.__spec__ = spec = ModuleSpec(name, _Loaded(module))
         return spec

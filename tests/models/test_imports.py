@@ -63,7 +63,7 @@ print(sys.modules["torch._decomp"] is torch._decomp, torch._decomp.__spec__.orig
 
 
 @pytest.mark.parametrize(
-    "asking", ["import torch._decomp", "import torch._meta_registrations", "import torch._dynamo"]
+    "asking", ["import torch._refs", "import torch._meta_registrations", "import torch._dynamo"]
 )
 def test_what_was_left_out_comes_as_if_it_had_never_been(asking, monkeypatch):
     monkeypatch.setenv("PYTHONHASHSEED", "0")
@@ -99,6 +99,19 @@ def test_how_threads_wait_is_left_to_who_has_said_it(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY")
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")
     assert output_of(code) == "5"
+
+
+def test_diffusers_knows_distributions_when_it_asks_for_them():
+    code = """
+import importlib.metadata as metadata
+read = metadata.packages_distributions
+import coser_cli.lean_diffusers
+from diffusers.utils import import_utils
+print("_found" in vars(import_utils._package_map), metadata.packages_distributions is read)
+print(import_utils._package_map.get("PIL") == read()["PIL"] != [], "coser" in read())
+print(import_utils._package_map.get("no such package"))
+"""
+    assert output_of(code).split() == ["False", "True", "True", "False", "None"]
 
 
 TOWERS = """

@@ -16,6 +16,14 @@ import torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+Tell = Callable[[str], None]
+"""Is told what is being measured."""
+
+
+def silent(words: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds of the repetitions, in their order."""

@@ -1,0 +1,103 @@
+"""What each of the engine's shortcuts is worth: one restoration step with it and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coser_cli.bench.clock import Tell, Timing, silent, time_of
+from coser_cli.bench.naive import Shortcuts, step_of
+from coser_cli.sampling import Predict, add_noise, seeded_noise
+
+if TYPE_CHECKING:
+    from coser_cli.engine.cognition import Cognition
+    from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.settings import Settings
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One shortcut (or `all` of them): seconds per step with everything on, and without it.
+
+    Both were measured in turns, so that what else the machine does meets both; the least seconds
+    are compared, which it has disturbed least. `difference` is the relative L2 distance of the two
+    predictions.
+    """
+
+    shortcut: str
+    words: str
+    fast: Timing
+    slow: Timing
+    difference: float
+
+    @property
+    def factor(self) -> float:
+        """How many times as long a step takes without."""
+        return self.slow.least / self.fast.least
+
+
+class RestorationStep:
+    """One prediction of the restoration, from low-resolution and reference latents
+    `(1, 4, h, w)` noised to the middle of the schedule."""
+
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        settings: Settings,
+        cognition: Cognition,
+        low_res: Tensor,
+        reference: Tensor,
+    ) -> None:
+        schedule = upscaler.model.config.schedule
+        timestep = schedule.num_train_timesteps // 2
+        noise = seeded_noise(settings.seed, low_res.shape)("start", 0).to(low_res)
+        self.device = upscaler.device
+        self._model, self._cognition = upscaler.model, cognition
+        self._guided = settings.guidance_scale != 1
+        self._hints = low_res, reference
+        self._latents = add_noise(low_res, noise, schedule, timestep)
+        self._timestep = torch.tensor(timestep, device=self.device)
+
+    def denoiser(self, shortcuts: Shortcuts) -> Predict:
+        """The denoiser with these shortcuts."""
+        return step_of(self._model, self._cognition, self._guided, *self._hints, shortcuts)
+
+    @torch.inference_mode()
+    def run(self, denoise: Predict) -> Tensor:
+        """The prediction."""
+        return denoise(self._latents, self._timestep)
+
+    @torch.inference_mode()
+    def gain(self, name: str, words: str, less: Shortcuts, repeat: int) -> Gain:
+        """Everything on against these shortcuts only, `repeat` times in turns."""
+        fast, slow = self.denoiser(Shortcuts()), self.denoiser(less)
+        wanted, got = self.run(fast).float(), self.run(slow).float()  # and both are warm
+        runs: tuple[list[float], list[float]] = ([], [])
+        for _ in range(repeat):
+            for denoise, seconds in zip((fast, slow), runs, strict=True):
+                once = time_of(partial(self.run, denoise), self.device, 1, warmup=0)
+                seconds.append(once.median)
+        difference = ((got - wanted).norm() / wanted.norm()).item()
+        return Gain(name, words, Timing(tuple(runs[0])), Timing(tuple(runs[1])), difference)
+
+
+def measure_gains(
+    step: RestorationStep, dtype: torch.dtype, repeat: int, tell: Tell = silent
+) -> Iterator[Gain]:
+    """Every shortcut alone, then all together. In float32 there is no smaller number type to do
+    without.
+    """
+    for name, words in Shortcuts.names().items():
+        if name == "reduced_precision" and dtype == torch.float32:
+            continue
+        tell(f"gains: {words}")
+        yield step.gain(name, words, Shortcuts().without(name), repeat)
+    tell("gains: all together")
+    yield step.gain(ALL, "all of them", Shortcuts.none(), repeat)

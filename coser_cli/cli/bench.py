@@ -1,0 +1,118 @@
+"""`coser bench`: measurements of this machine; a thin door to `coser_cli.bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from coser_cli.cli import options
+from coser_cli.settings import DEFAULT_SEED
+
+MEASURED = "What is measured"
+MAX_SIZE, MAX_REPEAT, MAX_TILED = 4096, 1000, 65536
+
+bench = typer.Typer(name="bench", no_args_is_help=True)
+
+
+@bench.callback()
+def root() -> None:
+    """Measure what this machine makes of the models."""
+
+
+def _measure(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
+    return typer.Option(*flags, help=help, rich_help_panel=MEASURED, **more)
+
+
+@bench.command()
+def speed(
+    model: options.Model = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    synthetic: Annotated[
+        bool,
+        typer.Option(
+            "--synthetic",
+            help="Give the model random weights; so it is done anyway where sd21 is not installed.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = False,
+    size: Annotated[
+        int, _measure("--size", min=8, max=MAX_SIZE, help="Side in pixels of the input.")
+    ] = 128,
+    scale: options.Scale = 4.0,
+    steps: options.Steps = None,
+    sampler: options.Sampler = None,
+    strength: options.Strength = None,
+    guidance_scale: options.GuidanceScale = None,
+    reference_guidance_scale: options.ReferenceGuidanceScale = None,
+    seed: options.Seed = DEFAULT_SEED,
+    repeat: Annotated[
+        int, _measure("--repeat", min=1, max=MAX_REPEAT, help="Measure everything this often.")
+    ] = 3,
+    warmup: Annotated[
+        int, _measure("--warmup", min=0, max=MAX_REPEAT, help="Run it this often untimed before.")
+    ] = 1,
+    naive: Annotated[
+        bool, _measure("--naive", help="Also measure both passes without any of the shortcuts.")
+    ] = False,
+    gains: Annotated[
+        bool, _measure("--gains", help="Also measure what each shortcut is worth by itself.")
+    ] = False,
+    profile: Annotated[
+        bool, _measure("--profile", help="Also say what the time of one step is spent on.")
+    ] = False,
+    networks: Annotated[
+        bool, _measure("--networks", help="Also count the operations of every network.")
+    ] = False,
+    tiles: Annotated[
+        list[int] | None,
+        _measure(
+            "--tiles",
+            metavar="SIDE",
+            min=64,
+            max=MAX_TILED,
+            help="Also measure a step in tiles, of a result with this side; repeat it for several.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Measure how fast each stage is, against what the device can reach at all.
+
+    Diffusion takes part, with strength 1 where none is given.
+    """
+    from coser_cli.settings import Settings
+
+    settings = Settings(
+        scale=scale,
+        steps=steps,
+        sampler=sampler,
+        strength=strength,
+        guidance_scale=guidance_scale,
+        reference_guidance_scale=reference_guidance_scale,
+        seed=seed,
+    )
+    from coser_cli.bench.loading import Choice
+    from coser_cli.bench.speed import SpeedTest, measure
+    from coser_cli.cli.bench_report import report
+
+    test = SpeedTest(
+        Choice(model, device, dtype, synthetic),
+        settings,
+        size=size,
+        repeat=repeat,
+        warmup=warmup,
+        naive=naive,
+        gains=gains,
+        profile=profile,
+        networks=networks,
+        tiles=tuple(tiles or ()),
+    )
+
+    def tell(words: str) -> None:
+        if not quiet:
+            typer.echo(words, err=True)
+
+    report(measure(test, tell), as_json=as_json)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from coser_cli.cli import options
+from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED
 
 MEASURED = "What is measured"
@@ -116,3 +117,6 @@ def speed(
             typer.echo(words, err=True)
 
     report(measure(test, tell), as_json=as_json)
+
+
+bench.command()(quality)

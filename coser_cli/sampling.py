@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import accumulate, repeat
+from itertools import accumulate, product, repeat
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,11 @@ from torch.overrides import TorchFunctionMode
 from coser_cli.errors import UsageError
 from coser_cli.models.config import ScheduleConfig
 
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""(latents `(B, C, h, w)`, timestep `()` int64) -> what the network predicts, same shape."""
+Predict = Callable[[Tensor, int], Tensor]
+"""(latents `(B, C, h, w)`, timestep) -> what the network predicts, same shape."""
+Denoise = Callable[[Tensor, int, int], Tensor]
+"""(latents `(B, C, h, w)`, timestep, guidance branches n) -> predictions `(n·B, C, h, w)`, one
+branch after the other: the positive one alone, or the positive and the negative one."""
 Noise = Callable[[int], Tensor]
 """step index, 0 = noisiest -> white noise of the latents' shape."""
 Draw = Callable[[str, int], Tensor]
@@ -52,6 +55,8 @@ class SamplerSpec:
     respaced: bool = True
 
 
+_NOISE_BLOCK = 32, 64
+"""Rows and columns of latents whose noise is drawn at once; tiles' bands of rows are as high."""
 _DPMPP = "scheduling_dpmsolver_multistep", "DPMSolverMultistepScheduler"
 SAMPLERS: dict[str, SamplerSpec] = {
     "ddpm": SamplerSpec(
@@ -63,6 +68,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
     "ddim": SamplerSpec("scheduling_ddim", "DDIMScheduler", {"clip_sample": False}),
     "dpmpp-2m": SamplerSpec(*_DPMPP, {"algorithm_type": "dpmsolver++"}),
     "dpmpp-2m-sde": SamplerSpec(*_DPMPP, {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmpp-3m-sde": SamplerSpec(*_DPMPP, {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}),
     "unipc": SamplerSpec("scheduling_unipc_multistep", "UniPCMultistepScheduler"),
     "euler": SamplerSpec("scheduling_euler_discrete", "EulerDiscreteScheduler"),
     "euler-ancestral": SamplerSpec(
@@ -107,17 +113,30 @@ def noise_rows(seed: int, stream: str, step: int, channels: int, rows: range, wi
     """Rows of one endless field of white float32 noise, `(1, channels, len(rows), width)`.
 
     A value is a function of (seed, stream, step) and of its channel, row and column alone: it
-    depends neither on the size of the latents, nor on what else was drawn, nor on the device.
+    depends neither on the size of the latents, nor on what else was drawn, nor on the device. It is
+    drawn in blocks, each with a counter of its own, because making generators is what takes time.
     """
     digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode()).digest()
     key = [int.from_bytes(digest[i : i + 8], "big") for i in (0, 8)]
     drawn = np.empty((1, channels, len(rows), width), np.float32)
-    for channel in range(channels):
-        for index, row in enumerate(rows):
-            counter = np.random.Philox(key=key, counter=[0, row, channel, 0])
-            values = drawn[0, channel, index]
-            np.random.Generator(counter).standard_normal(out=values, dtype=np.float32)
+    height, columns = _NOISE_BLOCK
+    tops = range(rows.start - rows.start % height, rows.stop, height)
+    for channel, top, left in product(range(channels), tops, range(0, width, columns)):
+        counter = np.random.Philox(key=key, counter=[0, top // height, channel, left // columns])
+        block = np.random.Generator(counter).standard_normal(_NOISE_BLOCK, np.float32)
+        here = range(max(top, rows.start), min(top + height, rows.stop))
+        right = min(left + columns, width)
+        drawn[0, channel, here.start - rows.start : here.stop - rows.start, left:right] = block[
+            here.start - top : here.stop - top, : right - left
+        ]
     return torch.from_numpy(drawn)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of host memory on `device`, without waiting for what runs there."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def seeded_noise(seed: int, shape: Sequence[int]) -> Draw:
@@ -203,28 +222,47 @@ def sample(
     stepper = Stepper(sampler)
     state = stepper.begin(latents)
     for step, timestep in enumerate(sampler.timesteps):
-        told = torch.tensor(timestep, device=latents.device)
-        output = predict(state * stepper.scale(step), told)
+        output = predict(state * stepper.scale(step), timestep)
         state = stepper.step(step, output, state, noise)
         if on_step is not None:
             on_step(step + 1, len(sampler.timesteps), state)
     return state
 
 
-def guide(denoise: Predict, scale: float) -> Predict:
-    """Classifier-free guidance: negative + scale·(positive − negative).
-
-    `denoise` returns its branches one after the other, `(2B, C, h, w)`, positive first; at scale 1
-    it must return the positive branch alone, and is used as it is: one evaluation per step.
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance at `scale`; 1 is none. `timesteps`: those that are guided, None for
+    all. Guidance at the noisiest steps costs variety, at the last ones it does little, and where
+    it is left out a step costs half (Kynkäänniemi et al. 2024).
     """
-    if scale == 1:
-        return denoise
 
-    def guided(latents: Tensor, timestep: Tensor) -> Tensor:
-        positive, negative = denoise(latents, timestep).chunk(2)
-        return negative + scale * (positive - negative)
+    scale: float = 1.0
+    timesteps: frozenset[int] | None = None
 
-    return guided
+    @staticmethod
+    def within(interval: tuple[float, float], scale: float, timesteps: Sequence[int]) -> Guidance:
+        """Of the walk along `timesteps` the part from one share to the other, (0, 1) for all."""
+        first, last = (round(share * len(timesteps)) for share in interval)
+        return Guidance(scale, frozenset(timesteps[first:last]))
+
+    def branches(self, timestep: int) -> int:
+        """How many branches the denoiser must compute at this timestep: 2 where it is guided."""
+        guided = self.timesteps is None or timestep in self.timesteps
+        return 2 if guided and self.scale != 1 else 1
+
+
+def guide(denoise: Denoise, guidance: Guidance) -> Predict:
+    """Classifier-free guidance: negative + scale·(positive − negative), where it applies."""
+
+    def predict(latents: Tensor, timestep: int) -> Tensor:
+        branches = guidance.branches(timestep)
+        output = denoise(latents, timestep, branches)
+        if branches == 1:
+            return output
+        positive, negative = output.chunk(2)
+        return negative + guidance.scale * (positive - negative)
+
+    return predict
 
 
 @dataclass(frozen=True)
@@ -232,18 +270,13 @@ class Walk:
     """How one pass is sampled; call it with a denoiser and the noised start."""
 
     sampler: Sampler
-    guidance_scale: float
+    guidance: Guidance
     noise: Noise
     on_step: OnStep | None = None
 
-    @property
-    def guided(self) -> bool:
-        """Whether the denoiser must return the negative branch as well."""
-        return self.guidance_scale != 1
-
-    def __call__(self, denoise: Predict, start: Tensor) -> Tensor:
+    def __call__(self, denoise: Denoise, start: Tensor) -> Tensor:
         """Clean latents from `start`, which is noised to `sampler.start`."""
-        predict = guide(denoise, self.guidance_scale)
+        predict = guide(denoise, self.guidance)
         return sample(predict, start, self.sampler, self.noise, self.on_step)
 
 
@@ -295,4 +328,4 @@ class _NoiseFrom(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not torch.randn:
             return func(*args, **kwargs)
-        return self.noise(self.step).to(device=kwargs.get("device"), dtype=kwargs.get("dtype"))
+        return to_device(self.noise(self.step), kwargs["device"]).to(kwargs.get("dtype"))

@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from coser_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from coser_cli.models.config import Defaults
+    from coser_cli.models.config import ModelConfig
 
 Sampler = Literal[
-    "ddpm", "ddim", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "euler", "euler-ancestral", "lcm"
+    "ddpm",
+    "ddim",
+    "dpmpp-2m",
+    "dpmpp-2m-sde",
+    "dpmpp-3m-sde",
+    "unipc",
+    "euler",
+    "euler-ancestral",
+    "lcm",
 ]
+Preset = Literal["fast", "balanced", "best"]
+"""Defaults of the model that go together; "balanced" are those without a name."""
 ColorFix = Literal["adain", "wavelet", "none"]
 ReferenceMode = Literal["global", "tile", "none"]
 ReferenceSelect = Literal["all", "clip"]
@@ -28,6 +38,7 @@ Offload = Literal["auto", "none", "model", "sequential"]
 runs. "auto" is the first of these that leaves memory for the picture."""
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
+PRESETS: tuple[str, ...] = get_args(Preset)
 COLOR_FIXES: tuple[str, ...] = get_args(ColorFix)
 REFERENCE_MODES: tuple[str, ...] = get_args(ReferenceMode)
 REFERENCE_SELECTS: tuple[str, ...] = get_args(ReferenceSelect)
@@ -47,15 +58,19 @@ DEFAULT_SEED = 2887
 
 @dataclass(frozen=True)
 class Settings:
-    """How to enlarge one picture. `None` means: the model's own default (`with_defaults`).
+    """How to enlarge one picture. `None` means: the model's own default (`with_defaults`), for
+    `reference_steps` as many as `steps`; `preset` says which of the model's defaults.
 
-    Raises `UsageError` that names the field where a value is out of range.
+    `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
+    on. Raises `UsageError` that names the field where a value is out of range.
     """
 
     scale: float = 4.0
     steps: int | None = None
     sampler: str | None = None
     guidance_scale: float | None = None
+    guidance_interval: tuple[float, float] | None = None
+    reference_steps: int | None = None
     reference_guidance_scale: float | None = None
     strength: float | None = None
     reference_strength: float | None = None
@@ -67,6 +82,7 @@ class Settings:
     references: int = 1
     reference_select: str = "all"
     seed: int = DEFAULT_SEED
+    preset: str = "balanced"
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -74,14 +90,20 @@ class Settings:
             if value is not None:
                 check(name, value)
 
-    def with_defaults(self, defaults: Defaults) -> Settings:
-        """The same settings with every `None` replaced by the model's default."""
+    def with_defaults(self, config: ModelConfig) -> Settings:
+        """The same settings with every `None` replaced by the default of the model and preset; they
+        need no preset any more.
+        """
+        defaults = config.preset(self.preset)
         missing = {
             field.name: getattr(defaults, field.name)
             for field in fields(self)
             if getattr(self, field.name) is None
         }
-        return replace(self, **missing)
+        complete = replace(self, **missing, preset="balanced")
+        if complete.reference_steps is None:
+            complete = replace(complete, reference_steps=complete.steps)
+        return complete
 
 
 @dataclass(frozen=True)
@@ -155,6 +177,17 @@ def _choice(choices: tuple[str, ...]) -> Callable[[str, Any], None]:
     return check
 
 
+def _interval(name: str, value: Any) -> None:
+    """A check for two shares, the lesser first."""
+    pair = isinstance(value, tuple) and len(value) == 2
+    if not pair or not all(isinstance(each, int | float) for each in value):
+        raise UsageError(f"{name} must be two numbers, not {value!r}")
+    if not 0 <= value[0] < value[1] <= 1:
+        raise UsageError(
+            f"{name} must be two numbers from 0 to 1, the lesser first, not {value[0]} {value[1]}"
+        )
+
+
 def _text(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise UsageError(f"{name} must be text, not {value!r}")
@@ -165,6 +198,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "steps": _number(1, MAX_STEPS, whole=True),
     "sampler": _choice(SAMPLERS),
     "guidance_scale": _number(1.0, MAX_GUIDANCE),
+    "guidance_interval": _interval,
+    "reference_steps": _number(1, MAX_STEPS, whole=True),
     "reference_guidance_scale": _number(1.0, MAX_GUIDANCE),
     "strength": _number(0.0, 1.0),
     "reference_strength": _number(0.0, 1.0),
@@ -176,4 +211,5 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "references": _number(1, MAX_REFERENCES, whole=True),
     "reference_select": _choice(REFERENCE_SELECTS),
     "seed": _number(0, MAX_SEED, whole=True),
+    "preset": _choice(PRESETS),
 }

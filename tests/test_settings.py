@@ -16,7 +16,7 @@ from coser_cli.errors import (
     WeightsError,
     shown,
 )
-from coser_cli.models.config import Defaults
+from coser_cli.models.config import Defaults, ModelConfig
 from coser_cli.settings import SAMPLERS, Settings
 
 
@@ -53,11 +53,22 @@ def test_limits_are_inclusive():
 
 
 def test_defaults_fill_what_is_open_and_nothing_else():
-    filled = Settings(steps=7, negative_prompt="").with_defaults(Defaults(fidelity=0.25))
+    filled = Settings(steps=7, negative_prompt="").with_defaults(
+        ModelConfig("toy", defaults=Defaults(fidelity=0.25))
+    )
     assert filled.steps == 7
     assert filled.negative_prompt == ""
     assert filled.fidelity == 0.25
+    assert filled.reference_steps == 7
     assert None not in dataclasses.asdict(filled).values()
+
+
+def test_presets_are_other_defaults():
+    config = ModelConfig("toy", presets={"fast": {"steps": 3, "guidance_scale": 1.0}})
+    fast = Settings(preset="fast", guidance_scale=2.0).with_defaults(config)
+    assert (fast.steps, fast.reference_steps, fast.guidance_scale) == (3, 3, 2.0)
+    assert fast.preset == "balanced", "complete settings are what they are"
+    assert Settings(preset="best").with_defaults(config) == Settings().with_defaults(config)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from coser_cli.cli import options
+from coser_cli.cli import options, sampling_options
 from coser_cli.cli.records import JSON_VERSION
 from coser_cli.errors import UsageError
 from coser_cli.settings import DEFAULT_SEED
@@ -28,12 +28,12 @@ def evaluate(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     scale: options.Scale = 4.0,
-    steps: options.Steps = None,
-    sampler: options.Sampler = None,
-    strength: options.Strength = None,
-    fidelity: options.Fidelity = None,
-    guidance_scale: options.GuidanceScale = None,
-    seed: options.Seed = DEFAULT_SEED,
+    steps: sampling_options.Steps = None,
+    sampler: sampling_options.Sampler = None,
+    strength: sampling_options.Strength = None,
+    fidelity: sampling_options.Fidelity = None,
+    guidance_scale: sampling_options.GuidanceScale = None,
+    seed: sampling_options.Seed = DEFAULT_SEED,
     as_json: options.Json = False,
 ) -> None:
     """Measure a model on pairs of LR and HR pictures, whole or with parts left out."""

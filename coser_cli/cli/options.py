@@ -21,7 +21,7 @@ MODEL = "Model and device"
 REPORTING = "Reporting"
 
 
-def _choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
+def choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
     """An option whose default is the model's own."""
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
@@ -46,7 +46,7 @@ Inputs = Annotated[
 ]
 Output = Annotated[
     str | None,
-    _choose(
+    choose(
         "--output",
         "-o",
         metavar="FILE|DIR|-",
@@ -78,7 +78,7 @@ Scale = Annotated[
 ]
 SaveReference = Annotated[
     str | None,
-    _choose(
+    choose(
         "--save-reference",
         metavar="[DIR]",
         panel=REFERENCE,
@@ -88,35 +88,13 @@ SaveReference = Annotated[
 ]
 Reference = Annotated[
     list[Path] | None,
-    _choose(
+    choose(
         "--reference",
         metavar="FILE",
         panel=REFERENCE,
         help="Take this picture as the reference instead of imagining one; repeat it for several. "
         "The same files serve every input. A picture of another aspect ratio (by more than 2 %) is "
         "made to cover the input's frame and cut on both sides alike.",
-    ),
-]
-References = Annotated[
-    int,
-    typer.Option(
-        "--references",
-        "-n",
-        min=1,
-        max=names.MAX_REFERENCES,
-        envvar="COSER_REFERENCES",
-        help="Imagine this many references, each from noise of its own.",
-        rich_help_panel=REFERENCE,
-    ),
-]
-ReferenceSelect = Annotated[
-    names.ReferenceSelect,
-    typer.Option(
-        "--reference-select",
-        envvar="COSER_REFERENCE_SELECT",
-        help="Of several references, use all (each place takes what fits best among them), or the "
-        "one that the model's image tower finds nearest to the input.",
-        rich_help_panel=REFERENCE,
     ),
 ]
 Compare = Annotated[
@@ -126,116 +104,6 @@ Compare = Annotated[
         help="Also write NAME_compare.png beside the result: bicubic, the saved reference, the "
         "result, and a detail.",
         rich_help_panel=IN_OUT,
-    ),
-]
-Steps = Annotated[
-    int | None,
-    _choose(
-        "--steps",
-        panel=SAMPLING,
-        min=1,
-        max=names.MAX_STEPS,
-        envvar="COSER_STEPS",
-        help="Take this many sampling steps, for the reference and for the result each.",
-    ),
-]
-Sampler = Annotated[
-    names.Sampler | None,
-    _choose("--sampler", panel=SAMPLING, envvar="COSER_SAMPLER", help="Denoise with this sampler."),
-]
-Seed = Annotated[
-    int,
-    typer.Option(
-        "--seed",
-        min=0,
-        max=names.MAX_SEED,
-        envvar="COSER_SEED",
-        help="Draw the noise from this seed; it means the same on every device.",
-        rich_help_panel=SAMPLING,
-    ),
-]
-_GUIDANCE = {"min": 1.0, "max": names.MAX_GUIDANCE}
-_FRACTION = {"min": 0.0, "max": 1.0}
-GuidanceScale = Annotated[
-    float | None,
-    _choose(
-        "--guidance-scale",
-        panel=SAMPLING,
-        envvar="COSER_GUIDANCE_SCALE",
-        help="Follow prompt and understanding this strongly; 1 is off and takes half the time.",
-        **_GUIDANCE,
-    ),
-]
-Strength = Annotated[
-    float | None,
-    _choose(
-        "--strength",
-        panel=SAMPLING,
-        envvar="COSER_STRENGTH",
-        help="Let diffusion change this much: 0 not at all, 1 from pure noise.",
-        **_FRACTION,
-    ),
-]
-Fidelity = Annotated[
-    float | None,
-    _choose(
-        "--fidelity",
-        panel=SAMPLING,
-        envvar="COSER_FIDELITY",
-        help="Keep to the input's structures while decoding: 0 free, 1 faithful.",
-        **_FRACTION,
-    ),
-]
-ColorFix = Annotated[
-    names.ColorFix | None,
-    _choose(
-        "--color-fix",
-        panel=SAMPLING,
-        envvar="COSER_COLOR_FIX",
-        help="Take the colours of the input over by this method.",
-    ),
-]
-Prompt = Annotated[
-    str,
-    typer.Option(
-        "--prompt",
-        help="Say what the picture shows.",
-        rich_help_panel=SAMPLING,
-        show_default=False,
-    ),
-]
-NegativePrompt = Annotated[
-    str | None,
-    _choose("--negative-prompt", panel=SAMPLING, help="Say what the picture must not look like."),
-]
-ReferenceMode = Annotated[
-    names.ReferenceMode,
-    typer.Option(
-        "--reference-mode",
-        envvar="COSER_REFERENCE_MODE",
-        help="Imagine one reference, steered by what the whole picture shows (global) or, in "
-        "tiles, also by what each tile shows; or none.",
-        rich_help_panel=REFERENCE,
-    ),
-]
-ReferenceGuidanceScale = Annotated[
-    float | None,
-    _choose(
-        "--reference-guidance-scale",
-        panel=REFERENCE,
-        envvar="COSER_REFERENCE_GUIDANCE_SCALE",
-        help="Guidance scale while the reference is imagined.",
-        **_GUIDANCE,
-    ),
-]
-ReferenceStrength = Annotated[
-    float | None,
-    _choose(
-        "--reference-strength",
-        panel=REFERENCE,
-        envvar="COSER_REFERENCE_STRENGTH",
-        help="Strength while the reference is imagined: 0 is the input itself, 1 pure noise.",
-        **_FRACTION,
     ),
 ]
 Model = Annotated[
@@ -337,7 +205,7 @@ def _read_table(path: Path, command: str) -> dict[str, Any]:
 
 Config = Annotated[
     Path | None,
-    _choose(
+    choose(
         "--config",
         metavar="FILE",
         panel=REPORTING,

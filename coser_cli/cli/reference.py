@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from coser_cli.cli import options
+from coser_cli.cli import options, sampling_options
 from coser_cli.cli.files import Files, make_plan
 from coser_cli.cli.groups import with_groups
 from coser_cli.cli.pipes import Pipes
@@ -63,15 +63,17 @@ def reference(
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
-    references: options.References = 1,
+    references: sampling_options.References = 1,
     files: Files,
-    steps: options.Steps = None,
-    sampler: options.Sampler = None,
-    seed: options.Seed = DEFAULT_SEED,
+    presets: sampling_options.Presets,
+    steps: sampling_options.Steps = None,
+    sampler: sampling_options.Sampler = None,
+    seed: sampling_options.Seed = DEFAULT_SEED,
     reference_guidance_scale: _GuidanceScale = None,
+    guidance_interval: sampling_options.GuidanceInterval = None,
     reference_strength: _Strength = None,
-    prompt: options.Prompt = "",
-    negative_prompt: options.NegativePrompt = None,
+    prompt: sampling_options.Prompt = "",
+    negative_prompt: sampling_options.NegativePrompt = None,
     reference_mode: _Mode = "global",
     tiles: Tiles,
     compute: Compute,
@@ -81,7 +83,9 @@ def reference(
     """Write the references that would guide the enlargement, and not the enlargement."""
     settings = Settings(
         scale=scale,
-        steps=steps,
+        reference_steps=steps,
+        guidance_interval=guidance_interval,
+        preset=presets.chosen,
         sampler=sampler,
         reference_guidance_scale=reference_guidance_scale,
         reference_strength=reference_strength,
@@ -103,13 +107,5 @@ def reference(
         planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
         known = provenance_of(model, (), compute.dtype)
         how = planned.fit, planned.encoding, spec, False, overwrite, known
-        act(
-            reporter,
-            planned,
-            compute,
-            model,
-            Work(settings, (), *how),
-            spread,
-            dry_run=tiles.dry_run,
-            fail_fast=reporting.fail_fast,
-        )
+        run = reporter, planned, compute, model, Work(settings, (), *how), spread
+        act(*run, dry_run=tiles.dry_run, fail_fast=reporting.fail_fast)

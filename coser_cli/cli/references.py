@@ -73,7 +73,7 @@ def warn_of_idle_options(
         return
     from coser_cli.weights.store import model_folder, read_model_config
 
-    defaults = read_model_config(model_folder(model)).defaults
-    if settings.with_defaults(defaults).strength == 0:
+    config = read_model_config(model_folder(model))
+    if settings.with_defaults(config).strength == 0:
         for name in given:
             reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")

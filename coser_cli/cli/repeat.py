@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ _REFERENCE_SETTINGS = (
     "steps",
     "sampler",
     "seed",
+    "guidance_interval",
     "reference_guidance_scale",
     "reference_strength",
     "prompt",
@@ -26,6 +27,8 @@ _REFERENCE_SETTINGS = (
     "references",
 )
 """What `coser reference` has options for."""
+_TOLD_OTHERWISE = ("scale", "preset")
+"""The scale goes with the size; complete settings need no preset."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,13 @@ def _words(file: Path, record: Mapping[str, Any], references: list[FoundFile]) -
     fit = {name: side for name, side in (record["fit"] or {}).items() if side is not None}
     for name, side in (fit or {"scale": settings["scale"]}).items():
         yield from _option(f"--{_dashed(name)}", side)
-    names = [each.name for each in fields(Settings) if each.name != "scale"]
+    names = [each.name for each in fields(Settings) if each.name not in _TOLD_OTHERWISE]
     if record["kind"] == "reference":
         names = list(_REFERENCE_SETTINGS)
+        settings = {**settings, "steps": settings.get("reference_steps", settings["steps"])}
     for name in names:
-        yield from _option(f"--{_dashed(name)}", settings[name])
+        if name in settings:  # records of earlier versions lack some
+            yield from _option(f"--{_dashed(name)}", *_values(settings[name]))
     for each in references:
         yield from _option("--reference", each.path)
     yield from _beside(record)
@@ -177,13 +182,17 @@ def _output(file: Path, record: Mapping[str, Any]) -> str:
     return str(file.with_name(f"{file.stem}-again{file.suffix}"))
 
 
-def _option(flag: str, value: object) -> Iterator[str]:
+def _values(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _option(flag: str, *values: object) -> Iterator[str]:
     """A value that looks like an option is joined to its flag."""
-    text = repr(value) if isinstance(value, float) else str(value)
-    if text.startswith("-") and flag.startswith("--"):
-        yield f"{flag}={text}"
+    texts = [repr(value) if isinstance(value, float) else str(value) for value in values]
+    if texts[0].startswith("-") and flag.startswith("--"):
+        yield f"{flag}={texts[0]}"
     else:
-        yield from (flag, text)
+        yield from (flag, *texts)
 
 
 def _input_words(path: Path) -> tuple[str, ...]:

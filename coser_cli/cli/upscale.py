@@ -11,7 +11,7 @@ from coser_cli.cli.pipes import Pipes
 from coser_cli.cli.references import read_references, require_fitting, warn_of_idle_options
 from coser_cli.cli.reporting import Reporting
 from coser_cli.cli.running import Compute, act, choose_model, provenance_of
-from coser_cli.cli.sampling_options import Diffusion
+from coser_cli.cli.sampling_options import Diffusion, Presets
 from coser_cli.cli.spread import Spread
 from coser_cli.cli.tile_options import Tiles
 
@@ -25,6 +25,7 @@ def upscale(
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     files: Files,
+    presets: Presets,
     diffusion: Diffusion,
     reference: options.Reference = None,
     save_reference: options.SaveReference = None,
@@ -36,7 +37,7 @@ def upscale(
     _always_tiles: bool = False,
 ) -> None:
     """Enlarge pictures and restore their detail; large ones in tiles."""
-    settings = diffusion.settings(scale)
+    settings = diffusion.settings(scale, presets.chosen)
     with (
         Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
         reporting.reporter(results=not pipes.to_stdout) as reporter,

@@ -45,11 +45,14 @@ class Cognition:
         """The prompts alone: what the model does when it has not understood the picture."""
         return Cognition(self.embedding[:, :0], self.text, self.negative)
 
-    def for_unet(self, unet: UNet, guided: bool) -> PreparedContext:
-        """Both branches' contexts, or the positive one alone. The negative prompt stands alone:
-        the embedding is replaced, not kept (spec sec. 1)."""
-        contexts = [self.positive, self.negative] if guided else [self.positive]
-        return self._once(f"unet/{len(contexts)}", lambda: unet.prepare_context(contexts))
+    def for_unet(self, unet: UNet, branches: int) -> PreparedContext:
+        """The positive context alone, or with the negative one beside it (2 branches). The negative
+        prompt stands alone: the embedding is replaced, not kept (spec sec. 1)."""
+        positive = self._once("positive", lambda: unet.prepare_context([self.positive]))
+        if branches == 1:
+            return positive
+        negative = self._once("negative", lambda: unet.prepare_context([self.negative]))
+        return self._once("both", lambda: positive.beside(negative))
 
     def for_controlnet(self, controlnet: ControlNet) -> PreparedContext:
         """The positive context; its control features serve both branches."""

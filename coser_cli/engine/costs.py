@@ -204,20 +204,17 @@ def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling) 
 def _steps(config: ModelConfig, task: Task) -> tuple[int, int]:
     """Steps of a reference and of the result."""
     settings = task.settings
-    assert settings.sampler and settings.steps
     imagined = settings.reference_strength if task.references and not task.imported else 0
     return (
-        _count(config, settings, imagined or 0),
-        _count(config, settings, settings.strength or 0),
+        _count(config, settings.reference_steps, imagined),
+        _count(config, settings.steps, settings.strength),
     )
 
 
-def _count(config: ModelConfig, settings: Settings, strength: float) -> int:
+def _count(config: ModelConfig, steps: int | None, strength: float | None) -> int:
     """Steps of one pass: fewer than asked for where the schedule has no more."""
-    assert settings.steps
-    if not strength:
-        return 0
-    return min(settings.steps, start_timestep(config.schedule, strength) + 1)
+    assert steps
+    return min(steps, start_timestep(config.schedule, strength) + 1) if strength else 0
 
 
 def _disk(config: ModelConfig, task: Task, padded: tuple[int, int]) -> int:

@@ -22,7 +22,7 @@ from coser_cli.settings import Settings, TileSpec
 
 if TYPE_CHECKING:
     from coser_cli.engine.sizes import Fit
-    from coser_cli.models.config import Defaults
+    from coser_cli.models.config import ModelConfig
 
 SCHEMA = 1
 KEY = "coser_record"
@@ -41,12 +41,12 @@ class NamedHash:
 @dataclass(frozen=True)
 class Provenance:
     """What all records of a run have in common: the model's name, its weights' fingerprint and its
-    default settings, the user's reference files, and the number type that was asked for.
+    configuration, the user's reference files, and the number type that was asked for.
     """
 
     model: str
     weights: str
-    defaults: Defaults
+    config: ModelConfig
     references: tuple[NamedHash, ...] = ()
     dtype: str = "auto"
 
@@ -73,8 +73,8 @@ def provenance(model: str, references: Sequence[Path], dtype: str) -> Provenance
 
     folder = model_folder(model)
     hashes = tuple(hashed(path) for path in references)
-    defaults = read_model_config(folder).defaults
-    return Provenance(folder.name, fingerprint(folder), defaults, hashes, dtype)
+    config = read_model_config(folder)
+    return Provenance(folder.name, fingerprint(folder), config, hashes, dtype)
 
 
 def hashed(path: Path) -> NamedHash:
@@ -101,7 +101,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "role": role,
         "number": number,
         "input": {**asdict(origin.input), "frame": job.frame},
-        "settings": asdict(origin.settings),
+        "settings": _as_json(asdict(origin.settings)),
         "fit": None if origin.fit is None else asdict(origin.fit),
         "encoding": _effective(origin.encoding, path),
         "references": [asdict(each) for each in origin.provenance.references],
@@ -109,6 +109,11 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "tiling": None,
         "compute": None,
     }
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As they are read back: JSON has lists and no tuples."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
 
 
 def tiling_of(spec: TileSpec, tile_batch: int) -> dict[str, Any]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
+from coser_cli.engine.passes import Pass
 from coser_cli.engine.tiled_sampling import PredictTiles
-from coser_cli.sampling import Predict, Walk, guide
+from coser_cli.sampling import Denoise, Walk, guide
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
+    from coser_cli.models.resnet import PreparedTime
 
 
 def imagine(model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk) -> Tensor:
     """Reference latents `(B, 4, h, w)` from the noised low-resolution latents `start`."""
-    latents = walk(without_controls(model, cognition, walk.guided), start)
+    times = model.unet.prepare_times(walk.sampler.timesteps, cognition.embedding)
+    latents = walk(without_controls(model, cognition, times), start)
     if not model.config.reference_roundtrip:
         return latents
     # the paper's reference is a picture before it is a condition (spec sec. 1)
@@ -26,20 +29,32 @@ def imagine(model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk) -> Te
     return model.autoencoder.encode(pixels).float()
 
 
-def without_controls(model: CoSeR, cognition: Cognition, guided: bool) -> Predict:
+def without_controls(
+    model: CoSeR, cognition: Cognition, times: Mapping[int, PreparedTime]
+) -> Denoise:
     """The denoiser of the reference pass: both new attentions left out."""
     unet, dtype = model.unet, cognition.embedding.dtype
-    context = cognition.for_unet(unet, guided)
-    return lambda latents, timestep: unet(latents.to(dtype), timestep, context)
+
+    def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
+        prepared = times[timestep], cognition.for_unet(unet, branches)
+        prediction: Tensor = unet(latents.to(dtype), *prepared)
+        return prediction
+
+    return denoise
 
 
 def tiles_without_controls(
-    model: CoSeR, cognition: Callable[[Sequence[Box]], Cognition], guidance_scale: float
+    model: CoSeR,
+    cognition: Callable[[Sequence[Box]], Cognition],
+    how: Pass,
 ) -> PredictTiles:
     """`without_controls` and guidance for batches of tiles; see `tiles_with_controls`."""
+    times: dict[int, PreparedTime] = {}
 
-    def predict(latents: Tensor, tiles: Sequence[Box], timestep: Tensor) -> Tensor:
-        denoise = without_controls(model, cognition(tiles), guidance_scale != 1)
-        return guide(denoise, guidance_scale)(latents, timestep)
+    def predict(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
+        understood = cognition(tiles)
+        if not times:
+            times.update(model.unet.prepare_times(how.sampler.timesteps, understood.embedding))
+        return guide(without_controls(model, understood, times), how.guidance)(latents, timestep)
 
     return predict

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
+from coser_cli.engine.passes import Pass
 from coser_cli.engine.tiled_sampling import PredictTiles
-from coser_cli.sampling import Predict, guide
+from coser_cli.sampling import Denoise, guide
 from coser_cli.tiling.canvas import Map
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
+    from coser_cli.models.resnet import PreparedTime
+
+
+@dataclass(frozen=True)
+class Times:
+    """What both networks are told of the time, for every timestep of a walk."""
+
+    unet: Mapping[int, PreparedTime]
+    controlnet: Mapping[int, PreparedTime]
+
+    @staticmethod
+    def of(model: CoSeR, timesteps: Sequence[int], like: Tensor) -> Times:
+        """For these timesteps, with the device and dtype of `like`."""
+        networks = model.unet, model.controlnet
+        return Times(*(network.prepare_times(timesteps, like) for network in networks))
 
 
 def with_controls(
     model: CoSeR,
     cognition: Cognition,
-    guided: bool,
+    times: Times,
     low_res: Tensor,
     reference: Tensor | None,
-) -> Predict:
+) -> Denoise:
     """The denoiser of the restoration, for latents of the size of `low_res` `(B, 4, h, w)`.
 
     `low_res` and `reference` latents `(N·B, 4, h, w)`, reference-major, are the ControlNet's hints,
@@ -35,21 +52,19 @@ def with_controls(
     from coser_cli.models.unet import Controls
 
     unet, controlnet = model.unet, model.controlnet
-    context, control_context = (
-        cognition.for_unet(unet, guided),
-        cognition.for_controlnet(controlnet),
-    )
+    context = cognition.for_controlnet(controlnet)
     batch = low_res.shape[0]
     hints = low_res if reference is None else torch.cat((low_res, reference))
     pairs = hints.to(cognition.embedding.dtype).split(2 * batch)
 
-    def denoise(latents: Tensor, timestep: Tensor) -> Tensor:
-        latents = latents.to(pairs[0].dtype)
-        parts = [controlnet(latents, timestep, pair, control_context) for pair in pairs]
+    def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
+        latents, time = latents.to(pairs[0].dtype), times.controlnet[timestep]
+        parts = [controlnet(latents, time, pair, context) for pair in pairs]
         maps = [torch.cat(same) if len(same) > 1 else same[0] for same in zip(*parts, strict=True)]
         references = None if reference is None else tuple(m[batch:] for m in maps)
         controls = Controls(tuple(m[:batch] for m in maps), references)
-        prediction: Tensor = unet(latents, timestep, context, controls)
+        prepared = times.unet[timestep], cognition.for_unet(unet, branches)
+        prediction: Tensor = unet(latents, *prepared, controls)
         return prediction
 
     return denoise
@@ -58,7 +73,7 @@ def with_controls(
 def tiles_with_controls(
     model: CoSeR,
     cognition: Callable[[Sequence[Box]], Cognition],
-    guidance_scale: float,
+    how: Pass,
     low_res: Map,
     references: Sequence[Map],
 ) -> PredictTiles:
@@ -67,13 +82,16 @@ def tiles_with_controls(
     `cognition` of given tiles has one entry for all or one each; `low_res` and the `references` are
     latents `(4, h, w)` of the whole picture.
     """
+    times: list[Times] = []  # known from the first tile on: that brings device and dtype
 
-    def predict(latents: Tensor, tiles: Sequence[Box], timestep: Tensor) -> Tensor:
+    def predict(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
         hints = [torch.cat([each.read(box) for box in tiles]) for each in (low_res, *references)]
         low, *others = (hint.to(latents.device) for hint in hints)
         reference = torch.cat(others) if others else None
         understood = cognition(tiles)
-        denoise = with_controls(model, understood, guidance_scale != 1, low, reference)
-        return guide(denoise, guidance_scale)(latents, timestep)
+        if not times:
+            times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
+        denoise = with_controls(model, understood, times[0], low, reference)
+        return guide(denoise, how.guidance)(latents, timestep)
 
     return predict

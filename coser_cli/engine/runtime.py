@@ -119,7 +119,7 @@ class Runtime:
 
     def complete(self, settings: Settings | None) -> Settings:
         """The settings with the model's defaults where they say nothing."""
-        return (settings or Settings()).with_defaults(self.model.config.defaults)
+        return (settings or Settings()).with_defaults(self.model.config)
 
     def text(self, prompt: str) -> Tensor:
         """Embedding `(1, L, C)` of a prompt; computed once per model."""

@@ -88,6 +88,6 @@ def _origin(job: Job, work: Work) -> Origin | None:
         from coser_cli.imageio.header import read_header
 
         settings = work.settings_for(read_header(job.source, job.frame).size)
-    complete = settings.with_defaults(known.defaults)
+    complete = settings.with_defaults(known.config)
     how = work.fit, work.encoding, work.spec, work.always_tiles
     return Origin(known, source, complete, *how)

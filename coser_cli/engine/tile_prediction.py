@@ -37,7 +37,7 @@ class TilePrediction:
         """The careful form of what `make` makes. Raises `DeviceError` where nothing helps."""
         predict = make(self._upscaler)
 
-        def attempt(latents: Tensor, tiles: Sequence[Box], timestep: Tensor) -> Tensor:
+        def attempt(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
             def run(indices: Sequence[int]) -> list[Tensor]:
                 chosen = latents[indices[0] : indices[-1] + 1]
                 return list(predict(chosen, [tiles[i] for i in indices], timestep).split(1))
@@ -49,7 +49,7 @@ class TilePrediction:
             )
             return torch.cat(found)
 
-        def careful(latents: Tensor, tiles: Sequence[Box], timestep: Tensor) -> Tensor:
+        def careful(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
             nonlocal predict
             try:
                 found = attempt(latents, tiles, timestep)

@@ -20,6 +20,7 @@ from coser_cli.engine import tiled_vae
 from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.engine.enlarging import enlarge, pre_restore
 from coser_cli.engine.large import Large, LargeLowRes
+from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.preparation import padded_size, target_size
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import tiles_without_controls
@@ -29,7 +30,7 @@ from coser_cli.engine.retry import NotFiniteError, require_finite
 from coser_cli.engine.tile_cognition import TileCognition
 from coser_cli.engine.tile_prediction import TilePrediction
 from coser_cli.engine.tiled_sampling import PredictTiles, TiledWalk
-from coser_cli.sampling import add_noise, make_scheduler
+from coser_cli.sampling import add_noise
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
@@ -162,17 +163,17 @@ class TiledUpscaler:
         if not settings.strength:
             return low_res.latents
 
-        scale = settings.guidance_scale
-        assert scale is not None
         self.upscaler.enter("sample")
+        how = restoring(settings, self.model.config.schedule)
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
             hints = low_res.latents, references
-            return tiles_with_controls(upscaler.model, lambda tiles: own, scale, *hints)
+            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints)
 
         grid = partial(self._grid, low_res.latents, settings.seed)
-        return self._walk(("restore", 0), settings.strength, low_res, settings, predict, grid)
+        draw = partial(noise_of_candidate, settings.seed, 0)
+        return self._walk(how, low_res, draw, predict, grid)
 
     def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
@@ -195,24 +196,21 @@ class TiledUpscaler:
 
     def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
         """Latents of `settings.references` pictures, each from noise of its own."""
-        strength, scale = settings.reference_strength, settings.reference_guidance_scale
-        assert strength is not None and scale is not None
-        if not strength:
+        if not settings.reference_strength:
             return [low_res.latents] * settings.references
         local = settings.reference_mode == "tile"
         steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
         self.upscaler.enter("sample")
+        how = imagining(settings, self.model.config.schedule)
         # tiles that are looked at one by one stay where they are
         grid = partial(self._grid, low_res.latents, None if local else settings.seed)
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
-            return tiles_without_controls(upscaler.model, own, scale)
+            return tiles_without_controls(upscaler.model, own, how)
 
-        streams = [("imagine", candidate) for candidate in range(settings.references)]
-        walks = (
-            self._walk(stream, strength, low_res, settings, predict, grid) for stream in streams
-        )
+        draws = [partial(noise_of_candidate, settings.seed, k) for k in range(settings.references)]
+        walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)
         return [self._round_trip(latents, low_res) for latents in walks]
 
     def _local(
@@ -232,29 +230,25 @@ class TiledUpscaler:
 
     def _walk(
         self,
-        stream: tuple[str, int],
-        strength: float | None,
+        how: Pass,
         low_res: LargeLowRes,
-        settings: Settings,
+        draw: Callable[[Map, str, int, range], Tensor],
         predict: Callable[[Upscaler], PredictTiles],
         grid: Callable[[int], Grid],
     ) -> Map:
-        """Sample from the noised low-resolution latents; `stream`: the pass and its candidate."""
-        assert settings.sampler and settings.steps and strength
-        (name, candidate), config = stream, self.model.config
-        sampler = make_scheduler(settings.sampler, config.schedule, settings.steps, strength)
-        draw = partial(noise_of_candidate, settings.seed, candidate, low_res.latents)
+        """Sample from the noised low-resolution latents."""
+        schedule, sampler = self.model.config.schedule, how.sampler
         state = self._latents(low_res.padded)
         for rows in bands(state.shape[1], BAND):
             box = Box(rows.start, 0, rows.stop, state.shape[2])
             latents = low_res.latents.read(box)
-            noise = draw("start", 0, rows)
-            state.write(box, add_noise(latents, noise, config.schedule, sampler.start))
-        noise_of = partial(draw, name)
+            noise = draw(state, "start", 0, rows)
+            state.write(box, add_noise(latents, noise, schedule, sampler.start))
+        noise_of = partial(draw, state, how.stream)
         walk = TiledWalk(
             sampler, noise_of, grid, self._prediction.batch, device=self.upscaler.device
         )
-        walk(self._prediction.of(predict), state, partial(self._tell, name))
+        walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
         return state
 
     def _grid(self, latents: Map, seed: int | None, step: int) -> Grid:

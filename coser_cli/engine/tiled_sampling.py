@@ -19,8 +19,8 @@ from coser_cli.tiling.blend import GAUSSIAN, Blend, Window
 from coser_cli.tiling.canvas import Map
 from coser_cli.tiling.grid import Box, Grid
 
-PredictTiles = Callable[[Tensor, Sequence[Box], Tensor], Tensor]
-"""(latents of equal tiles `(B, C, t, t)`, their boxes, timestep `()`) -> prediction, same shape."""
+PredictTiles = Callable[[Tensor, Sequence[Box], int], Tensor]
+"""(latents of equal tiles `(B, C, t, t)`, their boxes, timestep) -> prediction, same shape."""
 NoiseRows = Callable[[int, range], Tensor]
 """(step, rows) -> white noise `(1, C, len(rows), width)`, the same for a row whoever asks."""
 OnTiles = Callable[[int, int], None]
@@ -51,13 +51,12 @@ class TiledWalk:
         grids = [self.grid(step) for step in range(len(self.sampler.timesteps))]
         done, total = 0, sum(map(len, grids))
         for step, (grid, timestep) in enumerate(zip(grids, self.sampler.timesteps, strict=True)):
-            told = torch.tensor(timestep, device=self.device)
             blend, scale, waiting = Blend(grid, self.window), bands[0].scale(step), list(bands)
             boxes = grid.boxes()
             for first in range(0, len(boxes), self.batch):
                 tiles = boxes[first : first + self.batch]
                 seen = torch.cat([state.read(box) for box in tiles]).to(self.device) * scale
-                for box, values in zip(tiles, predict(seen, tiles, told).split(1), strict=True):
+                for box, values in zip(tiles, predict(seen, tiles, timestep).split(1), strict=True):
                     blend.add(box, values.float().cpu())
                 done += len(tiles)
                 final = height if tiles[-1] is boxes[-1] else _next_top(grid, tiles[-1])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
 from coser_cli.engine.device import memory_errors_named, require_memory
+from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
 from coser_cli.engine.references import (
@@ -24,14 +25,7 @@ from coser_cli.engine.references import (
 )
 from coser_cli.engine.retry import require_finite
 from coser_cli.engine.sizing import Sizing
-from coser_cli.sampling import (
-    Draw,
-    OnStep,
-    Walk,
-    add_noise,
-    make_scheduler,
-    seeded_noise,
-)
+from coser_cli.sampling import Draw, OnStep, Walk, add_noise, seeded_noise, to_device
 from coser_cli.settings import Settings, TileSpec
 
 if TYPE_CHECKING:
@@ -202,17 +196,19 @@ class Upscaler(Sizing):
 
         settings = self.complete(settings)
         count = settings.references
-        strength, guidance = settings.reference_strength, settings.reference_guidance_scale
-        if not strength:
+        if not settings.reference_strength:
             return low_res.latents.repeat(count, 1, 1, 1)
         self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = "imagine", strength, guidance, low_res, settings
+        how = imagining(settings, self.model.config.schedule)
         walks = (
-            self._walk(*how, draw_of(index, draw), on_step and part_of(on_step, index, count))
+            self._walk(
+                how, low_res, draw_of(index, draw), on_step and part_of(on_step, index, count)
+            )
             for index in range(count)
         )
-        return torch.cat([imagine(self.model, cognition, start, walk) for walk, start in walks])
+        found = [imagine(self.model, cognition, start, walk) for walk, start in walks]
+        return require_finite(torch.cat(found), what="reference")
 
     @torch.inference_mode()
     def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
@@ -244,16 +240,19 @@ class Upscaler(Sizing):
         `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
         leaves the reference attention out. With `strength` 0 it is the input.
         """
-        from coser_cli.engine.restoration import with_controls
+        from coser_cli.engine.restoration import Times, with_controls
 
         settings = self.complete(settings)
-        strength, guidance = settings.strength, settings.guidance_scale
-        if not strength:
+        if not settings.strength:
             return low_res.latents
         self.enter("sample")
-        walk, start = self._walk("restore", strength, guidance, low_res, settings, draw, on_step)
+        draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
+        how = restoring(settings, self.model.config.schedule)
+        walk, start = self._walk(how, low_res, draw, on_step)
+        times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
         hints = low_res.latents, reference
-        return walk(with_controls(self.model, cognition, walk.guided, *hints), start)
+        latents = walk(with_controls(self.model, cognition, times, *hints), start)
+        return require_finite(latents, what="latents of the result")
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
@@ -328,19 +327,10 @@ class Upscaler(Sizing):
         return choose(self.model, latents, low_res, settings.reference_select)
 
     def _walk(
-        self,
-        stream: str,
-        strength: float,
-        guidance_scale: float | None,
-        low_res: LowRes,
-        settings: Settings,
-        draw: Draw | None,
-        on_step: OnStep | None,
+        self, how: Pass, low_res: LowRes, draw: Draw, on_step: OnStep | None
     ) -> tuple[Walk, Tensor]:
         """How to sample, and the start: both passes share its noise, as published."""
-        assert settings.sampler and settings.steps and guidance_scale
-        schedule, latents = self.model.config.schedule, low_res.latents
-        draw = draw or seeded_noise(settings.seed, latents.shape)
-        sampler = make_scheduler(settings.sampler, schedule, settings.steps, strength)
-        walk = Walk(sampler, guidance_scale, partial(draw, stream), on_step)
-        return walk, add_noise(latents, draw("start", 0).to(latents), schedule, sampler.start)
+        walk = Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)
+        latents = low_res.latents
+        noise = to_device(draw("start", 0), latents.device).to(latents)
+        return walk, add_noise(latents, noise, self.model.config.schedule, how.sampler.start)

@@ -7,7 +7,9 @@ default is what the published checkpoints need.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,14 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a model uses where the user says nothing. `strength` 1 starts at the last timestep."""
+    """What a model uses where the user says nothing. `strength` 1 starts at the last timestep;
+    `reference_steps` None are as many as `steps`."""
 
     steps: int = 50
     sampler: str = "ddpm"
     guidance_scale: float = 3.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    reference_steps: int | None = None
     reference_guidance_scale: float = 3.0
     strength: float = 1.0
     reference_strength: float = 1.0
@@ -167,6 +172,7 @@ class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
     `native_size`: side in pixels of the pictures that its diffusion networks are at home with.
+    `presets`: fields of `defaults` that are others under a preset's name.
     """
 
     name: str
@@ -183,6 +189,11 @@ class ModelConfig:
     reference_roundtrip: bool = False
     native_size: int = 512
     defaults: Defaults = field(default_factory=Defaults)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def preset(self, name: str) -> Defaults:
+        """The defaults under that name; "balanced" are `defaults`, as is what the model lacks."""
+        return replace(self.defaults, **self.presets.get(name, {}))
 
     @property
     def downscale(self) -> int:

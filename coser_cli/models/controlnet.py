@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from coser_cli.models.attention import match_batch
 from coser_cli.models.config import ControlNetConfig
-from coser_cli.models.transformer import PreparedContext, number_transformers
-from coser_cli.models.unet import UNet, UNetEncoder, map_channels
+from coser_cli.models.transformer import PreparedContext
+from coser_cli.models.unet import Time, UNet, UNetEncoder, map_channels
 
 
 def _zero_conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
@@ -32,23 +32,23 @@ class ControlNet(UNetEncoder):
         self.hint_conv = _zero_conv(config.in_channels, widths[0], 3)
         self.controlnet_down_blocks = nn.ModuleList(_zero_conv(c, c, 1) for c in maps)
         self.controlnet_mid_block = _zero_conv(widths[-1], widths[-1], 1)
-        number_transformers(self.transformers())
+        self.number()
 
     def forward(
         self,
         latents: Tensor,
-        timesteps: Tensor | int,
+        time: Time,
         hints: Tensor,
         context: PreparedContext,
     ) -> tuple[Tensor, ...]:
         """Maps `(n·B, C, h, w)`, finest first, the middle's last (13 for the full model).
 
-        Latents `(B, 4, h, w)`, timesteps `(B,)` or one for all, hint latents `(n·B, 4, h, w)` of n
+        Latents `(B, 4, h, w)`, hint latents `(n·B, 4, h, w)` of n
         images, hint-major; `context` has one branch.
         """
         batch = hints.shape[0]
         x = match_batch(self.conv_in(latents), batch) + self.hint_conv(hints)
-        time = self.embed_time(timesteps, latents)
+        time = self.prepare_time(time, latents)
         encoded = self.encode(x, time, context, batch)
         middle = self.middle(encoded[-1], time, context, batch)
         maps = [conv(x) for conv, x in zip(self.controlnet_down_blocks, encoded, strict=True)]

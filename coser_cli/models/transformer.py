@@ -35,6 +35,11 @@ class PreparedContext:
         """How many guidance branches one call computes."""
         return len(self.layers[0])
 
+    def beside(self, other: PreparedContext) -> PreparedContext:
+        """The branches of this one, then those of the other."""
+        pairs = zip(self.layers, other.layers, strict=True)
+        return PreparedContext(tuple(mine + theirs for mine, theirs in pairs))
+
 
 class CrossAttention(Attention):
     """Attention over one context per guidance branch."""

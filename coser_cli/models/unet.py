@@ -6,7 +6,7 @@ with `low_res_` or `reference_`. The encoder half is shared with the ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -16,14 +16,9 @@ from torch.nn import functional as F
 
 from coser_cli.models.aia import AiATransformer, ControlMaps, initialise_from_base
 from coser_cli.models.attention import match_batch
-from coser_cli.models.blocks import (
-    Downsample2D,
-    ResnetBlock2D,
-    TimestepEmbedding,
-    Timesteps,
-    Upsample2D,
-)
+from coser_cli.models.blocks import Downsample2D, TimestepEmbedding, Timesteps, Upsample2D
 from coser_cli.models.config import ControlNetConfig, UNetConfig
+from coser_cli.models.resnet import EPS, PreparedTime, ResnetBlock, number_resnets
 from coser_cli.models.transformer import (
     PreparedContext,
     SpatialTransformer,
@@ -31,7 +26,8 @@ from coser_cli.models.transformer import (
     prepare_context,
 )
 
-EPS = 1e-5
+Time = PreparedTime | Tensor | int
+"""Prepared, or timesteps `(B,)`, or one for all, counted in the training schedule."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +111,36 @@ class UNetEncoder(nn.Module):
         """
         return prepare_context(self.transformers(), contexts)
 
-    def embed_time(self, timesteps: Tensor | int, like: Tensor) -> Tensor:
-        """Embedding `(B or 1, 4·width)` of timesteps `(B,)` or of one for all, with the device and
-        the dtype of `like`.
-        """
-        steps = torch.as_tensor(timesteps, device=like.device).reshape(-1)
-        return self.time_embedding(self.time_proj(steps).to(like.dtype))
+    def resnets(self) -> Iterator[ResnetBlock]:
+        """All residual blocks, in the order of a `PreparedTime`."""
+        return (module for module in self.modules() if isinstance(module, ResnetBlock))
 
-    def encode(self, x: Tensor, time: Tensor, context: PreparedContext, batch: int) -> list[Tensor]:
+    def prepare_time(self, time: Time, like: Tensor) -> PreparedTime:
+        """What T timesteps add in every residual block, with the device and dtype of `like`."""
+        if isinstance(time, PreparedTime):
+            return time
+        steps = torch.as_tensor(time, device=like.device).reshape(-1)
+        embedding = self.time_embedding(self.time_proj(steps).to(like.dtype))
+        return PreparedTime(tuple(resnet.time_shift(embedding) for resnet in self.resnets()))
+
+    def prepare_times(self, timesteps: Sequence[int], like: Tensor) -> Mapping[int, PreparedTime]:
+        """`prepare_time` for each of the timesteps, by one call. Once per walk."""
+        prepared = self.prepare_time(torch.tensor(timesteps), like)
+        return {timestep: prepared.at(index) for index, timestep in enumerate(timesteps)}
+
+    def number(self) -> None:
+        """Give every block its place in what is prepared; once all of them are made."""
+        number_transformers(self.transformers())
+        number_resnets(self.resnets())
+
+    def encode(
+        self, x: Tensor, time: PreparedTime, context: PreparedContext, batch: int
+    ) -> list[Tensor]:
         """All maps of the encoder, from the output of `conv_in` (which `x` is) on; finest first."""
         maps = [x]
         for block in levels(self.down_blocks):
             for resnet, attention in block.steps():
-                x = resnet(x, match_batch(time, x.shape[0]))
+                x = resnet(x, time)
                 x = x if attention is None else attention(x, context, batch)
                 maps.append(x)
             for downsampler in block.downsamplers:
@@ -138,7 +151,7 @@ class UNetEncoder(nn.Module):
     def middle(
         self,
         x: Tensor,
-        time: Tensor,
+        time: PreparedTime,
         context: PreparedContext,
         batch: int,
         *controls: ControlMaps | None,
@@ -146,22 +159,17 @@ class UNetEncoder(nn.Module):
         """The middle block: map `(B, C, h, w)` → `(branches·B, C, h, w)`; `controls` only where its
         transformer takes them.
         """
-        x = self.mid_block.resnets[0](x, match_batch(time, x.shape[0]))
+        x = self.mid_block.resnets[0](x, time)
         x = self.mid_block.attentions[0](x, context, batch, *controls)
-        return self.mid_block.resnets[1](x, match_batch(time, x.shape[0]))
+        return self.mid_block.resnets[1](x, time)
 
 
 def make_resnet(
     config: UNetConfig | ControlNetConfig, in_channels: int, out_channels: int
-) -> ResnetBlock2D:
-    """Residual block with time embedding."""
-    return ResnetBlock2D(
-        in_channels=in_channels,
-        out_channels=out_channels,
-        temb_channels=4 * config.block_out_channels[0],
-        groups=config.norm_num_groups,
-        eps=EPS,
-    )
+) -> ResnetBlock:
+    """Residual block of either network."""
+    time_channels = 4 * config.block_out_channels[0]
+    return ResnetBlock(in_channels, out_channels, time_channels, config.norm_num_groups)
 
 
 def make_transformer(config: UNetConfig | ControlNetConfig, width: int) -> SpatialTransformer:
@@ -193,7 +201,7 @@ class UNet(UNetEncoder):
         )
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=EPS)
         self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
-        number_transformers(self.transformers())
+        self.number()
 
     def make_middle(self, config: UNetConfig | ControlNetConfig) -> SpatialTransformer:
         assert isinstance(config, UNetConfig)
@@ -220,18 +228,17 @@ class UNet(UNetEncoder):
     def forward(
         self,
         latents: Tensor,
-        timesteps: Tensor | int,
+        time: Time,
         context: PreparedContext,
         controls: Controls | None = None,
     ) -> Tensor:
         """Prediction `(branches·B, 4, h, w)`, branch-major, for latents `(B, 4, h, w)`.
 
-        `timesteps` `(B,)`, or one for all, count in the training schedule. Without controls both
-        new attentions are left out: the model that imagines the reference. What is equal in all
-        branches is computed once.
+        Without controls both new attentions are left out: the model that imagines the reference.
+        What is equal in all branches is computed once.
         """
         batch = latents.shape[0]
-        time = self.embed_time(timesteps, latents)
+        time = self.prepare_time(time, latents)
         skips = self.encode(self.conv_in(latents), time, context, batch)
         maps = None if controls is None else controls.at(-1)
         x = self.middle(skips[-1], time, context, batch, maps)
@@ -242,7 +249,7 @@ class UNet(UNetEncoder):
         self,
         x: Tensor,
         skips: list[Tensor],
-        time: Tensor,
+        time: PreparedTime,
         context: PreparedContext,
         batch: int,
         controls: Controls | None,
@@ -250,7 +257,7 @@ class UNet(UNetEncoder):
         for block in levels(self.up_blocks):
             for resnet, attention in block.steps():
                 skip = match_batch(skips.pop(), x.shape[0])
-                x = resnet(torch.cat((x, skip), dim=1), match_batch(time, x.shape[0]))
+                x = resnet(torch.cat((x, skip), dim=1), time)
                 if attention is not None:
                     # the control of a place is the map of the skip that enters there
                     maps = None if controls is None else controls.at(len(skips))

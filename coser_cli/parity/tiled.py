@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.engine.cognition import Cognition
+from coser_cli.engine.passes import Pass
 from coser_cli.engine.preparation import LowRes, enlarge_bicubic
 from coser_cli.engine.restoration import tiles_with_controls
 from coser_cli.engine.tiled_sampling import TiledWalk
 from coser_cli.models.config import ScheduleConfig
 from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
-from coser_cli.sampling import make_scheduler
+from coser_cli.sampling import Guidance, make_scheduler
 from coser_cli.tiling.blend import PUBLISHED
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box, boxes, make_grid
@@ -80,7 +81,8 @@ class TiledRun(Run):
             sampler, lambda step, rows: _rows(noise(step), rows), lambda step: grid, 1, PUBLISHED
         )
         hints = TensorMap(low_res.latents), [TensorMap(grey)]
-        predict = tiles_with_controls(model, lambda tiles: cognition, options.cfg, *hints)
+        how = Pass("restore", sampler, Guidance(options.cfg))
+        predict = tiles_with_controls(model, lambda tiles: cognition, how, *hints)
         start = self.start(low_res.latents)
         state = TensorMap(start.clone())
 

@@ -132,7 +132,9 @@ def config_of(variant: Variant) -> ModelConfig:
         raise WeightsError(f"the model {variant.name!r} has an unknown config {variant.config!r}")
     config = VARIANTS[variant.config]
     defaults = replace(config.defaults, **variant.defaults)
-    return replace(config, name=variant.name, defaults=defaults)
+    # presets change what the base is used with; a variant with defaults of its own has none
+    presets = {} if variant.defaults else config.presets
+    return replace(config, name=variant.name, defaults=defaults, presets=presets)
 
 
 def required(variant: Variant) -> list[str]:

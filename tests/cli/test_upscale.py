@@ -511,3 +511,31 @@ def test_interruption_says_how_to_go_on_and_goes_on(coser, photo, monkeypatch):
     again = coser("upscale", *names, "-s", 1)
     assert again.code == Exit.OK
     assert "2 done, 1 skipped, 0 failed" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fast", "--best"], "--fast and --best exclude each other"),
+        (["--guidance-interval", "0.6", "0.4"], "guidance_interval must be two numbers"),
+        (["--guidance-interval", "0.5"], "guidance-interval"),
+        (["--reference-steps", "0"], "--reference-steps"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(words, message, coser, photo):
+    photo("a.png")
+    ran = coser("upscale", "a.png", *words)
+    assert ran.code == Exit.USAGE
+    assert message in ran.err
+
+
+def test_repeated_with_all_settings_it_is_the_same(coser, photo):
+    photo("a.png")
+    how = ["--guidance-interval", "0.2", "0.8", "--reference-steps", "1", "--steps", "3"]
+    assert coser("upscale", "a.png", *how, "--best", "-o", "one.png").code == Exit.OK
+    (record,) = coser("info", "one.png", "--json").records
+    command = record["command"]
+    assert command[command.index("--guidance-interval") :][:3] == how[:3]
+    assert coser(*command[1:]).code == Exit.OK
+    first, again = (np.asarray(Image.open(name)) for name in ("one.png", "one-again.png"))
+    assert np.array_equal(first, again)

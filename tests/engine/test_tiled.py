@@ -145,6 +145,9 @@ class Scarce(torch.nn.Module):
     def prepare_context(self, contexts):
         return self.unet.prepare_context(contexts)
 
+    def prepare_times(self, timesteps, like):
+        return self.unet.prepare_times(timesteps, like)
+
     def forward(self, latents, *rest):
         self.batches.append(len(latents))
         if len(latents) > self.most:

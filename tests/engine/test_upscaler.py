@@ -143,7 +143,7 @@ def test_contexts_are_prepared_once(make_toy, monkeypatch):
             ],
         )
     upscaler.upscale(photo(), replace(QUICK, steps=3))
-    assert sorted(prepared) == [1, 2]
+    assert prepared == [1, 1, 1], "positive and negative of the U-Net, and the ControlNet's"
 
 
 def test_negative_branch_drops_the_embedding(upscaler: Upscaler):

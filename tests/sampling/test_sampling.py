@@ -15,6 +15,7 @@ from coser_cli.errors import UsageError
 from coser_cli.models.config import ScheduleConfig
 from coser_cli.sampling import (
     SAMPLERS,
+    Guidance,
     Walk,
     add_noise,
     alphas_cumprod,
@@ -26,7 +27,7 @@ from coser_cli.sampling import (
     start_timestep,
 )
 
-STOCHASTIC = ("ddpm", "dpmpp-2m-sde", "euler-ancestral", "lcm")
+STOCHASTIC = ("ddpm", "dpmpp-2m-sde", "dpmpp-3m-sde", "euler-ancestral", "lcm")
 SHAPE = (2, 4, 6, 5)
 
 
@@ -163,22 +164,50 @@ def test_bfloat16_predictions_do_not_coarsen_the_state():
     assert states == [(1, 3, torch.float32), (2, 3, torch.float32), (3, 3, torch.float32)]
 
 
+def two_branches(latents, timestep, branches):
+    return torch.cat([latents, 2 * latents][:branches])
+
+
 def test_guidance():
-    def denoise(latents, timestep):
-        return torch.cat([latents, 2 * latents])
-
     x = torch.ones(1, 4, 2, 2)
-    assert torch.equal(guide(denoise, 3.0)(x, torch.tensor(0)), 2 * x + 3 * (x - 2 * x))
-    assert guide(denoise, 1.0) is denoise
+    assert torch.equal(guide(two_branches, Guidance(3.0))(x, 0), 2 * x + 3 * (x - 2 * x))
+    assert torch.equal(guide(two_branches, Guidance(1.0))(x, 0), x)
+    some = Guidance(3.0, frozenset({5}))
+    assert torch.equal(guide(two_branches, some)(x, 5), 2 * x + 3 * (x - 2 * x))
+    assert torch.equal(guide(two_branches, some)(x, 4), x)
 
 
-def test_walk_is_guided_unless_the_scale_is_one():
-    sampler = make_scheduler("ddim", ScheduleConfig(), 1)
-    zeros = torch.zeros(SHAPE)
-    assert not Walk(sampler, 1.0, lambda step: zeros).guided
-    walk = Walk(sampler, 2.0, lambda step: zeros)
-    assert walk.guided
-    assert torch.equal(walk(lambda x, t: torch.cat([x, x]), zeros), zeros)
+@pytest.mark.parametrize(
+    ("interval", "guided"),
+    [((0.0, 1.0), [9, 7, 5, 3, 1]), ((0.2, 0.8), [7, 5, 3]), ((0.0, 0.6), [9, 7, 5])],
+)
+def test_guidance_in_a_part_of_the_steps(interval, guided):
+    timesteps = [9, 7, 5, 3, 1]
+    guidance = Guidance.within(interval, 2.0, timesteps)
+    assert [t for t in timesteps if guidance.branches(t) == 2] == guided
+    assert all(Guidance.within(interval, 1.0, timesteps).branches(t) == 1 for t in timesteps)
+
+
+def test_walk_asks_for_both_branches_where_it_guides():
+    sampler = make_scheduler("ddim", ScheduleConfig(), 4)
+    asked = []
+
+    def denoise(latents, timestep, branches):
+        asked.append(branches)
+        return two_branches(latents, timestep, branches)
+
+    guidance = Guidance.within((0.25, 0.75), 2.0, sampler.timesteps)
+    Walk(sampler, guidance, lambda step: torch.zeros(SHAPE))(denoise, torch.zeros(SHAPE))
+    assert asked == [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_step_waits_for_the_device(name):
+    """On the meta device nothing has a value: whatever asks for one fails."""
+    sampler = make_scheduler(name, ScheduleConfig(), 6)
+    latents = torch.empty(SHAPE, device="meta")
+    found = sample(lambda x, t: x, latents, sampler, lambda step: torch.zeros(SHAPE))
+    assert found.is_meta
 
 
 def test_seeded_noise_is_a_function_of_its_arguments():

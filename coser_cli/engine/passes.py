@@ -1,0 +1,48 @@
+"""The two sampling passes, imagining the reference and restoring the result, as settings say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coser_cli.sampling import Guidance, Sampler, make_scheduler
+
+if TYPE_CHECKING:
+    from coser_cli.models.config import ScheduleConfig
+    from coser_cli.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass. `stream` is the name of its noise; the start and the noise of the first step are
+    those of both."""
+
+    stream: str
+    sampler: Sampler
+    guidance: Guidance
+
+
+def imagining(settings: Settings, schedule: ScheduleConfig) -> Pass:
+    """The pass that imagines a reference; settings are complete, `reference_strength` above 0."""
+    strength, scale = settings.reference_strength, settings.reference_guidance_scale
+    return _pass("imagine", settings.reference_steps, strength, scale, settings, schedule)
+
+
+def restoring(settings: Settings, schedule: ScheduleConfig) -> Pass:
+    """The pass that restores the result; settings are complete, `strength` above 0."""
+    steps, strength, scale = settings.steps, settings.strength, settings.guidance_scale
+    return _pass("restore", steps, strength, scale, settings, schedule)
+
+
+def _pass(
+    stream: str,
+    steps: int | None,
+    strength: float | None,
+    scale: float | None,
+    settings: Settings,
+    schedule: ScheduleConfig,
+) -> Pass:
+    assert settings.sampler and settings.guidance_interval and steps and strength and scale
+    sampler = make_scheduler(settings.sampler, schedule, steps, strength)
+    guidance = Guidance.within(settings.guidance_interval, scale, sampler.timesteps)
+    return Pass(stream, sampler, guidance)

@@ -58,7 +58,7 @@ class RestorationStep:
         schedule = upscaler.model.config.schedule
         timestep = schedule.num_train_timesteps // 2
         noise = seeded_noise(settings.seed, low_res.shape)("start", 0).to(low_res)
-        self.device = upscaler.device
+        self.device, self.dtype = upscaler.device, upscaler.dtype
         self._model, self._cognition = upscaler.model, cognition
         self._guided = settings.guidance_scale != 1
         self._hints = low_res, reference
@@ -74,30 +74,36 @@ class RestorationStep:
         """The prediction."""
         return denoise(self._latents, self._timestep)
 
-    @torch.inference_mode()
-    def gain(self, name: str, words: str, less: Shortcuts, repeat: int) -> Gain:
-        """Everything on against these shortcuts only, `repeat` times in turns."""
-        fast, slow = self.denoiser(Shortcuts()), self.denoiser(less)
-        wanted, got = self.run(fast).float(), self.run(slow).float()  # and both are warm
+    def gain(self, name: str, words: str, less: Shortcuts, repeat: int, warmup: int = 1) -> Gain:
+        """Everything on against these shortcuts only, `repeat` times in turns, after `warmup`."""
+        ways = self.denoiser(Shortcuts()), self.denoiser(less)
+        for _ in range(warmup):
+            for denoise in ways:
+                self.run(denoise)
         runs: tuple[list[float], list[float]] = ([], [])
+        made: dict[int, Tensor] = {}
         for _ in range(repeat):
-            for denoise, seconds in zip((fast, slow), runs, strict=True):
-                once = time_of(partial(self.run, denoise), self.device, 1, warmup=0)
-                seconds.append(once.median)
+            for index, denoise in enumerate(ways):
+                run = partial(self._keep, made, index, denoise)
+                runs[index].extend(time_of(run, self.device, 1, warmup=0).runs)
+        wanted, got = made[0].float(), made[1].float()
         difference = ((got - wanted).norm() / wanted.norm()).item()
         return Gain(name, words, Timing(tuple(runs[0])), Timing(tuple(runs[1])), difference)
 
+    def _keep(self, made: dict[int, Tensor], index: int, denoise: Predict) -> None:
+        made[index] = self.run(denoise)
+
 
 def measure_gains(
-    step: RestorationStep, dtype: torch.dtype, repeat: int, tell: Tell = silent
+    step: RestorationStep, repeat: int, warmup: int = 1, tell: Tell = silent
 ) -> Iterator[Gain]:
     """Every shortcut alone, then all together. In float32 there is no smaller number type to do
     without.
     """
     for name, words in Shortcuts.names().items():
-        if name == "reduced_precision" and dtype == torch.float32:
+        if name == "reduced_precision" and step.dtype == torch.float32:
             continue
         tell(f"gains: {words}")
-        yield step.gain(name, words, Shortcuts().without(name), repeat)
+        yield step.gain(name, words, Shortcuts().without(name), repeat, warmup)
     tell("gains: all together")
-    yield step.gain(ALL, "all of them", Shortcuts.none(), repeat)
+    yield step.gain(ALL, "all of them", Shortcuts.none(), repeat, warmup)

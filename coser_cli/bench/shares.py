@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ def measure_shares(run: Callable[[], object], device: torch.device, warmup: int 
     On a CPU they are those of the time in operators, on a CUDA device of the time from the first
     kernel to the end of the last.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it tells stderr when it begins and ends
     for _ in range(warmup):
         run()
     cuda = device.type == "cuda"

@@ -21,6 +21,7 @@ from coser_cli.bench.tiles import TiledStep, measure_tiled
 from coser_cli.engine.device import memory_errors_named
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
+from coser_cli.models.residency import STAGES
 from coser_cli.settings import Settings
 
 
@@ -116,6 +117,8 @@ def _stages_and_more(
     pixels = picture(test.size, settings.seed)
     walkthrough = Walkthrough(upscaler, pixels, settings)
     yield from measure_stages(walkthrough, test.repeat, test.warmup, tell=tell)
+    # the rest is sampling only, and partly with networks of its own
+    upscaler.model.forget(upscaler.model.here - STAGES["sample"])
     if test.naive:
         tell("the naive path")
         yield from _naive(test, walkthrough, tell)
@@ -129,11 +132,11 @@ def _stages_and_more(
     hints = walkthrough.low_res.latents, walkthrough.reference
     step = RestorationStep(upscaler, settings, walkthrough.cognition, *hints)
     if test.gains:
-        yield from measure_gains(step, upscaler.dtype, test.repeat, tell)
+        yield from measure_gains(step, test.repeat, test.warmup, tell)
     if test.profile:
         tell("profiling one step")
         denoise = step.denoiser(Shortcuts())
-        yield from measure_shares(lambda: step.run(denoise), step.device)
+        yield from measure_shares(lambda: step.run(denoise), step.device, test.warmup)
     for side in test.tiles:
         cognition = walkthrough.cognition
         yield measure_tiled(upscaler, settings, cognition, side, test.repeat, tell)

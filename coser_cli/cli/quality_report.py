@@ -97,9 +97,7 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of Markdown that is aligned as text as well, the first column to the left."""
     table = [list(heads), *(list(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table
-    ]
+    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 

@@ -118,4 +118,6 @@ def _read(file: Path) -> list[str]:
         return file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise UsageError(f"cannot read {shown(file)}: {reason.lower()}", "check --results") from None
+        raise UsageError(
+            f"cannot read {shown(file)}: {reason.lower()}", "check --results"
+        ) from None

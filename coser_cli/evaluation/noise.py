@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from coser_cli.evaluation.grid import Evaluations, Grid, evaluations
+from coser_cli.evaluation.grid import Evaluations, Grid
 from coser_cli.evaluation.measured import Row
 from coser_cli.models.config import ModelConfig
 from coser_cli.settings import Settings
@@ -142,6 +142,4 @@ def _value(metric: str, rows: Sequence[Row], level: Level | None) -> Value:
     changes = [here - there for here, there in zip(pictures, level.pictures, strict=True)]
     change = fmean(changes)
     error = stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else None
-    return Value(
-        fmean(pictures), change, error, BETTER[metric] * change >= -level.limit(len(rows))
-    )
+    return Value(fmean(pictures), change, error, BETTER[metric] * change >= -level.limit(len(rows)))

@@ -12,8 +12,9 @@ from coser_cli.evaluation.noise import Comparison, Standing
 from coser_cli.settings import SAMPLERS
 
 PALETTE = (
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#b5a600", "#777777"
-)  # fmt: skip
+    *("#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7"),
+    *("#0072b2", "#d55e00", "#b5a600", "#777777"),
+)
 """Okabe and Ito's colours, that the colour-blind tell apart (the yellow darker, to be seen on
 white), and grey."""
 MARKERS = "os^vDP*Xp"

@@ -27,9 +27,7 @@ def subject_of(model: str | Path, upscaler: Upscaler, crops: Crops) -> Subject:
     """What is measured, for telling rows apart. Raises `WeightsError`."""
     folder = model_folder(model)
     dtype = str(upscaler.dtype).removeprefix("torch.")
-    return Subject(
-        folder.name, fingerprint(folder), crops.digest(), upscaler.device.type, dtype
-    )
+    return Subject(folder.name, fingerprint(folder), crops.digest(), upscaler.device.type, dtype)
 
 
 def measure_grid(

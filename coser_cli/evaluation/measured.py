@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import UsageError, shown
 from coser_cli.evaluation.grid import Evaluations
 from coser_cli.models.config import ModelConfig
 from coser_cli.settings import Settings
@@ -84,9 +84,9 @@ class Ledger:
         except ValueError:
             if is_last:  # cut off while it was written: measured again
                 return
-            raise InputError(f"{where}: not JSON", "give another file to --results") from None
+            raise UsageError(f"{where}: not JSON", "give another file to --results") from None
         if not isinstance(record, dict) or record.get("type") != "quality":
-            raise InputError(f"{where}: no row of `coser bench quality`", "check --results")
+            raise UsageError(f"{where}: no row of `coser bench quality`", "check --results")
         if any(record.get(key) != value for key, value in asdict(self.subject).items()):
             return
         try:

@@ -15,6 +15,8 @@ from coser_cli.models.config import ModelConfig
 from coser_cli.settings import Settings
 
 VERSION = 1
+_HEAD = '{"type": "quality"'
+"""How every line begins."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,9 @@ class Ledger:
 
     def __post_init__(self) -> None:
         if self.file is not None and self.file.exists():
-            lines = _read(self.file)
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(_read(self.file), 1):
                 if line.strip():
-                    self._take(line, f"{shown(self.file)}, line {number}", number == len(lines))
+                    self._take(line, f"{shown(self.file)}, line {number}")
 
     def add(self, row: Row) -> None:
         """Keep a row, in the file too before this returns. Raises `UsageError`."""
@@ -78,12 +79,12 @@ class Ledger:
                 f"cannot write {shown(self.file)}: {reason}", "check --results"
             ) from None
 
-    def _take(self, line: str, where: str, is_last: bool) -> None:
+    def _take(self, line: str, where: str) -> None:
         try:
             record = json.loads(line)
         except ValueError:
-            if is_last:  # cut off while it was written: measured again
-                return
+            if line[: len(_HEAD)] == _HEAD[: len(line)]:
+                return  # cut off while it was written: measured again
             raise UsageError(f"{where}: not JSON", "give another file to --results") from None
         if not isinstance(record, dict) or record.get("type") != "quality":
             raise UsageError(f"{where}: no row of `coser bench quality`", "check --results")

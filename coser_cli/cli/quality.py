@@ -39,7 +39,18 @@ def quality(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Measure what quality each sampler reaches with how many evaluations of the networks."""
+    """Measure what quality each sampler reaches with how many evaluations of the networks.
+
+    Quality is ST-LPIPS (AlexNet) and PSNR-Y against the HR pictures. An
+    evaluation is one of the U-Net for one guidance branch: a guided step counts
+    two. The baseline is ddpm with several seeds; a setting is within noise
+    where its mean is worse than the baseline's by at most 2·σ·√(1/J + 1/K): σ
+    is the standard deviation of the baseline's mean over its K seeds, J the
+    seeds of the setting. The ± behind a difference is its standard error over
+    the pictures, paired. The best setting is the one within noise in both
+    metrics with the fewest evaluations; as it may be that by luck, it is named
+    only once it has held with all seeds.
+    """
     kept.require_sane()
     _require_packages(kept.plot)
     from coser_cli.cli.quality_report import report, title

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coser_cli.cli import options
+from coser_cli.cli import options, sampling_options
 from coser_cli.settings import DEFAULT_SEED
 
 MEASURED = "What is measured"
@@ -41,12 +41,12 @@ def speed(
         int, _measure("--size", min=8, max=MAX_SIZE, help="Side in pixels of the input.")
     ] = 128,
     scale: options.Scale = 4.0,
-    steps: options.Steps = None,
-    sampler: options.Sampler = None,
-    strength: options.Strength = None,
-    guidance_scale: options.GuidanceScale = None,
-    reference_guidance_scale: options.ReferenceGuidanceScale = None,
-    seed: options.Seed = DEFAULT_SEED,
+    steps: sampling_options.Steps = None,
+    sampler: sampling_options.Sampler = None,
+    strength: sampling_options.Strength = None,
+    guidance_scale: sampling_options.GuidanceScale = None,
+    reference_guidance_scale: sampling_options.ReferenceGuidanceScale = None,
+    seed: sampling_options.Seed = DEFAULT_SEED,
     repeat: Annotated[
         int, _measure("--repeat", min=1, max=MAX_REPEAT, help="Measure everything this often.")
     ] = 3,

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.bench.conftest import TOY
 from torch import nn
 
 from coser_cli.bench.flops import flops_of, network_flops
 from coser_cli.models.aia import one_hot_attention
 from coser_cli.models.attention import Attention
 from coser_cli.models.config import MINI, SD21
+from tests.bench.conftest import TOY
 
 
 def test_a_convolution_counts_each_weight_at_each_place():
@@ -19,7 +19,11 @@ def test_a_convolution_counts_each_weight_at_each_place():
 
 @pytest.mark.parametrize("inference", [True, False])
 def test_softmax_attention_counts_projections_and_both_products(inference):
-    attention, tokens, context = Attention(16, 2, 8, 12), torch.zeros(3, 10, 16), torch.zeros(3, 6, 12)
+    attention, tokens, context = (
+        Attention(16, 2, 8, 12),
+        torch.zeros(3, 10, 16),
+        torch.zeros(3, 6, 12),
+    )
     projections = 3 * (10 * 16 * 16 + 2 * 6 * 12 * 16 + 10 * 16 * 16)
     products = 3 * 2 * (10 * 6 * 8) * 2
     with torch.inference_mode(inference), torch.no_grad():

@@ -124,6 +124,9 @@ class NaiveWalkthrough(Walkthrough):
 
     @torch.inference_mode()
     def imagine(self, on_step: OnStep = NO_STEPS) -> None:
+        if not self.settings.reference_strength:
+            super().imagine(on_step)
+            return
         how = imagining(self.settings, self.upscaler.model.config.schedule)
         denoise = self._denoisers.imagining(self.cognition, how.sampler.timesteps)
         self.reference = self._walk(how, denoise, on_step)

@@ -8,8 +8,7 @@ import torch
 
 from coser_cli.bench.clock import time_of
 
-CPU_SIDES = (512, 1024, 2048)
-ACCELERATOR_SIDES = (2048, 4096, 8192)
+FIRST_SIDE, LAST_SIDE = 512, 16384
 REPEAT = 5
 
 
@@ -23,11 +22,18 @@ class Ceiling:
 
 
 def measure_ceiling(
-    device: torch.device, dtype: torch.dtype, sides: tuple[int, ...] | None = None
+    device: torch.device, dtype: torch.dtype, first: int = FIRST_SIDE, last: int = LAST_SIDE
 ) -> Ceiling:
-    """The fastest of a few products of square matrices, each the best of `REPEAT` calls."""
-    sides = sides or (CPU_SIDES if device.type == "cpu" else ACCELERATOR_SIDES)
-    return max((_rate(device, dtype, side) for side in sides), key=lambda each: each.rate)
+    """The fastest product of square matrices, each the best of `REPEAT` calls; their sides are
+    doubled, from `first` to `last` at most, as long as that is faster.
+    """
+    best = _rate(device, dtype, first)
+    while best.side < last:
+        larger = _rate(device, dtype, 2 * best.side)
+        if larger.rate <= best.rate:
+            break
+        best = larger
+    return best
 
 
 def _rate(device: torch.device, dtype: torch.dtype, side: int) -> Ceiling:

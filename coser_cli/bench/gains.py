@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coser_cli.bench.clock import Tell, Timing, silent, time_of
 from coser_cli.bench.naive import Shortcuts, step_of
-from coser_cli.sampling import Predict, add_noise, seeded_noise
+from coser_cli.sampling import Denoise, add_noise, seeded_noise
 
 if TYPE_CHECKING:
     from coser_cli.engine.cognition import Cognition
@@ -56,23 +56,24 @@ class RestorationStep:
         reference: Tensor,
     ) -> None:
         schedule = upscaler.model.config.schedule
-        timestep = schedule.num_train_timesteps // 2
+        self._timestep = schedule.num_train_timesteps // 2
         noise = seeded_noise(settings.seed, low_res.shape)("start", 0).to(low_res)
         self.device, self.dtype = upscaler.device, upscaler.dtype
         self._model, self._cognition = upscaler.model, cognition
-        self._guided = settings.guidance_scale != 1
+        self._branches = 1 if settings.guidance_scale == 1 else 2
         self._hints = low_res, reference
-        self._latents = add_noise(low_res, noise, schedule, timestep)
-        self._timestep = torch.tensor(timestep, device=self.device)
-
-    def denoiser(self, shortcuts: Shortcuts) -> Predict:
-        """The denoiser with these shortcuts."""
-        return step_of(self._model, self._cognition, self._guided, *self._hints, shortcuts)
+        self._latents = add_noise(low_res, noise, schedule, self._timestep)
 
     @torch.inference_mode()
-    def run(self, denoise: Predict) -> Tensor:
+    def denoiser(self, shortcuts: Shortcuts) -> Denoise:
+        """The denoiser with these shortcuts."""
+        timesteps = [self._timestep]
+        return step_of(self._model, self._cognition, timesteps, *self._hints, shortcuts)
+
+    @torch.inference_mode()
+    def run(self, denoise: Denoise) -> Tensor:
         """The prediction."""
-        return denoise(self._latents, self._timestep)
+        return denoise(self._latents, self._timestep, self._branches)
 
     def gain(self, name: str, words: str, less: Shortcuts, repeat: int, warmup: int = 1) -> Gain:
         """Everything on against these shortcuts only, `repeat` times in turns, after `warmup`."""
@@ -90,7 +91,7 @@ class RestorationStep:
         difference = ((got - wanted).norm() / wanted.norm()).item()
         return Gain(name, words, Timing(tuple(runs[0])), Timing(tuple(runs[1])), difference)
 
-    def _keep(self, made: dict[int, Tensor], index: int, denoise: Predict) -> None:
+    def _keep(self, made: dict[int, Tensor], index: int, denoise: Denoise) -> None:
         made[index] = self.run(denoise)
 
 

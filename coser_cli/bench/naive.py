@@ -7,29 +7,33 @@ branch, everything anew in every call. The numbers that come out are the same bu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from coser_cli.engine.restoration import with_controls
+from coser_cli.engine.restoration import Times, with_controls
 from coser_cli.models.aia import AiABlock, OneHotAttention
 from coser_cli.models.attention import match_batch
 from coser_cli.models.build import build, make_network
-from coser_cli.models.unet import Controls
-from coser_cli.sampling import Predict
+from coser_cli.models.transformer import PreparedContext
+from coser_cli.models.unet import Controls, Time, UNetEncoder
+from coser_cli.sampling import Denoise
 
 if TYPE_CHECKING:
     from coser_cli.engine.cognition import Cognition
     from coser_cli.models.build import CoSeR
     from coser_cli.models.controlnet import ControlNet
-    from coser_cli.models.transformer import PreparedContext
     from coser_cli.models.unet import UNet
+
+Prepare = Callable[[], PreparedContext]
+Branches = Callable[[Tensor, int, int, Controls | None], Tensor]
+"""(latents, timestep, how many guidance branches, controls) -> their predictions."""
 
 
 def _shortcut(words: str) -> Any:
@@ -44,6 +48,7 @@ class Shortcuts:
     joint_branches: bool = _shortcut("both guidance branches in one U-Net call")
     shared_controls: bool = _shortcut("reference attention and LR keys shared by the branches")
     prepared_contexts: bool = _shortcut("keys of the cross-attentions once per picture")
+    prepared_times: bool = _shortcut("what the timesteps add computed once per walk")
     lean_one_hot: bool = _shortcut("one-hot attention without the similarity matrix")
     channels_last: bool = _shortcut("channels last")
     fused_attention: bool = _shortcut("fused softmax attention")
@@ -77,67 +82,69 @@ class Denoisers:
         self.controlnet: ControlNet = _plainer(model, "controlnet", model.controlnet, shortcuts)
         self.dtype = next(self.unet.parameters()).dtype
 
-    def imagining(self, cognition: Cognition, guided: bool) -> Predict:
+    def imagining(self, cognition: Cognition, timesteps: Sequence[int]) -> Denoise:
         """Of the reference pass; see `engine.reference.without_controls`."""
-        predict = self._branches(cognition, guided)
+        predict = self._branches(cognition, timesteps)
 
-        def denoise(latents: Tensor, timestep: Tensor) -> Tensor:
+        def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
             with self._attention():
-                return predict(latents.to(self.dtype), timestep, None)
+                return predict(latents.to(self.dtype), timestep, branches, None)
 
         return denoise
 
     def restoring(
-        self, cognition: Cognition, guided: bool, low_res: Tensor, reference: Tensor
-    ) -> Predict:
+        self, cognition: Cognition, timesteps: Sequence[int], low_res: Tensor, reference: Tensor
+    ) -> Denoise:
         """Of the restoration, with one reference; see `engine.restoration.with_controls`."""
-        predict = self._branches(cognition, guided)
+        predict = self._branches(cognition, timesteps)
         hints = [low_res.to(self.dtype), reference.to(self.dtype)]
         hints = [torch.cat(hints)] if self.shortcuts.joint_hints else hints
         positive = cognition.to(self.dtype).positive
         prepare = self._once(partial(self.controlnet.prepare_context, [positive]))
+        times = self._times(self.controlnet, timesteps, positive)
 
-        def denoise(latents: Tensor, timestep: Tensor) -> Tensor:
+        def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
             with self._attention():
-                latents = latents.to(self.dtype)
-                parts = [self.controlnet(latents, timestep, hint, prepare()) for hint in hints]
+                latents, time = latents.to(self.dtype), times[timestep]
+                parts = [self.controlnet(latents, time, hint, prepare()) for hint in hints]
                 maps = [torch.cat(same) for same in zip(*parts, strict=True)]
                 pairs = [each.chunk(2) for each in maps]
                 controls = Controls(tuple(m[0] for m in pairs), tuple(m[1] for m in pairs))
-                return predict(latents, timestep, controls)
+                return predict(latents, timestep, branches, controls)
 
         return denoise
 
-    def _branches(self, cognition: Cognition, guided: bool) -> Any:
-        """(latents, timestep, controls) → predictions of all guidance branches, branch-major."""
+    def _branches(self, cognition: Cognition, timesteps: Sequence[int]) -> Branches:
+        """What predicts all guidance branches, branch-major."""
         cognition = cognition.to(self.dtype)
-        contexts = [cognition.positive, cognition.negative] if guided else [cognition.positive]
-        calls = [contexts] if self.shortcuts.joint_branches else [[each] for each in contexts]
-        prepared = [self._once(partial(self.unet.prepare_context, call)) for call in calls]
+        both = cognition.positive, cognition.negative
+        prepare = [self._once(partial(self.unet.prepare_context, [each])) for each in both]
+        times = self._times(self.unet, timesteps, both[0])
 
-        def predict(latents: Tensor, timestep: Tensor, controls: Controls | None) -> Tensor:
-            outputs = []
-            for call, prepare in zip(calls, prepared, strict=True):
-                seen = controls
-                if controls is not None and not self.shortcuts.shared_controls:
-                    seen = _repeated(controls, len(call))
-                outputs.append(self.unet(latents, timestep, prepare(), seen))
-            return torch.cat(outputs)
+        def predict(
+            latents: Tensor, timestep: int, branches: int, controls: Controls | None
+        ) -> Tensor:
+            contexts = [each() for each in prepare[:branches]]
+            if self.shortcuts.joint_branches:
+                contexts = [reduce(PreparedContext.beside, contexts)]
+            if controls is not None and not self.shortcuts.shared_controls:
+                controls = _repeated(controls, contexts[0].branches)
+            time = times[timestep]
+            return torch.cat([self.unet(latents, time, each, controls) for each in contexts])
 
         return predict
 
-    def _once(self, prepare: Any) -> Any:
+    def _times(
+        self, network: UNetEncoder, timesteps: Sequence[int], like: Tensor
+    ) -> Mapping[int, Time]:
+        """What a network is told of each timestep: prepared, or the timestep itself."""
+        if self.shortcuts.prepared_times:
+            return network.prepare_times(timesteps, like)
+        return {timestep: timestep for timestep in timesteps}
+
+    def _once(self, prepare: Prepare) -> Prepare:
         """`prepare` as it is, or, with that shortcut, what it gives the first time."""
-        if not self.shortcuts.prepared_contexts:
-            return prepare
-        kept: list[PreparedContext] = []
-
-        def prepared() -> PreparedContext:
-            if not kept:
-                kept.append(prepare())
-            return kept[0]
-
-        return prepared
+        return cache(prepare) if self.shortcuts.prepared_contexts else prepare
 
     @contextmanager
     def _attention(self) -> Iterator[None]:
@@ -158,15 +165,18 @@ class Denoisers:
 def step_of(
     model: CoSeR,
     cognition: Cognition,
-    guided: bool,
+    timesteps: Sequence[int],
     low_res: Tensor,
     reference: Tensor,
     shortcuts: Shortcuts,
-) -> Predict:
-    """The denoiser of the restoration with these shortcuts; with all of them, the engine's own."""
+) -> Denoise:
+    """The denoiser of the restoration with these shortcuts, for a walk along `timesteps`; with all
+    of them, the engine's own.
+    """
     if shortcuts == Shortcuts():
-        return with_controls(model, cognition, guided, low_res, reference)
-    return Denoisers(model, shortcuts).restoring(cognition, guided, low_res, reference)
+        times = Times.of(model, timesteps, cognition.embedding)
+        return with_controls(model, cognition, times, low_res, reference)
+    return Denoisers(model, shortcuts).restoring(cognition, timesteps, low_res, reference)
 
 
 class PlainOneHotAttention(OneHotAttention):
@@ -192,6 +202,7 @@ def _repeated(controls: Controls, branches: int) -> Controls:
     return Controls(low_res, reference)
 
 
+@torch.inference_mode()
 def _plainer(model: CoSeR, part: str, network: Any, shortcuts: Shortcuts) -> Any:
     """The network itself, or one that is like it and lacks the shortcuts inside of networks."""
     dtype = model.placement.dtype if shortcuts.reduced_precision else torch.float32

@@ -15,15 +15,9 @@ from torch import Tensor
 from coser_cli.bench.clock import Marks, Peak, Tell, Timing, peak_memory, silent
 from coser_cli.bench.flops import counting
 from coser_cli.bench.naive import Denoisers, Shortcuts
+from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.imageio.write import write_photo
-from coser_cli.sampling import (
-    OnStep,
-    Predict,
-    Walk,
-    add_noise,
-    make_scheduler,
-    seeded_noise,
-)
+from coser_cli.sampling import Denoise, OnStep, Walk, add_noise, seeded_noise
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -130,30 +124,26 @@ class NaiveWalkthrough(Walkthrough):
 
     @torch.inference_mode()
     def imagine(self, on_step: OnStep = NO_STEPS) -> None:
-        strength = self.settings.reference_strength
-        guidance = self.settings.reference_guidance_scale
-        assert strength and guidance
-        denoise = self._denoisers.imagining(self.cognition, guidance != 1)
-        self.reference = self._walk("imagine", strength, guidance, denoise, on_step)
+        if not self.settings.reference_strength:
+            super().imagine(on_step)
+            return
+        how = imagining(self.settings, self.upscaler.model.config.schedule)
+        denoise = self._denoisers.imagining(self.cognition, how.sampler.timesteps)
+        self.reference = self._walk(how, denoise, on_step)
 
     @torch.inference_mode()
     def restore(self, on_step: OnStep = NO_STEPS) -> None:
-        strength, guidance = self.settings.strength, self.settings.guidance_scale
-        assert strength and guidance
+        how = restoring(self.settings, self.upscaler.model.config.schedule)
         hints = self.low_res.latents, self.reference
-        denoise = self._denoisers.restoring(self.cognition, guidance != 1, *hints)
-        self.latents = self._walk("restore", strength, guidance, denoise, on_step)
+        denoise = self._denoisers.restoring(self.cognition, how.sampler.timesteps, *hints)
+        self.latents = self._walk(how, denoise, on_step)
 
-    def _walk(
-        self, stream: str, strength: float, guidance: float, denoise: Predict, on_step: OnStep
-    ) -> Tensor:
+    def _walk(self, how: Pass, denoise: Denoise, on_step: OnStep) -> Tensor:
         """A pass as `Upscaler` makes it, with this denoiser."""
-        assert self.settings.sampler and self.settings.steps
         schedule, latents = self.upscaler.model.config.schedule, self.low_res.latents
-        sampler = make_scheduler(self.settings.sampler, schedule, self.settings.steps, strength)
         draw = seeded_noise(self.settings.seed, latents.shape)
-        start = add_noise(latents, draw("start", 0).to(latents), schedule, sampler.start)
-        return Walk(sampler, guidance, partial(draw, stream), on_step)(denoise, start)
+        start = add_noise(latents, draw("start", 0).to(latents), schedule, how.sampler.start)
+        return Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)(denoise, start)
 
 
 @dataclass

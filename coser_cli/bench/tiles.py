@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from coser_cli.bench.clock import Tell, Timing, silent, time_of
 from coser_cli.bench.gains import RestorationStep
 from coser_cli.bench.naive import Shortcuts
 from coser_cli.engine.costs import Task
+from coser_cli.engine.passes import restoring
 from coser_cli.engine.preparation import padded_size
 from coser_cli.engine.restoration import tiles_with_controls
 from coser_cli.engine.tiled_sampling import TiledWalk
-from coser_cli.sampling import make_scheduler, noise_rows, seeded_noise
+from coser_cli.sampling import noise_rows, seeded_noise
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import make_grid
@@ -24,6 +25,8 @@ from coser_cli.tiling.grid import make_grid
 if TYPE_CHECKING:
     from coser_cli.engine.cognition import Cognition
     from coser_cli.engine.upscaler import Upscaler
+
+USUAL = TileSpec()
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,14 @@ def measure_tiled(
     side: int,
     repeat: int,
     tell: Tell = silent,
+    spec: TileSpec = USUAL,
 ) -> TiledStep:
-    """One step over random latents, in tiles of the usual size and overlap, as many at once as the
-    engine would take; the tiled step is run once, as it has many tiles.
+    """One step over random latents, in tiles as `spec` says, as many at once as the engine would
+    take; the tiled step is run once, as it has many tiles.
 
     `settings` are complete. Raises `UsageError` where the model does not take such tiles.
     """
-    config, spec = upscaler.model.config, TileSpec()
+    config = upscaler.model.config
     tile, stride = spec.cells(config.downscale, config.pixel_multiple)
     cells, _ = (
         each // config.downscale for each in padded_size((side, side), config.pixel_multiple)
@@ -73,16 +77,11 @@ def measure_tiled(
     small = max(1, round(side / settings.scale))
     batch = upscaler.cost(Task((small, small), settings, spec)).diffusion.tile_batch
     low_res, reference, state = (_latents(upscaler, settings, cells, k) for k in range(3))
-    assert settings.guidance_scale is not None
-    predict = tiles_with_controls(
-        upscaler.model,
-        lambda tiles: cognition,
-        settings.guidance_scale,
-        TensorMap(low_res),
-        [TensorMap(reference)],
-    )
+    how = restoring(replace(settings, sampler="ddim", steps=1), config.schedule)
+    maps = TensorMap(low_res), [TensorMap(reference)]
+    predict = tiles_with_controls(upscaler.model, lambda tiles: cognition, how, *maps)
     walk = TiledWalk(
-        make_scheduler("ddim", config.schedule, 1),
+        how.sampler,
         lambda step, rows: noise_rows(settings.seed, "restore", step, 4, rows, cells),
         lambda step: grid,
         batch,

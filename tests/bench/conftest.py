@@ -1,4 +1,4 @@
-"""A whole model at toy size with synthetic weights, and a picture that has come to its reference."""
+"""A whole model at toy size with synthetic weights, and a picture on its way through it."""
 
 import pytest
 import torch

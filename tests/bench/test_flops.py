@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.bench.conftest import TOY
 from torch import nn
 
 from coser_cli.bench.flops import flops_of, network_flops
-from coser_cli.models.aia import one_hot_attention
+from coser_cli.models.aia import OneHotAttention, one_hot_attention
 from coser_cli.models.attention import Attention
 from coser_cli.models.config import MINI, SD21
+from tests.bench.conftest import TOY
 
 
 def test_a_convolution_counts_each_weight_at_each_place():
@@ -19,7 +19,11 @@ def test_a_convolution_counts_each_weight_at_each_place():
 
 @pytest.mark.parametrize("inference", [True, False])
 def test_softmax_attention_counts_projections_and_both_products(inference):
-    attention, tokens, context = Attention(16, 2, 8, 12), torch.zeros(3, 10, 16), torch.zeros(3, 6, 12)
+    attention, tokens, context = (
+        Attention(16, 2, 8, 12),
+        torch.zeros(3, 10, 16),
+        torch.zeros(3, 6, 12),
+    )
     projections = 3 * (10 * 16 * 16 + 2 * 6 * 12 * 16 + 10 * 16 * 16)
     products = 3 * 2 * (10 * 6 * 8) * 2
     with torch.inference_mode(inference), torch.no_grad():
@@ -31,6 +35,25 @@ def test_one_hot_attention_counts_its_similarities():
     with torch.inference_mode():
         counted = flops_of(lambda: one_hot_attention(query, key, key, limit=100))
     assert counted == 2 * 2 * 3 * 10 * 6 * 8
+
+
+class Unseen(OneHotAttention):
+    """One-hot attention by operators that the counter passes by, as it does a fused kernel."""
+
+    def forward(self, tokens, context=None):
+        key, value = self.key_value(tokens if context is None else context)
+        similarity = (self.query(tokens).unsqueeze(3) * key.unsqueeze(2)).sum(-1)
+        best, index = similarity.max(-1, keepdim=True)
+        return self.merge(value.gather(2, index.expand(-1, -1, -1, value.shape[-1])) * best)
+
+
+@pytest.mark.parametrize("kind", [OneHotAttention, Unseen])
+def test_one_hot_attention_counts_the_same_in_a_fused_kernel(kind):
+    attention, tokens, context = kind(16, 2, 8), torch.randn(3, 10, 16), torch.randn(3, 6, 16)
+    projections = 2 * 10 * 16 * 16 + 2 * 6 * 16 * 16
+    with torch.inference_mode():
+        counted = flops_of(lambda: attention(tokens, context))
+    assert counted == 2 * 3 * (projections + 10 * 6 * 16)
 
 
 def test_attention_of_open_clip_is_counted():

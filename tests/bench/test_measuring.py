@@ -5,7 +5,6 @@ import time
 
 import pytest
 import torch
-from tests.bench.conftest import CPU, TOY, make_upscaler
 
 from coser_cli.bench.ceiling import measure_ceiling
 from coser_cli.bench.clock import Marks, Timing, peak_memory, time_of
@@ -22,9 +21,11 @@ from coser_cli.bench.shares import (
 from coser_cli.bench.stages import Walkthrough, measure_stages
 from coser_cli.bench.synthetic import synthetic_model, synthetic_sizes
 from coser_cli.bench.tiles import measure_tiled
+from coser_cli.errors import UsageError
 from coser_cli.models.build import PARTS
 from coser_cli.models.residency import Placement
-from coser_cli.settings import Settings
+from coser_cli.settings import Settings, TileSpec
+from tests.bench.conftest import CPU, TOY, make_upscaler
 
 
 def test_a_timing_has_median_and_least():
@@ -71,9 +72,9 @@ def test_peak_memory_is_that_of_the_block():
 
 
 def test_the_ceiling_is_a_rate_of_one_of_the_sides():
-    ceiling = measure_ceiling(CPU, torch.float32, (16, 32))
+    ceiling = measure_ceiling(CPU, torch.float32, first=16, last=64)
     assert ceiling.rate > 0
-    assert ceiling.side in (16, 32)
+    assert ceiling.side in (16, 32, 64)
 
 
 def test_the_environment_names_the_device():
@@ -199,5 +200,16 @@ def test_shares_add_up_and_find_convolution_and_attention(step, capfd):
 
 
 def test_a_step_in_tiles(upscaler, walkthrough):
-    found = measure_tiled(upscaler, walkthrough.settings, walkthrough.cognition, 256, repeat=1)
-    assert found.tiles == 1
+    how = walkthrough.settings, walkthrough.cognition
+    found = measure_tiled(upscaler, *how, side=64, repeat=2, spec=TileSpec(32, 16))
+    assert (found.side, found.tile_size, found.tiles) == (64, 32, 9)
+    assert found.batch >= 1
+    assert len(found.untiled.runs) == 2
+    assert math.isclose(found.per_tile, found.seconds.median / 9)
+    assert math.isclose(found.factor, found.per_tile / found.untiled.median)
+
+
+def test_tiles_that_the_model_does_not_take_are_refused(upscaler, walkthrough):
+    how = walkthrough.settings, walkthrough.cognition
+    with pytest.raises(UsageError, match="--tile-size"):
+        measure_tiled(upscaler, *how, side=64, repeat=1, spec=TileSpec(33, 16))

@@ -104,7 +104,7 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _noise_lines(found: Comparison, pictures: int) -> list[str]:
     baseline, best = found.baseline, found.best
-    lines = [f"{pictures} pictures; {found.missing} settings not measured"]
+    lines = [f"pictures: {pictures}; settings not measured: {found.missing}"]
     if not found.levels:
         return [*lines, f"the baseline ({words(baseline)}) lacks seeds: nothing is compared yet"]
     for name, level in found.levels.items():

@@ -162,7 +162,7 @@ def test_a_table_a_file_and_a_drawing(quality, tmp_path):
     assert lines[0].startswith("| sampler | steps | reference |")
     assert [line.count("|") for line in lines[:6]] == [14] * 6
     assert sum(" baseline |" in line for line in lines[2:6]) == 1
-    assert "2 pictures; 0 settings not measured" in lines
+    assert "pictures: 2; settings not measured: 0" in lines
     assert lines[-1].startswith("best: ")
     assert "1 of " in err
     assert "drawn: 'q.svg'" in err
@@ -172,7 +172,7 @@ def test_a_table_a_file_and_a_drawing(quality, tmp_path):
     assert again == (0, out, "")
     assert (tmp_path / "rows.jsonl").read_bytes() == before
     _, fewer, _ = quality("--results", "rows.jsonl", "--measured", "--count", 1)
-    assert "1 pictures; 3 settings not measured" in fewer
+    assert "pictures: 1; settings not measured: 4" in fewer
 
 
 def test_json(quality):

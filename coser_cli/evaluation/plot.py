@@ -51,14 +51,21 @@ def draw(found: Comparison, title: str) -> bytes:
 
 
 def _panel(panel: Any, found: Comparison, metric: str) -> None:
-    _draw_levels(panel, found, metric)
+    _draw_noise(panel, found, metric)
     diffused = [each for each in found.standings if each.settings.strength]
+    labelled: set[str] = set()
     for _, group in groupby(sorted(diffused, key=_line), _line):
         standings = list(group)
-        panel.plot(*_points(standings, metric), label=_label(standings[0]), **_look(standings[0]))
+        name = str(standings[0].settings.sampler)
+        label = "_nolegend_" if name in labelled else name
+        labelled.add(name)
+        panel.plot(*_points(standings, metric), label=label, **_look(standings[0]))
     if found.best is not None:
         ring = {"marker": "o", "ms": 15, "mfc": "none", "mec": "#333333", "ls": ""}
         panel.plot(*_points([found.best], metric), label="best", **ring)
+    for each in found.standings:
+        if not each.settings.strength:
+            _draw_without_diffusion(panel, each.values[metric].mean, metric)
     panel.set_xscale("log")
     ticks = [each for each in (5, 10, 20, 50, 100, 200, 500, 1000) if _seen(each, diffused)]
     panel.set_xticks(ticks, [str(each) for each in ticks])
@@ -68,24 +75,36 @@ def _panel(panel: Any, found: Comparison, metric: str) -> None:
     panel.grid(visible=True, alpha=0.25)
 
 
-def _draw_levels(panel: Any, found: Comparison, metric: str) -> None:
-    """The baseline's band, and what lies around diffusion by itself."""
+def _draw_noise(panel: Any, found: Comparison, metric: str) -> None:
+    """The baseline's band."""
     if metric in found.levels:
         level = found.levels[metric]
         band = level.mean - level.limit(), level.mean + level.limit()
         name = f"noise of {found.baseline.sampler}, {found.baseline.steps} steps"
         panel.axhspan(*band, color="#bbbbbb", alpha=0.5, lw=0, label=name)
-    for each in found.standings:
-        if not each.settings.strength:
-            mean = each.values[metric].mean
-            panel.axhline(mean, color="#999999", ls=(0, (6, 2, 1, 2)), label="without diffusion")
+
+
+def _draw_without_diffusion(panel: Any, mean: float, metric: str) -> None:
+    """A line, or a word at the edge where the line would squeeze all else together."""
+    low, high = panel.get_ylim()
+    margin = (high - low) / 2
+    if low - margin <= mean <= high + margin or not panel.has_data():
+        style = {"color": "#777777", "ls": (0, (6, 2, 1, 2)), "label": "without diffusion"}
+        panel.axhline(mean, **style)
+        return
+    above = mean > high
+    number = f"{mean:.3f}" if metric == "st_lpips" else f"{mean:.2f}"
+    words = f"{'↑' if above else '↓'} without diffusion: {number}"
+    place = {"transform": panel.transAxes, "ha": "right", "va": "top" if above else "bottom"}
+    panel.text(0.98, 0.98 if above else 0.02, words, color="#555555", fontsize=9, **place)
 
 
 def _line(standing: Standing) -> tuple[Any, ...]:
     """What is alike along a line; its points follow by steps."""
     settings = standing.settings
     fewer = settings.reference_steps if settings.reference_steps != settings.steps else 0
-    return settings.sampler, settings.guidance_interval, fewer
+    sampler = SAMPLERS.index(str(settings.sampler))
+    return sampler, fewer, settings.guidance_interval
 
 
 def _look(standing: Standing) -> dict[str, Any]:
@@ -103,13 +122,6 @@ def _look(standing: Standing) -> dict[str, Any]:
         "lw": 1.4 if throughout and not fewer else 1.0,
         "ls": ":" if fewer else "-" if throughout else "--",
     }
-
-
-def _label(standing: Standing) -> str:
-    """In the legend: a line that is guided throughout; others differ by their look alone."""
-    settings = standing.settings
-    plain = settings.guidance_interval == EVERYWHERE and settings.reference_steps == settings.steps
-    return str(settings.sampler) if plain else "_nolegend_"
 
 
 def _points(standings: Sequence[Standing], metric: str) -> tuple[list[int], list[float]]:

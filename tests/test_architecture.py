@@ -54,6 +54,7 @@ OWNERS = {
     "pyvips": {"imageio"},
     "ray": {"engine"},
     "matplotlib": {"evaluation"},
+    "triton": {"models"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from coser_cli.engine.restoration import Times, with_controls
+from coser_cli.engine.restoration import Restorer, Times
 from coser_cli.models.aia import AiABlock, OneHotAttention
 from coser_cli.models.attention import match_batch
 from coser_cli.models.build import build, make_network
+from coser_cli.models.one_hot import plain_one_hot_attention
 from coser_cli.models.transformer import PreparedContext
 from coser_cli.models.unet import Controls, Time, UNetEncoder
 from coser_cli.sampling import Denoise
@@ -83,7 +84,7 @@ class Denoisers:
         self.dtype = next(self.unet.parameters()).dtype
 
     def imagining(self, cognition: Cognition, timesteps: Sequence[int]) -> Denoise:
-        """Of the reference pass; see `engine.reference.without_controls`."""
+        """Of the reference pass; see `engine.reference.Imaginer`."""
         predict = self._branches(cognition, timesteps)
 
         def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
@@ -95,7 +96,7 @@ class Denoisers:
     def restoring(
         self, cognition: Cognition, timesteps: Sequence[int], low_res: Tensor, reference: Tensor
     ) -> Denoise:
-        """Of the restoration, with one reference; see `engine.restoration.with_controls`."""
+        """Of the restoration, with one reference; see `engine.restoration.Restorer`."""
         predict = self._branches(cognition, timesteps)
         hints = [low_res.to(self.dtype), reference.to(self.dtype)]
         hints = [torch.cat(hints)] if self.shortcuts.joint_hints else hints
@@ -175,21 +176,16 @@ def step_of(
     """
     if shortcuts == Shortcuts():
         times = Times.of(model, timesteps, cognition.embedding)
-        return with_controls(model, cognition, times, low_res, reference)
+        return Restorer(model, cognition, times, (low_res, reference))
     return Denoisers(model, shortcuts).restoring(cognition, timesteps, low_res, reference)
 
 
 class PlainOneHotAttention(OneHotAttention):
-    """One-hot attention as its formula has it: the whole matrix of similarities, all but the
-    largest of each row made zero, times the values."""
+    """One-hot attention by its definition, with the whole matrix of similarities."""
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
         key, value = self.key_value(tokens if context is None else context)
-        query = self.query(tokens)
-        similarity = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
-        largest, index = similarity.max(dim=-1, keepdim=True)
-        chosen = torch.zeros_like(similarity).scatter_(-1, index, largest)
-        return self.merge(chosen @ value)
+        return self.merge(plain_one_hot_attention(self.query(tokens), key, value))
 
 
 def _repeated(controls: Controls, branches: int) -> Controls:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
+from coser_cli.engine.reuse import EXACT, Intervals, Kept, predict
 from coser_cli.engine.tiled_sampling import PredictTiles
-from coser_cli.sampling import Denoise, Walk, guide
+from coser_cli.sampling import Walk, guide
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from coser_cli.models.resnet import PreparedTime
 
 
-def imagine(model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk) -> Tensor:
+def imagine(
+    model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk, intervals: Intervals
+) -> Tensor:
     """Reference latents `(B, 4, h, w)` from the noised low-resolution latents `start`."""
     times = model.unet.prepare_times(walk.sampler.timesteps, cognition.embedding)
-    latents = walk(without_controls(model, cognition, times), start)
+    latents = walk(Imaginer(model, cognition, times, intervals), start)
     if not model.config.reference_roundtrip:
         return latents
     # the paper's reference is a picture before it is a condition (spec sec. 1)
@@ -29,32 +33,40 @@ def imagine(model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk) -> Te
     return model.autoencoder.encode(pixels).float()
 
 
-def without_controls(
-    model: CoSeR, cognition: Cognition, times: Mapping[int, PreparedTime]
-) -> Denoise:
-    """The denoiser of the reference pass: both new attentions left out."""
-    unet, dtype = model.unet, cognition.embedding.dtype
+@dataclass(frozen=True)
+class Imaginer:
+    """The denoiser of the reference pass (a `Denoise`): both new attentions left out. `kept` are
+    features of earlier steps, of this `place` among others, where `intervals` allow them.
+    """
 
-    def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
-        prepared = times[timestep], cognition.for_unet(unet, branches)
-        prediction: Tensor = unet(latents.to(dtype), *prepared)
-        return prediction
+    model: CoSeR
+    cognition: Cognition
+    times: Mapping[int, PreparedTime]
+    intervals: Intervals = EXACT
+    kept: Kept = field(default_factory=Kept)
+    place: Hashable = None
 
-    return denoise
+    def __call__(self, latents: Tensor, timestep: int, branches: int) -> Tensor:
+        """Predictions `(branches·B, 4, h, w)`."""
+        latents, unet = latents.to(self.cognition.embedding.dtype), self.model.unet
+        inputs = latents, self.times[timestep], self.cognition.for_unet(unet, branches)
+        key, step = ("deep", branches, self.place), list(self.times).index(timestep)
+        return predict(unet, inputs, lambda _: None, self.kept, key, step, self.intervals.deep)
 
 
 def tiles_without_controls(
-    model: CoSeR,
-    cognition: Callable[[Sequence[Box]], Cognition],
-    how: Pass,
+    model: CoSeR, cognition: Callable[[Sequence[Box]], Cognition], how: Pass
 ) -> PredictTiles:
-    """`without_controls` and guidance for batches of tiles; see `tiles_with_controls`."""
+    """An `Imaginer` and guidance for batches of tiles; see `tiles_with_controls`."""
     times: dict[int, PreparedTime] = {}
+    kept = Kept()
 
-    def predict(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
+    def predict_tiles(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
         understood = cognition(tiles)
         if not times:
             times.update(model.unet.prepare_times(how.sampler.timesteps, understood.embedding))
-        return guide(without_controls(model, understood, times), how.guidance)(latents, timestep)
+        place = tuple(tiles)
+        imaginer = Imaginer(model, understood, times, how.intervals, kept, place)
+        return guide(imaginer, how.guidance)(latents, timestep)
 
-    return predict
+    return predict_tiles

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from math import ceil
 
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.errors import UsageError
@@ -32,7 +33,8 @@ class Evaluations:
 
 
 def evaluations(settings: Settings, config: ModelConfig) -> Evaluations:
-    """What these settings, which are complete, take; nothing is computed.
+    """What these settings, which are complete, take; nothing is computed. With a `deep_interval`
+    parts of the networks count as wholes.
 
     Raises `UsageError` where their sampler is unknown.
     """
@@ -44,7 +46,8 @@ def evaluations(settings: Settings, config: ModelConfig) -> Evaluations:
         references = settings.references
         if settings.reference_strength:
             imagined = references * _branches(imagining(settings, config.schedule))
-    controls = len(how.sampler.timesteps) * (1 + references)
+    steps, every = len(how.sampler.timesteps), how.intervals
+    controls = ceil(steps / every.controls) + references * ceil(steps / every.reference)
     return Evaluations(imagined, _branches(how), controls)
 
 

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from coser_cli.bench.flops import flops_of, network_flops
-from coser_cli.models.aia import OneHotAttention, one_hot_attention
+from coser_cli.models.aia import OneHotAttention
 from coser_cli.models.attention import Attention
 from coser_cli.models.config import MINI, SD21
+from coser_cli.models.one_hot import chunked_one_hot_attention
 from tests.bench.conftest import TOY
 
 
@@ -33,7 +34,7 @@ def test_softmax_attention_counts_projections_and_both_products(inference):
 def test_one_hot_attention_counts_its_similarities():
     query, key = torch.randn(2, 3, 10, 8), torch.randn(2, 3, 6, 8)
     with torch.inference_mode():
-        counted = flops_of(lambda: one_hot_attention(query, key, key, limit=100))
+        counted = flops_of(lambda: chunked_one_hot_attention(query, key, key, limit=100))
     assert counted == 2 * 2 * 3 * 10 * 6 * 8
 
 

@@ -18,7 +18,7 @@ class Counter:
     def __init__(self, model, pictures):
         self.pictures, self.reference, self.result, self.controlnet = pictures, 0, 0, 0
         self.handles = [
-            model.unet.register_forward_hook(self._unet),
+            model.unet.conv_out.register_forward_hook(self._unet),
             model.controlnet.register_forward_hook(self._controlnet),
         ]
 
@@ -29,9 +29,9 @@ class Counter:
         for handle in self.handles:
             handle.remove()
 
-    def _unet(self, _, inputs, output):
+    def _unet(self, _, __, output):
         branches = len(output) // self.pictures
-        if len(inputs) > 3:
+        if self.controlnet:  # it has its say before each step of the result
             self.result += branches
         else:
             self.reference += branches
@@ -54,6 +54,8 @@ class Counter:
         replace(FULL, references=2),
         replace(FULL, reference_mode="none"),
         replace(FULL, reference_strength=0.0),
+        replace(FULL, control_interval=2, reference_control_interval=3),
+        replace(FULL, deep_interval=2),
         replace(FULL, strength=0.0),
         replace(FULL, strength=0.002, steps=50),  # fewer timesteps than steps
         *(replace(FULL, sampler=name, steps=steps) for name in SAMPLERS for steps in (1, 4)),

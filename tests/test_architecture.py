@@ -24,11 +24,12 @@ BY_THEMSELVES = {
 # everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
 # `install` is `weights/install.py`, a box above both: it asks the networks for their shapes.
 MAY_IMPORT = {
-    "cli": {"engine", "pages", "training", "evaluation", "install"} | ROOMS,
+    "cli": {"engine", "pages", "training", "evaluation", "bench", "install"} | ROOMS,
     "engine": ROOMS,
     "pages": {"imageio"},
     "training": {"engine"} | ROOMS,
     "evaluation": {"engine"} | ROOMS,
+    "bench": {"engine"} | ROOMS,
     "parity": {"engine"} | ROOMS,
     "install": {"models", "weights"},
     "models": {"weights"},
@@ -52,6 +53,7 @@ OWNERS = {
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},
     "ray": {"engine"},
+    "matplotlib": {"evaluation"},
     "triton": {"models"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}

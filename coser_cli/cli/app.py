@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from coser_cli import __version__, lean_torch
+from coser_cli.cli.bench import bench
 from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ app.command()(download_weights)
 app.command()(train)
 app.command()(evaluate)
 app.command()(info)
+app.add_typer(bench)
 
 PICTURES = ("upscale", "tile", "reference")
 INFERENCE = (*PICTURES, "info")

@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Command:
-    """One command; `usage` is what follows its name."""
+    """One command; `usage` is what follows its name, which is several words in a sub-app."""
 
     name: str
     help: str
@@ -45,8 +45,8 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Every command of `coser`, sorted by name."""
-    return [_command(name, command) for name, command in sorted(_root().commands.items())]
+    """Every command of `coser`, those of sub-apps among them, sorted by name."""
+    return [_command(name, command) for name, command in _leaves(_root())]
 
 
 def root_parameters() -> tuple[Parameter, ...]:
@@ -64,6 +64,15 @@ def _root() -> Any:
     from coser_cli.cli.app import app
 
     return typer.main.get_command(app)
+
+
+def _leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands of a group and of the groups in it, by their full names."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _command(name: str, command: Any) -> Command:

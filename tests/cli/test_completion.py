@@ -59,6 +59,12 @@ def test_options():
     assert complete("coser", "upscale", "--comp") == ["--compare"]
 
 
+def test_commands_of_commands():
+    assert "speed" in complete("coser", "bench", "")
+    assert complete("coser", "bench", "speed", "--ga") == ["--gains"]
+    assert complete("coser", "bench", "speed", "--device", "c") == ["cuda", "cpu"]
+
+
 @pytest.mark.parametrize("command", ["upscale", "reference", "evaluate"])
 def test_samplers(command):
     assert complete("coser", command, "--sampler", "") == list(SAMPLERS)

@@ -1,0 +1,1 @@
+"""How fast the stages are, and what that is made of."""

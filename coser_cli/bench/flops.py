@@ -1,0 +1,160 @@
+"""Floating point operations: counted by torch while networks run, and foretold from their sizes.
+
+A multiplication and an addition are two. Matrix products, convolutions and attentions count; norms,
+activations, interpolations and sums do not: they are bound by memory, not by arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from coser_cli.models.aia import OneHotAttention
+from coser_cli.models.build import make_network, skeleton
+from coser_cli.models.config import ClipTextConfig, ModelConfig
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of softmax attention, from shapes: q·kᵀ and the sum over the values."""
+    return int(sdpa_flop_count(query, key, value))
+
+
+_UNKNOWN_TO_TORCH = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+"""Operators that torch's counter passes by (2.14)."""
+
+ONE_HOT = "one-hot attention"
+
+
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Count what runs within; `get_total_flops()` may be asked at any time.
+
+    Torch's one-kernel path for whole attention layers is closed meanwhile, since the counter does
+    not see into it; nor does it into a fused kernel of the one-hot attention, whose operations are
+    added.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    counter = FlopCounterMode(display=False, custom_mapping=_UNKNOWN_TO_TORCH)
+    unseen = _UnseenOneHot(counter)
+    hooks = register_module_forward_pre_hook(unseen.before), register_module_forward_hook(unseen)
+    try:
+        with counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for hook in hooks:
+            hook.remove()
+
+
+class _UnseenOneHot:
+    """Hooks round every module that add what the counter has missed of a one-hot attention."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        self._counter = counter
+        self._before = 0
+
+    def before(self, module: nn.Module, inputs: Any) -> None:
+        if isinstance(module, OneHotAttention):
+            self._before = self._counter.get_total_flops()
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(module, OneHotAttention):
+            seen = self._counter.get_total_flops() - self._before
+            missed = max(0, _of_one_hot(module, *inputs) - seen)
+            self._counter.flop_counts["Global"][ONE_HOT] += missed
+
+
+def _of_one_hot(module: OneHotAttention, tokens: Tensor, context: Tensor | None = None) -> int:
+    """Projections and similarities of a one-hot attention; the choice and its value are free."""
+    (batch, queries, dim), inner = tokens.shape, module.to_q.out_features
+    keys, width = queries if context is None else context.shape[1], module.to_k.in_features
+    projections = 2 * queries * dim * inner + 2 * keys * width * inner
+    return 2 * batch * (projections + queries * keys * inner)
+
+
+def flops_of(run: Callable[[], object]) -> int:
+    """Operations of one call."""
+    with counting() as counter:
+        run()
+    return int(counter.get_total_flops())
+
+
+def network_flops(config: ModelConfig, height: int, width: int) -> dict[str, int]:
+    """Operations of one evaluation of every network, by name, for latents `(1, 4, height, width)`;
+    nothing is computed.
+
+    The U-Net with one guidance branch, as it imagines (`unet`) and with All-in-Attention to one
+    reference (`unet_aia`); the ControlNet on one hint; keys and values of all their
+    cross-attentions (`contexts`, once per picture); the autoencoder and the CFW decoder, without
+    the encoder that feeds it, on pictures of that size; the SRResNet on one a quarter as wide.
+    """
+    pixels = _meta(1, 3, height * config.downscale, width * config.downscale)
+    latents = _meta(1, config.autoencoder.latent_channels, height, width)
+    small = _meta(1, 3, pixels.shape[2] // 4, pixels.shape[3] // 4)
+    make = partial(_skeleton, config)
+    with torch.inference_mode():
+        counts = {"srresnet": flops_of(partial(make("srresnet"), small))}
+        counts |= _of_cognition(config, make("cognitive_encoder"), pixels)
+        if isinstance(config.text, ClipTextConfig):
+            tokens = torch.zeros(1, config.text.context_length, dtype=torch.long, device="meta")
+            counts["text"] = flops_of(partial(make("text").encode_tokens, tokens))
+        counts |= _of_denoisers(config, make("unet"), make("controlnet"), latents)
+        counts |= _of_autoencoder(config, make("vae"), make("cfw"), pixels, latents)
+    return counts
+
+
+def _skeleton(config: ModelConfig, part: str) -> Any:
+    return skeleton(partial(make_network, config, part)).eval().requires_grad_(False)
+
+
+def _meta(*shape: int) -> Tensor:
+    return torch.empty(shape, device="meta")
+
+
+def _of_cognition(config: ModelConfig, encoder: Any, pixels: Tensor) -> dict[str, int]:
+    patches = (config.clip_vision.image_size // config.clip_vision.patch_size) ** 2
+    seen = _meta(1, 1 + patches, config.clip_vision.output_dim)
+    return {
+        "clip_vision": flops_of(lambda: encoder.clip(pixels)),
+        "qformer": flops_of(lambda: encoder.qformer(seen)),
+    }
+
+
+def _of_denoisers(
+    config: ModelConfig, unet: Any, controlnet: Any, latents: Tensor
+) -> dict[str, int]:
+    from coser_cli.models.unet import Controls
+
+    length = config.text.context_length + config.qformer.num_queries
+    context = [_meta(1, length, config.unet.context_dim)]
+    for_unet, for_controls = unet.prepare_context(context), controlnet.prepare_context(context)
+    time = torch.zeros(1, device="meta")
+    maps = controlnet(latents, time, latents, for_controls)
+    return {
+        "unet": flops_of(lambda: unet(latents, time, for_unet)),
+        "unet_aia": flops_of(lambda: unet(latents, time, for_unet, Controls(maps, maps))),
+        "controlnet": flops_of(lambda: controlnet(latents, time, latents, for_controls)),
+        "contexts": flops_of(
+            lambda: [each.prepare_context(context) for each in (unet, controlnet)]
+        ),
+    }
+
+
+def _of_autoencoder(
+    config: ModelConfig, vae: Any, cfw: Any, pixels: Tensor, latents: Tensor
+) -> dict[str, int]:
+    own = config.cfw.own_encoder
+    features = cfw.features(pixels) if own else vae.encode_with_features(pixels)[1]
+    return {
+        "encode": flops_of(lambda: vae.encode(pixels)),
+        "decode": flops_of(lambda: vae.decode(latents)),
+        "cfw": flops_of(lambda: cfw.decode(latents, features, 1.0)),
+    }

@@ -1,0 +1,162 @@
+"""`coser bench speed`: what is measured, in order, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from coser_cli.bench.ceiling import Ceiling, measure_ceiling
+from coser_cli.bench.clock import Tell, peak_memory, silent, time_of
+from coser_cli.bench.environment import Environment, environment_of
+from coser_cli.bench.flops import network_flops
+from coser_cli.bench.gains import Gain, RestorationStep, measure_gains
+from coser_cli.bench.loading import Choice, bring, load
+from coser_cli.bench.naive import Shortcuts
+from coser_cli.bench.shares import Share, measure_shares
+from coser_cli.bench.stages import NaiveWalkthrough, Stage, Walkthrough, measure_stages
+from coser_cli.bench.tiles import TiledStep, measure_tiled
+from coser_cli.engine.device import memory_errors_named
+from coser_cli.engine.upscaler import Upscaler
+from coser_cli.errors import UsageError
+from coser_cli.models.residency import STAGES
+from coser_cli.settings import Settings
+
+
+@dataclass(frozen=True)
+class SpeedTest:
+    """What to measure. `size` is the side in pixels of the input; each stage runs `repeat` times
+    after `warmup` untimed ones; `tiles` are sides in pixels of pictures to be done in tiles.
+
+    Raises `UsageError` where something needs diffusion and the settings' strength is 0.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    settings: Settings = field(default_factory=Settings)
+    size: int = 128
+    repeat: int = 3
+    warmup: int = 1
+    naive: bool = False
+    gains: bool = False
+    profile: bool = False
+    networks: bool = False
+    tiles: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        wants = {"naive": self.naive, "gains": self.gains, "profile": self.profile}
+        wanted = [name for name, value in (wants | {"tiles": bool(self.tiles)}).items() if value]
+        if wanted and self.settings.strength == 0:
+            raise UsageError(
+                f"--{wanted[0]} measures diffusion, and strength 0 leaves that out",
+                "give --strength above 0",
+            )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """On what, and of what, the measurements that follow are. `settings` are complete."""
+
+    environment: Environment
+    model: str
+    synthetic: bool
+    size: int
+    settings: Settings
+    repeat: int
+    warmup: int
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Operations of one evaluation of a network, for one picture and one guidance branch."""
+
+    name: str
+    flops: int
+
+
+Finding = Setup | Ceiling | Stage | NetworkCost | Gain | Share | TiledStep
+
+
+def measure(test: SpeedTest, tell: Tell = silent) -> Iterator[Finding]:
+    """Everything that was asked for, each as soon as it is known.
+
+    Raises `WeightsError`, `DeviceError`, and `UsageError` where the model does not take the tiles.
+    """
+    upscaler, synthetic = load(test.choice, test.settings.seed)
+    settings = _with_diffusion(upscaler, test.settings)
+    if synthetic:
+        tell(f"{upscaler.model.config.name}: random weights, as many and as large as the real ones")
+    with memory_errors_named(upscaler.device):
+        yield Setup(
+            environment_of(upscaler.device, upscaler.dtype),
+            upscaler.model.config.name,
+            synthetic,
+            test.size,
+            settings,
+            test.repeat,
+            test.warmup,
+        )
+        tell("measuring the ceiling")
+        yield measure_ceiling(upscaler.device, upscaler.dtype)
+        yield from _stages_and_more(test, upscaler, settings, tell)
+
+
+def _with_diffusion(upscaler: Upscaler, settings: Settings) -> Settings:
+    """Complete settings; all stages take part unless the strength was given as 0."""
+    if settings.strength is None:
+        settings = replace(settings, strength=1.0)
+    return upscaler.complete(settings)
+
+
+def _stages_and_more(
+    test: SpeedTest, upscaler: Upscaler, settings: Settings, tell: Tell
+) -> Iterator[Finding]:
+    tell("loading")
+    yield _load_stage(upscaler, settings)
+    pixels = picture(test.size, settings.seed)
+    walkthrough = Walkthrough(upscaler, pixels, settings)
+    yield from measure_stages(walkthrough, test.repeat, test.warmup, tell=tell)
+    # the rest is sampling only, and partly with networks of its own
+    upscaler.model.forget(upscaler.model.here - STAGES["sample"])
+    if test.naive:
+        tell("the naive path")
+        yield from _naive(test, walkthrough, tell)
+    if test.networks:
+        tell("counting the networks' operations")
+        latents = walkthrough.low_res.latents
+        counts = network_flops(upscaler.model.config, latents.shape[2], latents.shape[3])
+        yield from (NetworkCost(name, count) for name, count in counts.items())
+    if not settings.strength:
+        return
+    hints = walkthrough.low_res.latents, walkthrough.reference
+    step = RestorationStep(upscaler, settings, walkthrough.cognition, *hints)
+    if test.gains:
+        yield from measure_gains(step, test.repeat, test.warmup, tell)
+    if test.profile:
+        tell("profiling one step")
+        denoise = step.denoiser(Shortcuts())
+        yield from measure_shares(lambda: step.run(denoise), step.device, test.warmup)
+    for side in test.tiles:
+        cognition = walkthrough.cognition
+        yield measure_tiled(upscaler, settings, cognition, side, test.repeat, tell)
+
+
+def _load_stage(upscaler: Upscaler, settings: Settings) -> Stage:
+    """Every network that takes part, read or made, once."""
+    stages = ("prepare", "understand", "sample", "decode") if settings.strength else ("prepare",)
+    with peak_memory(upscaler.device) as peak:
+        seconds = time_of(lambda: bring(upscaler, stages), upscaler.device, 1, warmup=0)
+    return Stage("load", Walkthrough.path, seconds, peak.bytes)
+
+
+def _naive(test: SpeedTest, walkthrough: Walkthrough, tell: Tell) -> Iterator[Stage]:
+    naive = NaiveWalkthrough(walkthrough.upscaler, walkthrough.pixels, walkthrough.settings)
+    naive.low_res, naive.cognition = walkthrough.low_res, walkthrough.cognition
+    passes = ("imagine", "restore")
+    yield from measure_stages(naive, test.repeat, test.warmup, passes, tell=tell)
+
+
+def picture(size: int, seed: int) -> Tensor:
+    """A square picture `(1, 3, size, size)` of noise in [0, 1]."""
+    return torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed))

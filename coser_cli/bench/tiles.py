@@ -1,0 +1,109 @@
+"""What tiling costs: a step of a large picture in tiles against that of one tile by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coser_cli.bench.clock import Tell, Timing, silent, time_of
+from coser_cli.bench.gains import RestorationStep
+from coser_cli.bench.naive import Shortcuts
+from coser_cli.engine.costs import Task
+from coser_cli.engine.passes import restoring
+from coser_cli.engine.preparation import padded_size
+from coser_cli.engine.restoration import tiles_with_controls
+from coser_cli.engine.tiled_sampling import TiledWalk
+from coser_cli.sampling import noise_rows, seeded_noise
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.tiling.canvas import TensorMap
+from coser_cli.tiling.grid import make_grid
+
+if TYPE_CHECKING:
+    from coser_cli.engine.cognition import Cognition
+    from coser_cli.engine.upscaler import Upscaler
+
+USUAL = TileSpec()
+
+
+@dataclass(frozen=True)
+class TiledStep:
+    """One restoration step of a square picture of `side` pixels: `tiles` of `tile_size` pixels,
+    `batch` at once; seconds of the step, and of the untiled step of a picture as large as a tile.
+    """
+
+    side: int
+    tile_size: int
+    tiles: int
+    batch: int
+    seconds: Timing
+    untiled: Timing
+
+    @property
+    def per_tile(self) -> float:
+        """Seconds per tile and step."""
+        return self.seconds.median / self.tiles
+
+    @property
+    def factor(self) -> float:
+        """How many times as long a tile takes among others as by itself."""
+        return self.per_tile / self.untiled.median
+
+
+@torch.inference_mode()
+def measure_tiled(
+    upscaler: Upscaler,
+    settings: Settings,
+    cognition: Cognition,
+    side: int,
+    repeat: int,
+    tell: Tell = silent,
+    spec: TileSpec = USUAL,
+) -> TiledStep:
+    """One step over random latents, in tiles as `spec` says, as many at once as the engine would
+    take; the tiled step is run once, as it has many tiles.
+
+    `settings` are complete. Raises `UsageError` where the model does not take such tiles.
+    """
+    config = upscaler.model.config
+    tile, stride = spec.cells(config.downscale, config.pixel_multiple)
+    cells, _ = (
+        each // config.downscale for each in padded_size((side, side), config.pixel_multiple)
+    )
+    grid = make_grid(cells, cells, tile, stride)
+    small = max(1, round(side / settings.scale))
+    batch = upscaler.cost(Task((small, small), settings, spec)).diffusion.tile_batch
+    low_res, reference, state = (_latents(upscaler, settings, cells, k) for k in range(3))
+    how = restoring(replace(settings, sampler="ddim", steps=1), config.schedule)
+    maps = TensorMap(low_res), [TensorMap(reference)]
+    predict = tiles_with_controls(upscaler.model, lambda tiles: cognition, how, *maps)
+    walk = TiledWalk(
+        how.sampler,
+        lambda step, rows: noise_rows(settings.seed, "restore", step, 4, rows, cells),
+        lambda step: grid,
+        batch,
+        device=upscaler.device,
+    )
+    tell(f"tiles: {len(grid)} for {side}×{side} pixels")
+    untiled = _untiled(upscaler, settings, cognition, tile, repeat)
+    seconds = time_of(lambda: walk(predict, TensorMap(state)), upscaler.device, 1, warmup=0)
+    return TiledStep(side, spec.tile_size, len(grid), batch, seconds, untiled)
+
+
+def _untiled(
+    upscaler: Upscaler, settings: Settings, cognition: Cognition, cells: int, repeat: int
+) -> Timing:
+    """A step of a picture of that many latent cells per side."""
+    hints = [_latents(upscaler, settings, cells, k).to(upscaler.device) for k in range(2)]
+    step = RestorationStep(upscaler, settings, cognition, hints[0], hints[1])
+    denoise = step.denoiser(Shortcuts())
+    return time_of(partial(step.run, denoise), step.device, repeat)
+
+
+def _latents(upscaler: Upscaler, settings: Settings, cells: int, index: int) -> Tensor:
+    """White noise on the CPU, where maps of large pictures lie."""
+    channels = upscaler.model.config.autoencoder.latent_channels
+    return seeded_noise(settings.seed, (1, channels, cells, cells))("latents", index).clone()

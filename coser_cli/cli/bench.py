@@ -1,0 +1,129 @@
+"""`coser bench`: measurements of this machine; a thin door to `coser_cli.bench`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+
+from coser_cli.cli import options
+from coser_cli.cli import sampling_options as sampling
+from coser_cli.cli.groups import with_groups
+from coser_cli.cli.quality import quality
+from coser_cli.settings import DEFAULT_SEED, Settings
+
+MEASURED = "What is measured"
+MIN_SIZE, MAX_SIZE, MAX_REPEAT = 8, 4096, 1000
+MIN_TILED, MAX_TILED = 64, 65536
+
+bench = typer.Typer(name="bench", no_args_is_help=True)
+
+
+@bench.callback()
+def root() -> None:
+    """Measure what this machine makes of the models."""
+
+
+def _measure(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
+    return typer.Option(*flags, help=help, rich_help_panel=MEASURED, **more)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The values of the options about model and device."""
+
+    model: options.Model = "auto"
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    synthetic: Annotated[
+        bool,
+        typer.Option(
+            "--synthetic",
+            help="Give the model random weights; so it is done anyway where sd21 is not installed.",
+            rich_help_panel=options.MODEL,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The values of the options about sampling that change how long it takes."""
+
+    scale: options.Scale = 4.0
+    steps: sampling.Steps = None
+    sampler: sampling.Sampler = None
+    strength: sampling.Strength = None
+    guidance_scale: sampling.GuidanceScale = None
+    reference_guidance_scale: sampling.ReferenceGuidanceScale = None
+    seed: sampling.Seed = DEFAULT_SEED
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The values of the options that say what is measured, and how often."""
+
+    size: Annotated[
+        int, _measure("--size", min=MIN_SIZE, max=MAX_SIZE, help="Side in pixels of the input.")
+    ] = 128
+    repeat: Annotated[
+        int, _measure("--repeat", min=1, max=MAX_REPEAT, help="Measure everything this often.")
+    ] = 3
+    warmup: Annotated[
+        int, _measure("--warmup", min=0, max=MAX_REPEAT, help="Run it this often untimed before.")
+    ] = 1
+    naive: Annotated[
+        bool, _measure("--naive", help="Also measure both passes without any of the shortcuts.")
+    ] = False
+    gains: Annotated[
+        bool, _measure("--gains", help="Also measure what each shortcut is worth by itself.")
+    ] = False
+    profile: Annotated[
+        bool, _measure("--profile", help="Also say what the time of one step is spent on.")
+    ] = False
+    networks: Annotated[
+        bool, _measure("--networks", help="Also count the operations of every network.")
+    ] = False
+    tiles: Annotated[
+        list[int] | None,
+        _measure(
+            "--tiles",
+            metavar="SIDE",
+            min=MIN_TILED,
+            max=MAX_TILED,
+            help="Also measure a step in tiles, of a result with this side; repeat it for several.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@bench.command()
+@with_groups
+def speed(
+    measured: Measured,
+    sampled: Sampling,
+    chosen: Model,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Measure how fast each stage is, against what the device can reach at all.
+
+    Diffusion takes part, with strength 1 where none is given.
+    """
+    settings = Settings(**asdict(sampled))
+
+    from coser_cli.bench.loading import Choice
+    from coser_cli.bench.speed import SpeedTest, measure
+    from coser_cli.cli.bench_report import report
+
+    what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
+    test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
+
+    def tell(words: str) -> None:
+        if not quiet:
+            typer.echo(words, err=True)
+
+    report(measure(test, tell), as_json=as_json)
+
+
+bench.command()(quality)

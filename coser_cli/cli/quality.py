@@ -1,0 +1,112 @@
+"""`coser bench quality`: quality against evaluations of the networks, sampler by sampler."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coser_cli.cli import options
+from coser_cli.cli.groups import with_groups
+from coser_cli.cli.quality_options import Compared, Count, Crop, Kept, Scale
+from coser_cli.errors import InputError, UsageError, shown
+
+if TYPE_CHECKING:
+    from coser_cli.evaluation.noise import Comparison
+    from coser_cli.evaluation.quality import Tell
+    from coser_cli.settings import Settings
+
+Sets = Annotated[
+    list[Path], typer.Argument(metavar="SETS", help="Folders with HR/ and LR/ pictures (PNG).")
+]
+
+
+@with_groups
+def quality(
+    sets: Sets,
+    *,
+    compared: Compared,
+    scale: Scale = 4,
+    crop: Crop = 32,
+    count: Count = None,
+    kept: Kept,
+    model: options.Model = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Measure what quality each sampler reaches with how many evaluations of the networks.
+
+    Quality is ST-LPIPS (AlexNet) and PSNR-Y against the HR pictures. An
+    evaluation is one of the U-Net for one guidance branch: a guided step counts
+    two. The baseline is ddpm with several seeds; a setting is within noise
+    where its mean is worse than the baseline's by at most 2·σ·√(1/J + 1/K): σ
+    is the standard deviation of the baseline's mean over its K seeds, J the
+    seeds of the setting. The ± behind a difference is its standard error over
+    the pictures, paired. The best setting is the one within noise in both
+    metrics with the fewest evaluations; as it may be that by luck, it is named
+    only once it has held with all seeds.
+    """
+    kept.require_sane()
+    _require_packages(kept.plot)
+    from coser_cli.cli.quality_report import report, title
+    from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.evaluation.crops import read_crops
+    from coser_cli.evaluation.measured import Ledger
+    from coser_cli.evaluation.noise import compare
+    from coser_cli.evaluation.quality import measure_grid, subject_of
+
+    grid = compared.grid(scale)
+    crops = read_crops(sets, crop, scale, count)
+    upscaler = Upscaler.load(model, device=device, dtype=dtype)
+    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, kept.results)
+    if kept.measured:
+        found = compare(grid, ledger.rows, upscaler.model.config)
+    else:
+        found = measure_grid(upscaler, crops, grid, ledger, _teller(quiet=quiet))
+    report(found, len(crops), as_json=as_json)
+    if kept.plot is not None:
+        _draw(found, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet)
+
+
+def _require_packages(plot: Path | None) -> None:
+    """Raises `UsageError` where an optional package is missing."""
+    needed = ["torchmetrics", "stlpips_pytorch", *(["matplotlib"] if plot is not None else [])]
+    for name in needed:
+        if find_spec(name) is None:
+            what = "the plot needs" if name == "matplotlib" else "the metrics need"
+            raise UsageError(
+                f"{what} {name}, which is not installed", "pip install 'coser-cli[eval]'"
+            )
+
+
+def _teller(*, quiet: bool) -> Tell:
+    """Says on stderr what comes next, and after what time."""
+    began = time.monotonic()
+
+    def tell(settings: Settings, done: int, total: int) -> None:
+        if not quiet:
+            from coser_cli.cli.quality_report import words
+
+            minutes = (time.monotonic() - began) / 60
+            typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
+
+    return tell
+
+
+def _draw(found: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
+    from coser_cli.evaluation.plot import draw
+    from coser_cli.imageio.atomic import atomic_file
+
+    try:
+        with atomic_file(plot) as file:
+            file.write(draw(found, title))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot write {shown(plot)}: {reason}") from None
+    if not quiet:
+        typer.echo(f"drawn: {shown(plot)}", err=True)

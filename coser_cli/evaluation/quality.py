@@ -1,0 +1,102 @@
+"""Measures quality against evaluations of the networks, setting by setting, over a `Grid`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine.upscaler import Upscaler
+from coser_cli.evaluation.crops import Crops
+from coser_cli.evaluation.grid import Grid, evaluations
+from coser_cli.evaluation.measured import Ledger, Row, Subject
+from coser_cli.evaluation.metrics import METRICS
+from coser_cli.evaluation.noise import BETTER, Comparison, compare
+from coser_cli.sampling import seeded_noise
+from coser_cli.settings import Settings
+from coser_cli.weights.fingerprint import fingerprint
+from coser_cli.weights.store import model_folder
+
+SPREAD = 10**6
+"""Between the seeds of two pictures: more than anybody asks seeds for."""
+Tell = Callable[[Settings, int, int], None]
+"""Is told what is measured next, how many have been, and how many there are to be."""
+
+
+def subject_of(model: str | Path, upscaler: Upscaler, crops: Crops) -> Subject:
+    """What is measured, for telling rows apart. Raises `WeightsError`."""
+    folder = model_folder(model)
+    dtype = str(upscaler.dtype).removeprefix("torch.")
+    return Subject(folder.name, fingerprint(folder), crops.digest(), upscaler.device.type, dtype)
+
+
+def measure_grid(
+    upscaler: Upscaler, crops: Crops, grid: Grid, ledger: Ledger, tell: Tell
+) -> Comparison:
+    """Everything of the grid that the ledger lacks.
+
+    What then is the best has had luck among many: it is measured with the other seeds as well, and
+    so is the next one, until one stays within noise. Raises `DeviceError`.
+    """
+    config = upscaler.model.config
+    runs = grid.runs(config)
+    todo = [each for each in runs if each not in ledger.rows]
+    if todo:
+        # the first picture brings weights and warms caches up: it is not timed
+        upscaler.upscale(crops.low[:1], replace(todo[-1], steps=1, reference_steps=1))
+    while todo:
+        for index, settings in enumerate(todo):
+            tell(settings, len(runs) - len(todo) + index, len(runs))
+            ledger.add(measure_row(upscaler, crops, settings))
+        todo = _unconfirmed(compare(grid, ledger.rows, config), grid, ledger)
+        runs += todo
+    return compare(grid, ledger.rows, config)
+
+
+def measure_row(upscaler: Upscaler, crops: Crops, settings: Settings) -> Row:
+    """One setting, complete, on all patches: as many at once as the device does best."""
+    batch = upscaler.batch_limit((crops.low.shape[-2], crops.low.shape[-1]), settings)
+    began = time.perf_counter()
+    parts = zip(crops.low.split(batch), torch.arange(len(crops)).split(batch), strict=True)
+    results = torch.cat([_enlarged(upscaler, low, indices, settings) for low, indices in parts])
+    seconds = (time.perf_counter() - began) / len(crops)
+    results = (results.clamp(0, 1) * 255).round() / 255  # as a file would be
+    metrics = {
+        name: tuple(
+            METRICS[name](result, target)
+            for result, target in zip(results.split(1), crops.high.split(1), strict=True)
+        )
+        for name in BETTER
+    }
+    return Row(settings, metrics, evaluations(settings, upscaler.model.config), seconds)
+
+
+def _enlarged(upscaler: Upscaler, low: Tensor, indices: Tensor, settings: Settings) -> Tensor:
+    """Patches `(B, 3, h, w)` enlarged together, each from noise of its own: what is by chance alike
+    in all pictures would not show in their spread.
+    """
+    if not settings.strength:
+        return upscaler.upscale(low, settings).pixels
+    seeds = [settings.seed + SPREAD * index for index in indices.tolist()]
+
+    def draw(stream: str, step: int) -> Tensor:
+        return torch.cat([seeded_noise(seed, (1, *shape))(stream, step) for seed in seeds])
+
+    prepared = upscaler.prepare(low, settings)
+    shape = prepared.latents.shape[1:]
+    cognition = upscaler.understand(prepared, settings)
+    reference = upscaler.imagine(prepared, cognition, settings, draw=draw)
+    latents = upscaler.restore(prepared, cognition, reference, settings, draw=draw)
+    return upscaler.decode(latents, prepared, settings)
+
+
+def _unconfirmed(found: Comparison, grid: Grid, ledger: Ledger) -> list[Settings]:
+    """The other seeds of the best setting."""
+    if found.best is None:
+        return []
+    seeds = grid.with_seeds(found.best.settings)
+    return [each for each in seeds if each not in ledger.rows]

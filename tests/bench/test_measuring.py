@@ -1,0 +1,215 @@
+"""What is measured: structure and sanity, never how long it took."""
+
+import math
+import time
+
+import pytest
+import torch
+
+from coser_cli.bench.ceiling import measure_ceiling
+from coser_cli.bench.clock import Marks, Timing, peak_memory, time_of
+from coser_cli.bench.environment import environment_of
+from coser_cli.bench.gains import measure_gains
+from coser_cli.bench.naive import Shortcuts
+from coser_cli.bench.shares import (
+    OTHER,
+    idle_seconds,
+    kind_of,
+    measure_shares,
+    seconds_by_kind,
+)
+from coser_cli.bench.stages import Walkthrough, measure_stages
+from coser_cli.bench.synthetic import synthetic_model, synthetic_sizes
+from coser_cli.bench.tiles import measure_tiled
+from coser_cli.errors import UsageError
+from coser_cli.models.build import PARTS
+from coser_cli.models.residency import Placement
+from coser_cli.settings import Settings, TileSpec
+from tests.bench.conftest import CPU, TOY, make_upscaler
+
+
+def test_a_timing_has_median_and_least():
+    timing = Timing((3.0, 1.0, 2.5))
+    assert (timing.median, timing.least) == (2.5, 1.0)
+
+
+def test_calls_are_counted_and_timed():
+    calls = []
+
+    def run():
+        calls.append(None)
+        time.sleep(0.01)
+
+    timing = time_of(run, CPU, repeat=3, warmup=2)
+    assert len(calls) == 5
+    assert len(timing.runs) == 3
+    assert timing.least >= 0.01
+
+
+def test_marks_tell_what_lies_between():
+    marks = Marks(CPU)
+    marks.set()
+    time.sleep(0.02)
+    marks.set()
+    marks.set()
+    first, second = marks.seconds()
+    assert first >= 0.02
+    assert 0 <= second < first
+
+
+def test_peak_memory_is_that_of_the_block():
+    with peak_memory(CPU) as before:
+        pass
+    if before.bytes is None:
+        pytest.skip("the system does not tell")
+    size = 64 * 2**20
+    with peak_memory(CPU) as taken:
+        torch.ones(size // 4)
+    with peak_memory(CPU) as after:
+        pass
+    assert taken.bytes - before.bytes > 0.9 * size
+    assert taken.bytes - after.bytes > 0.9 * size, "an earlier peak must not count"
+
+
+def test_the_ceiling_is_a_rate_of_one_of_the_sides():
+    ceiling = measure_ceiling(CPU, torch.float32, first=16, last=64)
+    assert ceiling.rate > 0
+    assert ceiling.side in (16, 32, 64)
+
+
+def test_the_environment_names_the_device():
+    found = environment_of(CPU, torch.bfloat16)
+    assert (found.device, found.dtype) == ("cpu", "bfloat16")
+    assert found.device_name
+    assert found.threads == torch.get_num_threads()
+    assert found.packages["torch"] == torch.__version__.split("+")[0]
+
+
+def test_synthetic_weights_depend_on_the_seed_alone():
+    def weights(seed):
+        return make_upscaler(seed=seed).model.unet.state_dict()
+
+    once, again, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert not torch.equal(once["conv_in.weight"], other["conv_in.weight"])
+
+
+def test_no_synthetic_weight_is_zero_and_every_size_is_known(upscaler):
+    sizes = synthetic_sizes(TOY, torch.float32)
+    assert sizes.keys() == set(PARTS) - {"text"}
+    model = upscaler.model
+    networks = {"unet": model.unet, "controlnet": model.controlnet, "srresnet": model.srresnet}
+    for part, network in networks.items():
+        tensors = network.state_dict().values()
+        assert all(tensor.abs().max() > 0 for tensor in tensors)
+        assert sizes[part].total == sum(t.numel() * t.itemsize for t in tensors)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_synthetic_weights_make_is_finite_and_no_constant(dtype):
+    upscaler = make_upscaler(dtype)
+    walk = Walkthrough(upscaler, torch.rand(1, 3, 8, 8), Settings(strength=1.0))
+    for run in walk.stages().values():
+        run(lambda *_: None)
+    for made in (walk.cognition.embedding, walk.reference, walk.latents, walk.result):
+        assert made.isfinite().all()
+        assert made.float().std() > 1e-3
+    assert walk.result.shape == (1, 3, 32, 32)
+
+
+def test_a_model_of_any_dtype_has_its_weights_in_it():
+    model = synthetic_model(TOY, Placement(CPU, torch.bfloat16))
+    assert {p.dtype for p in model.unet.parameters()} == {torch.bfloat16}
+    assert model.text.encode([""]).dtype == torch.bfloat16
+
+
+def test_stages_are_measured_in_the_order_of_the_engine(upscaler, walkthrough):
+    walk = Walkthrough(upscaler, walkthrough.pixels, Settings(strength=1.0))
+    stages = {stage.name: stage for stage in measure_stages(walk, repeat=2)}
+    names = ["text", "prepare", "understand", "imagine", "restore", "decode", "write"]
+    assert list(stages) == names
+    assert all(len(stage.seconds.runs) == 2 for stage in stages.values())
+    assert all(stage.seconds.least > 0 for stage in stages.values())
+    for name in ("imagine", "restore"):
+        stage = stages[name]
+        assert stage.steps == 3
+        assert len(stage.step_seconds.runs) == 2 * 2, "the first step prepares for the others"
+        assert stage.step_seconds.least < stage.seconds.median
+        assert stage.step_flops * 3 <= stage.flops < stage.step_flops * 4
+        assert math.isclose(stage.rate, stage.flops / stage.seconds.median)
+    assert stages["prepare"].steps is stages["prepare"].step_seconds is None
+    assert stages["write"].flops == 0
+
+
+def test_without_diffusion_there_are_fewer_stages(upscaler, walkthrough):
+    walk = Walkthrough(upscaler, walkthrough.pixels, Settings(strength=0.0))
+    assert [stage.name for stage in measure_stages(walk, 1, 0)] == ["prepare", "decode", "write"]
+
+
+def test_gains_are_of_every_shortcut_and_of_all(step):
+    gains = list(measure_gains(step, repeat=2, warmup=0))
+    expected = [name for name in Shortcuts.names() if name != "reduced_precision"]
+    assert [gain.shortcut for gain in gains] == [*expected, "all"], "float32 is not reduced"
+    for gain in gains:
+        assert len(gain.fast.runs) == len(gain.slow.runs) == 2
+        assert gain.factor == gain.slow.least / gain.fast.least > 0
+        assert 0 <= gain.difference <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [
+        ("aten::mkldnn_convolution", "convolution"),
+        ("aten::cudnn_convolution", "convolution"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu", "attention"),
+        ("aten::bmm", "attention"),
+        ("aten::addmm", "linear"),
+        ("aten::mm", "linear"),
+        ("aten::native_group_norm", "norm"),
+        ("aten::native_layer_norm", "norm"),
+        ("aten::add", "elementwise"),
+        ("aten::silu", "elementwise"),
+        ("aten::copy_", "memory"),
+        ("aten::cat", "memory"),
+        ("aten::something", OTHER),
+    ],
+)
+def test_operators_have_kinds(operator, kind):
+    assert kind_of(operator) == kind
+
+
+def test_seconds_are_summed_by_kind_and_kernels_left_out():
+    found = seconds_by_kind([("aten::mm", 1e6), ("aten::addmm", 2e6), ("gemm_kernel", 5e6)])
+    assert found == {"linear": 3.0}
+
+
+def test_idle_time_is_what_no_kernel_covers():
+    spans = [(100e3, 200e3), (150e3, 180e3), (260e3, 300e3), (300e3, 310e3)]
+    assert idle_seconds(spans) == pytest.approx(0.060)
+    assert idle_seconds([]) == 0
+
+
+def test_shares_add_up_and_find_convolution_and_attention(step, capfd):
+    denoise = step.denoiser(Shortcuts())
+    shares = {share.kind: share for share in measure_shares(lambda: step.run(denoise), CPU)}
+    assert sum(share.fraction for share in shares.values()) == pytest.approx(1)
+    assert {"convolution", "attention", "linear", "norm", "elementwise"} <= shares.keys()
+    assert all(share.seconds > 0 for share in shares.values())
+    assert "idle" not in shares
+    assert capfd.readouterr().err == ""
+
+
+def test_a_step_in_tiles(upscaler, walkthrough):
+    how = walkthrough.settings, walkthrough.cognition
+    found = measure_tiled(upscaler, *how, side=64, repeat=2, spec=TileSpec(32, 16))
+    assert (found.side, found.tile_size, found.tiles) == (64, 32, 9)
+    assert found.batch >= 1
+    assert len(found.untiled.runs) == 2
+    assert math.isclose(found.per_tile, found.seconds.median / 9)
+    assert math.isclose(found.factor, found.per_tile / found.untiled.median)
+
+
+def test_tiles_that_the_model_does_not_take_are_refused(upscaler, walkthrough):
+    how = walkthrough.settings, walkthrough.cognition
+    with pytest.raises(UsageError, match="--tile-size"):
+        measure_tiled(upscaler, *how, side=64, repeat=1, spec=TileSpec(33, 16))

@@ -1,0 +1,120 @@
+"""`coser bench speed`: its streams, the JSON contract, and what it refuses."""
+
+import json
+
+import pytest
+from json_page import check
+
+from coser_cli.bench.naive import Shortcuts
+from coser_cli.cli.bench_report import plain_columns
+from coser_cli.errors import Exit
+from tests.cli.test_app import python
+
+STAGES = ["load", "text", "prepare", "understand", "imagine", "restore", "decode", "write"]
+QUICK = ("bench", "speed", "--size", 8, "--repeat", 1, "--warmup", 0, "--dtype", "float32")
+
+
+def test_everything_as_json(coser):
+    ran = coser(*QUICK, "--naive", "--gains", "--profile", "--networks", "--json")
+    assert ran.code == Exit.OK
+    records = ran.records
+    counts = dict.fromkeys(("setup", "ceiling", "stage", "network", "gain", "share"), 0)
+    for record in records:
+        counts[record["type"]] += 1
+    check(records, *(record["type"] for record in records))
+    assert [(r["name"], r["path"]) for r in records if r["type"] == "stage"] == [
+        *((name, "engine") for name in STAGES),
+        ("imagine", "naive"),
+        ("restore", "naive"),
+    ]
+    setup, ceiling = records[:2]
+    assert (setup["type"], setup["model"], setup["synthetic"]) == ("setup", "toy", False)
+    assert setup["settings"]["strength"] == 1.0, "diffusion takes part"
+    assert ceiling["flops_per_second"] > 0
+    for stage in (r for r in records if r["type"] == "stage" and r["flops"]):
+        rate = stage["flops"] / stage["seconds"]
+        assert stage["flops_per_second"] == pytest.approx(rate)
+        assert stage["ceiling_fraction"] == pytest.approx(rate / ceiling["flops_per_second"])
+    gains = [r["name"] for r in records if r["type"] == "gain"]
+    assert gains == [n for n in Shortcuts.names() if n != "reduced_precision"] + ["all"]
+    assert counts["share"] >= 4
+    assert counts["network"] >= 8
+
+
+def test_text_goes_to_stdout_and_progress_to_stderr(coser):
+    ran = coser(*QUICK, "--steps", 1, "--synthetic")
+    assert ran.code == Exit.OK
+    assert "toy, random weights" in ran.out
+    for name in (*STAGES, "matrix product"):
+        assert f"\n{name}" in ran.out
+    assert "measuring: 1 of 1" in ran.err
+    assert "measuring" not in ran.out
+    assert coser(*QUICK, "--strength", 0, "--quiet").err == ""
+
+
+def test_without_diffusion_nothing_is_imagined(coser):
+    records = coser(*QUICK, "--strength", 0, "--json").records
+    names = [record["name"] for record in records if record["type"] == "stage"]
+    assert names == ["load", "prepare", "decode", "write"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--strength", 0, "--gains"), "--gains measures diffusion"),
+        (("--strength", 0, "--naive"), "--naive measures diffusion"),
+        (("--strength", 0, "--tiles", 512), "--tiles measures diffusion"),
+    ],
+)
+def test_what_needs_diffusion_is_refused_without(coser, words, said):
+    ran = coser(*QUICK, *words)
+    assert ran.code == Exit.USAGE
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+    assert ran.out == ""
+
+
+def test_an_unknown_model_and_an_absent_device_are_one_line(coser):
+    ran = coser(*QUICK, "--model", "none", "--quiet")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (Exit.WEIGHTS, "", 1)
+    import torch
+
+    device = "mps" if torch.cuda.is_available() else "cuda"
+    ran = coser(*QUICK, "--device", device, "--quiet")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (Exit.DEVICE, "", 1)
+
+
+@pytest.mark.parametrize("words", [("--size", 4), ("--repeat", 0), ("--tiles", 8)])
+def test_numbers_out_of_range_are_refused(coser, words):
+    assert coser("bench", "speed", *words).code == Exit.USAGE
+
+
+def test_random_weights_that_do_not_fit_are_refused_before_they_are_made(coser, monkeypatch):
+    from coser_cli.bench import loading
+
+    monkeypatch.setattr(loading, "available_memory", lambda device: 2**30)
+    ran = coser(*QUICK, "--model", "sd21", "--quiet")
+    assert ran.code == Exit.DEVICE
+    assert "GiB" in ran.err and "sd21" in ran.err
+    assert ran.out == ""
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from coser_cli.cli.app import main; main(['bench', 'speed', '--help']);"
+        "assert 'torch' not in sys.modules"
+    )
+    ran = python("-c", code)
+    assert ran.returncode == 0, ran.stderr
+    assert "--gains" in ran.stdout
+    assert "speed" in python("-m", "coser_cli", "bench", "--help").stdout
+
+
+def test_columns_are_aligned_and_numbers_to_the_right():
+    rows = [("a", "n", "word"), ("bbb", "10", "x"), ("c", "2.5", "yy")]
+    assert plain_columns(rows) == "a      n  word\nbbb   10  x\nc    2.5  yy"
+
+
+def test_records_are_plain_json(coser):
+    for line in coser(*QUICK, "--strength", 0, "--json").out.splitlines():
+        assert json.loads(line)["version"] == 1

@@ -9,7 +9,7 @@ import pytest
 import coser_cli
 
 PACKAGE = Path(coser_cli.__file__).parent
-BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_clip"}
+BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_clip", "lean_torch"}
 ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
 BY_THEMSELVES = {
     "models.config": "config",

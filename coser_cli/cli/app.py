@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coser_cli import __version__
+from coser_cli import __version__, lean_torch
 from coser_cli.cli.bench import bench
 from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
@@ -41,6 +41,10 @@ app.command()(evaluate)
 app.command()(info)
 app.add_typer(bench)
 
+PICTURES = ("upscale", "tile", "reference")
+INFERENCE = (*PICTURES, "info")
+"""Commands that need of torch no more than networks that run."""
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -64,7 +68,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run `coser` with `args` (default: the process's own) and return its exit code."""
     _accept_any_file_name()
     warn_in_one_line()
-    _be_heard(sys.argv[1:] if args is None else args)
+    words = sys.argv[1:] if args is None else args
+    _be_heard(words)
+    if words and words[0] in INFERENCE:
+        lean_torch.prepare()
     try:
         app(args=args, prog_name="coser")
     except SystemExit as end:
@@ -79,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _be_heard(words: Sequence[str]) -> None:
     """Say something within 100 ms on a terminal: typer takes half of that to read its options."""
-    runs = len(words) > 1 and words[0] in ("upscale", "tile", "reference")
+    runs = len(words) > 1 and words[0] in PICTURES
     if runs and not {"-q", "--quiet", "-h", "--help"}.intersection(words) and sys.stderr.isatty():
         typer.echo("starting ...", err=True)
 

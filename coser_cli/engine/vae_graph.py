@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         MapAttention,
         MidBlock,
         ResidualInResidual,
+        ResnetBlock,
     )
-    from coser_cli.models.blocks import ResnetBlock2D
 
 QUERIES = 4096
 """Attended to at a time, so that a kernel that writes out the weights needs 1 GiB at most."""
@@ -129,7 +129,7 @@ class VaeGraph(Graph):
             return self.normalise(x, norm, _silu)
         return self.pointwise(F.silu, x)
 
-    def _resnet(self, block: ResnetBlock2D, x: Node) -> Node:
+    def _resnet(self, block: ResnetBlock, x: Node) -> Node:
         h = self._convolution(self._activated(x, block.norm1), block.conv1)
         self._make_again(h)
         h = self._convolution(self._activated(h, block.norm2), block.conv2)
@@ -138,11 +138,11 @@ class VaeGraph(Graph):
 
     def _resnets(self, level: Level | MidBlock, x: Node) -> Node:
         for block in level.resnets:
-            x = self._resnet(cast("ResnetBlock2D", block), x)
+            x = self._resnet(cast("ResnetBlock", block), x)
         return x
 
     def _middle(self, block: MidBlock, x: Node) -> Node:
-        first, second = (cast("ResnetBlock2D", resnet) for resnet in block.resnets)
+        first, second = (cast("ResnetBlock", resnet) for resnet in block.resnets)
         x = self._resnet(first, x)
         for attention in cast("list[MapAttention]", block.attentions):
             normed = self.normalise(x, attention.group_norm, lambda maps: maps)

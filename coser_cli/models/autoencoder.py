@@ -1,4 +1,4 @@
-"""AutoencoderKL and its CFW decoder, from diffusers' blocks, with diffusers' parameter names.
+"""AutoencoderKL and its CFW decoder, with diffusers' parameter names.
 
 The only module that knows that networks see pixels in [-1, 1] and that latents carry a scaling
 factor. Structure: latent diffusion's KL autoencoder; controllable feature wrapping: StableSR.
@@ -16,26 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.attention import Attention, to_maps, to_tokens
-from coser_cli.models.blocks import Downsample2D, ResnetBlock2D, Upsample2D
 from coser_cli.models.config import AutoencoderConfig, CFWConfig
+from coser_cli.models.convolution import SILU, activated, added, leaky
 
 Features = tuple[Tensor, ...]
 Fuse = Callable[[int, Tensor], Tensor]
 
 EPS = 1e-6
-
-
-def _resnet(config: AutoencoderConfig, in_channels: int, out_channels: int) -> ResnetBlock2D:
-    block = ResnetBlock2D(
-        in_channels=in_channels,
-        out_channels=out_channels,
-        temb_channels=None,
-        groups=config.norm_num_groups or 1,
-        eps=EPS,
-    )
-    if not config.norm_num_groups:
-        block.norm1, block.norm2 = nn.Identity(), nn.Identity()
-    return block
+LEAKY = leaky(0.2)
 
 
 def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
@@ -43,11 +31,60 @@ def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels, eps=EPS) if groups else nn.Identity()
 
 
+class ResnetBlock(nn.Module):
+    """Norm, SiLU and convolution, twice; added to the input, which is brought to the same width.
+
+    What diffusers' `ResnetBlock2D` is without time embedding.
+    """
+
+    def __init__(self, config: AutoencoderConfig, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = _norm(config, in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = _norm(config, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        wider = in_channels != out_channels
+        self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if wider else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.silu(self.norm1(x))
+        if isinstance(self.norm2, nn.Identity):
+            h = activated(self.conv1, h, SILU)
+        else:
+            h = F.silu(self.norm2(self.conv1(h)))
+        skip = x if self.conv_shortcut is None else self.conv_shortcut(x)
+        return added(self.conv2, h, skip)
+
+
+class Downsample(nn.Module):
+    """Half the size. Filled up right and bottom only, as latent diffusion does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        halved: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
+        return halved
+
+
+class Upsample(nn.Module):
+    """Twice the size: every cell repeated, and a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        doubled: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return doubled
+
+
 def _resnets(
     config: AutoencoderConfig, count: int, in_channels: int, out_channels: int
 ) -> nn.ModuleList:
     widths = [in_channels] + [out_channels] * (count - 1)
-    return nn.ModuleList(_resnet(config, width, out_channels) for width in widths)
+    return nn.ModuleList(ResnetBlock(config, width, out_channels) for width in widths)
 
 
 class MapAttention(Attention):
@@ -74,10 +111,12 @@ class MidBlock(nn.Module):
             self.attentions.append(MapAttention(width, config.norm_num_groups))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.resnets[0](x, None)
+        first, second = self.resnets
+        x = first(x)
         for attention in self.attentions:
             x = attention(x)
-        return self.resnets[1](x, None)
+        made: Tensor = second(x)
+        return made
 
 
 class Level(nn.Module):
@@ -93,7 +132,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for resnet in self.resnets:
-            x = resnet(x, None)
+            x = resnet(x)
         return x
 
 
@@ -122,9 +161,7 @@ class Encoder(_Stack):
         self.conv_in = nn.Conv2d(3 * config.patch_size**2, widths[0], 3, padding=1)
         levels = _levels(config, config.layers_per_block, widths)
         for level, width in zip(levels[:-1], widths, strict=False):
-            # padding 0: diffusers then pads right and bottom only, as latent diffusion does
-            down = Downsample2D(width, use_conv=True, padding=0, name="op")
-            level.downsamplers.append(down)
+            level.downsamplers.append(Downsample(width))
         self.down_blocks = nn.ModuleList(levels)
         self.mid_block = MidBlock(config)
         self.conv_norm_out = _norm(config, widths[-1])
@@ -154,7 +191,7 @@ class Decoder(_Stack):
         self.mid_block = MidBlock(config)
         levels = _levels(config, config.layers_per_block + 1, widths)
         for level, width in zip(levels[:-1], widths, strict=False):
-            level.upsamplers.append(Upsample2D(width, use_conv=True))
+            level.upsamplers.append(Upsample(width))
         self.up_blocks = nn.ModuleList(levels)
         self.conv_norm_out = _norm(config, widths[-1])
         self.patch_size = config.patch_size
@@ -218,9 +255,9 @@ class DenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         grown = x
         for index in range(1, 5):
-            new = F.leaky_relu(self.get_submodule(f"conv{index}")(grown), 0.2)
-            grown = torch.cat((grown, new), dim=1)
-        return x + 0.2 * self.conv5(grown)
+            module = cast("nn.Conv2d", self.get_submodule(f"conv{index}"))
+            grown = torch.cat((grown, activated(module, grown, LEAKY)), dim=1)
+        return torch.add(x, self.conv5(grown), alpha=0.2)
 
 
 class ResidualInResidual(nn.Module):
@@ -233,7 +270,7 @@ class ResidualInResidual(nn.Module):
         self.rdb3 = DenseBlock(channels, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + 0.2 * self.rdb3(self.rdb2(self.rdb1(x)))
+        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=0.2)
 
 
 class Fusion(nn.Module):
@@ -242,15 +279,16 @@ class Fusion(nn.Module):
     def __init__(self, config: CFWConfig, channels: int) -> None:
         super().__init__()
         growth = config.growth_channels
-        self.merge = _resnet(config.autoencoder, 2 * channels, channels)
+        self.merge = ResnetBlock(config.autoencoder, 2 * channels, channels)
         self.blocks = nn.Sequential(
             *(ResidualInResidual(channels, growth) for _ in range(config.num_fuse_blocks))
         )
-        self.finish = _resnet(config.autoencoder, channels, channels)
+        self.finish = ResnetBlock(config.autoencoder, channels, channels)
 
     def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
-        merged = self.merge(torch.cat((encoded, decoded), dim=1), None)
-        return self.finish(self.blocks(merged), None)
+        merged = self.merge(torch.cat((encoded, decoded), dim=1))
+        finished: Tensor = self.finish(self.blocks(merged))
+        return finished
 
 
 class CFWDecoder(nn.Module):
@@ -276,7 +314,7 @@ class CFWDecoder(nn.Module):
     def quieten_fusions(self) -> None:
         """Make what the fusions add small, so that training starts near the plain decoder."""
         for fusion in cast("list[Fusion]", list(self.fusions.values())):
-            nn.init.zeros_(fusion.finish.conv2.bias)
+            nn.init.zeros_(cast("Tensor", fusion.finish.conv2.bias))
             fusion.finish.conv2.weight.data.mul_(0.1)
 
     def features(self, pixels: Tensor) -> Features:
@@ -301,7 +339,10 @@ class CFWDecoder(nn.Module):
         def fuse(level: int, x: Tensor) -> Tensor:
             if level not in self.config.fuse_levels or not taken:
                 return x
-            return x + fidelity * self.fusions[str(level)](features[level], x)
+            change = self.fusions[str(level)](features[level], x)
+            if isinstance(fidelity, Tensor):
+                return x + fidelity * change
+            return torch.add(x, change, alpha=fidelity)
 
         latents = latents / self.config.autoencoder.scaling_factor
         return (self.decoder(self.post_quant_conv(latents), fuse) + 1) / 2

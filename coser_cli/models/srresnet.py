@@ -6,7 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.config import SRResNetConfig
+from coser_cli.models.convolution import RELU, activated, added, leaky
 
+LEAKY = leaky(0.1)
 RECONSTRUCT_REACH = 2
 """One convolution at each resolution and two at the last: 1 + ⌈(1 + ⌈2/2⌉)/2⌉."""
 
@@ -20,7 +22,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        return added(self.conv2, activated(self.conv1, x, RELU), x)
 
 
 class SRResNet(nn.Module):
@@ -47,14 +49,14 @@ class SRResNet(nn.Module):
 
     def extract(self, pixels: Tensor) -> Tensor:
         """Features `(B, num_feat, H, W)`; each sees `2·num_block + 1` pixels around it."""
-        features: Tensor = self.body(F.leaky_relu(self.conv_first(pixels), 0.1))
+        features: Tensor = self.body(activated(self.conv_first, pixels, LEAKY))
         return features
 
     def reconstruct(self, features: Tensor, pixels: Tensor) -> Tensor:
         """Output of features and their pixels; what lies in the place of one of these, 4 × 4,
         sees `RECONSTRUCT_REACH` around it.
         """
-        features = F.leaky_relu(F.pixel_shuffle(self.upconv1(features), 2), 0.1)
-        features = F.leaky_relu(F.pixel_shuffle(self.upconv2(features), 2), 0.1)
-        residual = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.1))
+        features = F.pixel_shuffle(activated(self.upconv1, features, LEAKY), 2)
+        features = F.pixel_shuffle(activated(self.upconv2, features, LEAKY), 2)
+        residual = self.conv_last(activated(self.conv_hr, features, LEAKY))
         return residual + F.interpolate(pixels, scale_factor=4.0, mode="bilinear")

@@ -134,7 +134,7 @@ def noise_rows(seed: int, stream: str, step: int, channels: int, rows: range, wi
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
     """A tensor of host memory on `device`, without waiting for what runs there."""
-    if device.type == "cuda":
+    if device.type == "cuda" and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
 

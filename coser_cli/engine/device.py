@@ -31,6 +31,8 @@ PROCESS_BYTES = 450 * 2**20
 HEADROOM = 4 * 2**30
 """Bytes beside the weights that should be free for maps; for models smaller than that, their size
 once more."""
+_FLOAT16, _BFLOAT16 = (7, 0), (8, 0)
+"""The first compute capabilities whose tensor cores take these."""
 _CGROUP_LIMIT, _CGROUP_USED = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
 
 
@@ -52,18 +54,43 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of the networks; "auto" is bfloat16 on CUDA devices that have it, else float32.
+    """The dtype of the networks; "auto" is on CUDA devices the smallest that they compute in by
+    themselves, bfloat16 before float16, else float32.
 
     Float32 also on CPUs with instructions for bfloat16: `mini` differs there by a third of a level
     of 255 on average and by up to 8, and a picture should not depend on the CPU's generation.
     """
     if name == "auto":
-        bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if bfloat16 else torch.float32
+        if device.type != "cuda":
+            return torch.float32
+        if _has_bfloat16(device):
+            return torch.bfloat16
+        return torch.float16 if _capability(device) >= _FLOAT16 else torch.float32
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise DeviceError(f"there is no dtype {name!r}", "use auto, float32, bfloat16 or float16")
     return dtype
+
+
+def dtype_note(name: str, dtype: torch.dtype, device: torch.device) -> str:
+    """A line on what the device lacks for the dtype that was asked for; "" if nothing."""
+    if device.type != "cuda" or _has_bfloat16(device):
+        return ""
+    if name == "auto":
+        chosen = str(dtype).removeprefix("torch.")
+        return f"{device} has no bfloat16: networks compute in {chosen}"
+    if dtype == torch.bfloat16:
+        return f"{device} only imitates bfloat16: --dtype float16 is faster"
+    return ""
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether a CUDA or ROCm device computes in bfloat16 by itself."""
+    return torch.version.hip is not None or _capability(device) >= _BFLOAT16
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 def available_memory(device: torch.device) -> int | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coser_cli.sampling import Sampler, Stepper
+from coser_cli.sampling import Sampler, Stepper, to_device
 from coser_cli.tiling.blend import GAUSSIAN, Blend, Window
 from coser_cli.tiling.canvas import Map
 from coser_cli.tiling.grid import Box, Grid
@@ -55,7 +55,8 @@ class TiledWalk:
             boxes = grid.boxes()
             for first in range(0, len(boxes), self.batch):
                 tiles = boxes[first : first + self.batch]
-                seen = torch.cat([state.read(box) for box in tiles]).to(self.device) * scale
+                read = torch.cat([state.read(box) for box in tiles])
+                seen = to_device(read, torch.device(self.device)) * scale
                 for box, values in zip(tiles, predict(seen, tiles, timestep).split(1), strict=True):
                     blend.add(box, values.float().cpu())
                 done += len(tiles)

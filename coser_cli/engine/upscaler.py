@@ -151,8 +151,10 @@ class Upscaler(Sizing):
         taken = self.pending(settings), len(pixels)
         require_memory(self.model.config, size, settings.scale, self.dtype, self.device, *taken)
         self.enter("prepare")
-        pixels = pixels.to(self.device, self.dtype)
-        return preparation.prepare(self.model, pixels, settings.scale)
+        pixels = to_device(pixels, self.device).to(self.dtype)
+        low_res = preparation.prepare(self.model, pixels, settings.scale)
+        require_finite(low_res.latents, what="latents of the input")
+        return low_res
 
     @torch.inference_mode()
     def understand(self, low_res: LowRes, settings: Settings | None = None) -> Cognition:
@@ -172,8 +174,9 @@ class Upscaler(Sizing):
         assert settings.negative_prompt is not None
         self.enter("understand")
         texts = self.text(settings.prompt), self.text(settings.negative_prompt)
-        seen = pre_restored.to(self.device, self.dtype)
-        return understand(self.model, seen, *texts)
+        cognition = understand(self.model, pre_restored.to(self.device, self.dtype), *texts)
+        require_finite(cognition.embedding, what="cognitive embedding")
+        return cognition
 
     @torch.inference_mode()
     def imagine(

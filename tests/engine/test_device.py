@@ -8,6 +8,7 @@ from coser_cli.engine.device import (
     available_memory,
     choose_device,
     choose_dtype,
+    dtype_note,
     memory_errors_named,
     needed_memory,
     require_memory,
@@ -102,3 +103,22 @@ def test_container_limit_counts(monkeypatch, tmp_path):
     assert available_memory(CPU) == 4000
     limit.write_text("max\n")
     assert available_memory(CPU) != 4000
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen", "told"),
+    [
+        ((9, 0), torch.bfloat16, ""),
+        ((8, 0), torch.bfloat16, ""),
+        ((7, 5), torch.float16, "cuda:0 has no bfloat16: networks compute in float16"),
+        ((6, 1), torch.float32, "cuda:0 has no bfloat16: networks compute in float32"),
+    ],
+)
+def test_older_gpus_get_what_they_can_compute_in(monkeypatch, capability, chosen, told):
+    device = torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_dtype("auto", device) == chosen
+    assert dtype_note("auto", chosen, device) == told
+    imitated = dtype_note("bfloat16", torch.bfloat16, device)
+    assert bool(imitated) == (capability < (8, 0))
+    assert dtype_note("float16", torch.float16, device) == ""

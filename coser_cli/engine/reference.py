@@ -9,6 +9,7 @@ from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
+from coser_cli.engine.step import Execute, Given, Networks, eagerly, predict
 from coser_cli.engine.tiled_sampling import PredictTiles
 from coser_cli.sampling import Denoise, Walk, guide
 from coser_cli.tiling.grid import Box
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from coser_cli.models.resnet import PreparedTime
 
 
-def imagine(model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk) -> Tensor:
+def imagine(
+    model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk, execute: Execute = eagerly
+) -> Tensor:
     """Reference latents `(B, 4, h, w)` from the noised low-resolution latents `start`."""
     times = model.unet.prepare_times(walk.sampler.timesteps, cognition.embedding)
-    latents = walk(without_controls(model, cognition, times), start)
+    latents = walk(without_controls(model, cognition, times, execute), start)
     if not model.config.reference_roundtrip:
         return latents
     # the paper's reference is a picture before it is a condition (spec sec. 1)
@@ -30,15 +33,17 @@ def imagine(model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk) -> Te
 
 
 def without_controls(
-    model: CoSeR, cognition: Cognition, times: Mapping[int, PreparedTime]
+    model: CoSeR,
+    cognition: Cognition,
+    times: Mapping[int, PreparedTime],
+    execute: Execute = eagerly,
 ) -> Denoise:
-    """The denoiser of the reference pass: both new attentions left out."""
-    unet, dtype = model.unet, cognition.embedding.dtype
+    """The reference pass's denoiser: both new attentions left out; `execute` runs its steps."""
+    networks, dtype = Networks(model.unet), cognition.embedding.dtype
 
     def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
-        prepared = times[timestep], cognition.for_unet(unet, branches)
-        prediction: Tensor = unet(latents.to(dtype), *prepared)
-        return prediction
+        prepared = times[timestep], cognition.for_unet(networks.unet, branches)
+        return execute(predict, networks, Given(latents.to(dtype), *prepared))
 
     return denoise
 
@@ -47,6 +52,7 @@ def tiles_without_controls(
     model: CoSeR,
     cognition: Callable[[Sequence[Box]], Cognition],
     how: Pass,
+    execute: Execute = eagerly,
 ) -> PredictTiles:
     """`without_controls` and guidance for batches of tiles; see `tiles_with_controls`."""
     times: dict[int, PreparedTime] = {}
@@ -55,6 +61,7 @@ def tiles_without_controls(
         understood = cognition(tiles)
         if not times:
             times.update(model.unet.prepare_times(how.sampler.timesteps, understood.embedding))
-        return guide(without_controls(model, understood, times), how.guidance)(latents, timestep)
+        denoise = without_controls(model, understood, times, execute)
+        return guide(denoise, how.guidance)(latents, timestep)
 
     return predict

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
+from coser_cli.engine.step import Execute, Given, Hints, Networks, eagerly, predict
 from coser_cli.engine.tiled_sampling import PredictTiles
 from coser_cli.sampling import Denoise, guide
 from coser_cli.tiling.canvas import Map
@@ -41,31 +42,26 @@ def with_controls(
     times: Times,
     low_res: Tensor,
     reference: Tensor | None,
+    execute: Execute = eagerly,
 ) -> Denoise:
     """The denoiser of the restoration, for latents of the size of `low_res` `(B, 4, h, w)`.
 
     `low_res` and `reference` latents `(N·B, 4, h, w)`, reference-major, are the ControlNet's hints,
     whose maps serve both guidance branches: a single call per step with one reference. Further
     references follow two at a time, so that the network itself never needs more memory. Without a
-    reference its attention is left out.
+    reference its attention is left out. `execute` runs the steps.
     """
-    from coser_cli.models.unet import Controls
-
-    unet, controlnet = model.unet, model.controlnet
-    context = cognition.for_controlnet(controlnet)
+    networks = Networks(model.unet, model.controlnet)
+    context = cognition.for_controlnet(model.controlnet)
     batch = low_res.shape[0]
     hints = low_res if reference is None else torch.cat((low_res, reference))
     pairs = hints.to(cognition.embedding.dtype).split(2 * batch)
 
     def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
-        latents, time = latents.to(pairs[0].dtype), times.controlnet[timestep]
-        parts = [controlnet(latents, time, pair, context) for pair in pairs]
-        maps = [torch.cat(same) if len(same) > 1 else same[0] for same in zip(*parts, strict=True)]
-        references = None if reference is None else tuple(m[batch:] for m in maps)
-        controls = Controls(tuple(m[:batch] for m in maps), references)
-        prepared = times.unet[timestep], cognition.for_unet(unet, branches)
-        prediction: Tensor = unet(latents, *prepared, controls)
-        return prediction
+        controls = Hints(pairs, times.controlnet[timestep], context)
+        prepared = times.unet[timestep], cognition.for_unet(networks.unet, branches)
+        given = Given(latents.to(pairs[0].dtype), *prepared, controls)
+        return execute(predict, networks, given)
 
     return denoise
 
@@ -76,6 +72,7 @@ def tiles_with_controls(
     how: Pass,
     low_res: Map,
     references: Sequence[Map],
+    execute: Execute = eagerly,
 ) -> PredictTiles:
     """`with_controls` and guidance for batches of tiles: the hints are cut to each tile's field.
 
@@ -91,7 +88,7 @@ def tiles_with_controls(
         understood = cognition(tiles)
         if not times:
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
-        denoise = with_controls(model, understood, times[0], low, reference)
+        denoise = with_controls(model, understood, times[0], low, reference, execute)
         return guide(denoise, how.guidance)(latents, timestep)
 
     return predict

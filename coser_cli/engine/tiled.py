@@ -169,7 +169,8 @@ class TiledUpscaler:
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
             hints = low_res.latents, references
-            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints)
+            execute = upscaler.execute
+            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints, execute)
 
         grid = partial(self._grid, low_res.latents, settings.seed)
         draw = partial(noise_of_candidate, settings.seed, 0)
@@ -207,7 +208,7 @@ class TiledUpscaler:
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
-            return tiles_without_controls(upscaler.model, own, how)
+            return tiles_without_controls(upscaler.model, own, how, upscaler.execute)
 
         draws = [partial(noise_of_candidate, settings.seed, k) for k in range(settings.references)]
         walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)

@@ -207,7 +207,7 @@ class Upscaler(Sizing):
             )
             for index in range(count)
         )
-        found = [imagine(self.model, cognition, start, walk) for walk, start in walks]
+        found = [imagine(self.model, cognition, start, walk, self.execute) for walk, start in walks]
         return require_finite(torch.cat(found), what="reference")
 
     @torch.inference_mode()
@@ -251,7 +251,7 @@ class Upscaler(Sizing):
         walk, start = self._walk(how, low_res, draw, on_step)
         times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
         hints = low_res.latents, reference
-        latents = walk(with_controls(self.model, cognition, times, *hints), start)
+        latents = walk(with_controls(self.model, cognition, times, *hints, self.execute), start)
         return require_finite(latents, what="latents of the result")
 
     @torch.inference_mode()

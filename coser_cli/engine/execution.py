@@ -1,0 +1,111 @@
+"""How steps are run: as they are written, compiled, as CUDA graphs; and where that is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from coser_cli.engine.step import Networks, Step, eagerly
+from coser_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coser_cli.engine.compiling import Compiled
+    from coser_cli.engine.graphs import Graphed
+    from coser_cli.models.residency import Placement
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for; `model` tells one model's measurements from another's."""
+
+    compile: bool = False
+    cuda_graphs: bool = False
+    model: str = ""
+
+    def require_sane(self, offload: str, low_memory: bool, device: torch.device) -> None:
+        """Raise `UsageError` where what is asked for cannot be had with what else is."""
+        asked = "low memory" if low_memory else f"offload {offload}"
+        streams = low_memory or offload == "sequential" or (offload, device.type) == _DROPPED
+        if self.compile and streams:
+            raise UsageError(
+                f"{asked} gives networks their weights anew, and compiled ones keep theirs",
+                "leave out one of --compile and --low-memory or --offload",
+            )
+        if not self.cuda_graphs:
+            return
+        if device.type != "cuda":
+            raise UsageError(
+                f"CUDA graphs need a CUDA device, and this is {device.type}",
+                "leave out --cuda-graphs",
+            )
+        if streams or offload == "model":
+            raise UsageError(
+                f"{asked} moves weights, and CUDA graphs need them where they are",
+                "leave out one of --cuda-graphs and --low-memory or --offload",
+            )
+
+    def given_up(self, placement: Placement) -> str:
+        """A line on what is not done because memory is so short that weights move; "" for all is.
+
+        For what `require_sane` could not know: how weights are placed where that was not asked for.
+        """
+        names = {"--compile": self._compiles(placement), "--cuda-graphs": self._graphs(placement)}
+        asked = {"--compile": self.compile, "--cuda-graphs": self.cuda_graphs}
+        lost = [name for name, possible in names.items() if asked[name] and not possible]
+        if not lost:
+            return ""
+        return f"without {' and '.join(lost)}: weights do not stay on {placement.device.type}"
+
+    def _compiles(self, placement: Placement) -> bool:
+        return placement.offload != "sequential" and not placement.forgets
+
+    def _graphs(self, placement: Placement) -> bool:
+        return placement.offload == "none" and not placement.forgets
+
+    def on(self, placement: Placement) -> Execution:
+        """What of it is possible with networks that are placed so."""
+        compiled = graphed = None
+        if self.compile and self._compiles(placement):
+            compiled = _compiled(placement, self.model)
+        if self.cuda_graphs and self._graphs(placement) and placement.device.type == "cuda":
+            from coser_cli.engine.graphs import CudaCapture, Graphed
+
+            graphed = Graphed(CudaCapture(placement.device), compiled or eagerly)
+        return Execution(compiled, graphed)
+
+
+_DROPPED = "model", "cpu"
+"""Offload and device with which networks are dropped and read again."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Runs the steps of one model's networks (`step.Execute`); what it has made goes with it."""
+
+    compiled: Compiled | None = None
+    graphed: Graphed | None = None
+
+    def __call__(self, step: Step, networks: Networks, given: Any) -> Tensor:
+        return (self.graphed or self.compiled or eagerly)(step, networks, given)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps were compiled, so that results may differ in their last bits."""
+        return self.compiled is not None and self.compiled.in_use
+
+
+def _compiled(placement: Placement, model: str) -> Compiled:
+    from coser_cli import paths
+    from coser_cli.engine.compiling import Compiled
+    from coser_cli.engine.measured import Remembered
+
+    device = placement.device
+    name = f"cpu, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    about = model, name, torch.__version__
+    return Compiled(device, Remembered(paths.cache_dir() / "compiled.json"), about)

@@ -37,9 +37,9 @@ class Measured:
         """As in: `compiled in 41 s: a step takes 0.21 s instead of 0.30 s, which pays from about
         460 steps on`."""
         step = f"a step takes {self.compiled:.2g} s instead of {self.eager:.2g} s"
-        pays = f"which pays from about {_rounded(self.break_even)} steps on"
-        if math.isinf(self.break_even):
-            pays = "which does not pay"
+        pays = "which does not pay"
+        if math.isfinite(self.break_even):
+            pays = f"which pays from about {_rounded(self.break_even)} steps on"
         return f"compiled in {self.compiling:.2g} s: {step}, {pays}"
 
 

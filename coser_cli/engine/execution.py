@@ -29,11 +29,12 @@ class Wanted:
     def require_sane(self, offload: str, low_memory: bool, device: torch.device) -> None:
         """Raise `UsageError` where what is asked for cannot be had with what else is."""
         asked = "low memory" if low_memory else f"offload {offload}"
+        other = "--low-memory" if low_memory else "--offload"
         streams = low_memory or offload == "sequential" or (offload, device.type) == _DROPPED
         if self.compile and streams:
             raise UsageError(
                 f"{asked} gives networks their weights anew, and compiled ones keep theirs",
-                "leave out one of --compile and --low-memory or --offload",
+                f"leave out --compile or {other}",
             )
         if not self.cuda_graphs:
             return
@@ -45,7 +46,7 @@ class Wanted:
         if streams or offload == "model":
             raise UsageError(
                 f"{asked} moves weights, and CUDA graphs need them where they are",
-                "leave out one of --cuda-graphs and --low-memory or --offload",
+                f"leave out --cuda-graphs or {other}",
             )
 
     def given_up(self, placement: Placement) -> str:

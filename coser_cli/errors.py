@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import IntEnum
 from typing import ClassVar
 
@@ -57,6 +58,30 @@ class DeviceError(CoserError):
     """The device cannot be used, or its memory cannot hold the work."""
 
     exit_code = Exit.DEVICE
+
+
+class CoserWarning(UserWarning):
+    """Something is done in another way than was meant, and the result is right nevertheless."""
+
+
+def warn_in_one_line() -> None:
+    """From now on show a `CoserWarning` as a line for the user, without its place in the code."""
+    warnings.formatwarning = _formatted
+
+
+_usual_format = warnings.formatwarning
+
+
+def _formatted(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if issubclass(category, CoserWarning):
+        return f"coser: {message}\n"
+    return _usual_format(message, category, filename, lineno, line)
 
 
 def shown(path: object) -> str:

@@ -62,7 +62,9 @@ class Settings:
     `reference_steps` as many as `steps`; `preset` says which of the model's defaults.
 
     `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
-    on. Raises `UsageError` that names the field where a value is out of range.
+    on. Features are computed at every step, or at every n-th where one of the intervals is more
+    than 1: an approximation (see `engine/reuse.py`). Raises `UsageError` that names the field where
+    a value is out of range.
     """
 
     scale: float = 4.0
@@ -81,6 +83,9 @@ class Settings:
     reference_mode: str = "global"
     references: int = 1
     reference_select: str = "all"
+    control_interval: int = 1
+    reference_control_interval: int = 1
+    deep_interval: int = 1
     seed: int = DEFAULT_SEED
     preset: str = "balanced"
 
@@ -210,6 +215,9 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "reference_mode": _choice(REFERENCE_MODES),
     "references": _number(1, MAX_REFERENCES, whole=True),
     "reference_select": _choice(REFERENCE_SELECTS),
+    "control_interval": _number(1, MAX_STEPS, whole=True),
+    "reference_control_interval": _number(1, MAX_STEPS, whole=True),
+    "deep_interval": _number(1, MAX_STEPS, whole=True),
     "seed": _number(0, MAX_SEED, whole=True),
     "preset": _choice(PRESETS),
 }

@@ -52,6 +52,7 @@ OWNERS = {
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},
     "ray": {"engine"},
+    "triton": {"models"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -20,7 +20,7 @@ from coser_cli.cli.reference import reference
 from coser_cli.cli.tile import tile
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale
-from coser_cli.errors import CoserError, Exit
+from coser_cli.errors import CoserError, Exit, warn_in_one_line
 
 app = typer.Typer(
     name="coser",
@@ -61,6 +61,7 @@ def root(
 def main(args: Sequence[str] | None = None) -> int:
     """Run `coser` with `args` (default: the process's own) and return its exit code."""
     _accept_any_file_name()
+    warn_in_one_line()
     _be_heard(sys.argv[1:] if args is None else args)
     try:
         app(args=args, prog_name="coser")

@@ -19,6 +19,7 @@ _REFERENCE_SETTINGS = (
     "sampler",
     "seed",
     "guidance_interval",
+    "deep_interval",
     "reference_guidance_scale",
     "reference_strength",
     "prompt",

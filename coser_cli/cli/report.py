@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from coser_cli.cli.records import (
     problem_record,
 )
 from coser_cli.cli.table import Row, plain_table, rich_table, row_of
-from coser_cli.errors import CoserError, Exit, shown
+from coser_cli.errors import CoserError, CoserWarning, Exit, shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -71,6 +72,8 @@ class Reporter:
         self._tally: Tally | None = None
 
     def __enter__(self) -> Reporter:
+        self._shows_warning = warnings.showwarning
+        warnings.showwarning = self._warned
         return self
 
     def __exit__(
@@ -80,6 +83,7 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         """End the bar; what ends the run still gets its JSON summary."""
+        warnings.showwarning = self._shows_warning
         self._stop_bar()
         if isinstance(error, CoserError):
             self._logged("ERROR", str(error))
@@ -101,6 +105,15 @@ class Reporter:
         self._logged("NOTE", text)
         if not self._quiet:
             _stderr(text)
+
+    def _warned(
+        self, message: Warning | str, category: type[Warning], *place: Any, **more: Any
+    ) -> None:
+        """Our own warnings are messages like others; the rest is shown as Python does."""
+        if issubclass(category, CoserWarning):
+            self.message(f"coser: {message}")
+        else:
+            self._shows_warning(message, category, *place, **more)
 
     def _logged(self, level: Level, text: str) -> None:
         if self._log is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -192,6 +192,45 @@ ReferenceStrength = Annotated[
     ),
 ]
 
+APPROXIMATIONS = "Approximations (off by default)"
+
+
+def _every(flag: str, variable: str, what: str) -> Any:
+    """An option that says every how many steps `what` is computed."""
+    return typer.Option(
+        flag,
+        min=1,
+        max=names.MAX_STEPS,
+        metavar="N",
+        envvar=variable,
+        help=f"Compute {what} at every N-th step only.",
+        rich_help_panel=APPROXIMATIONS,
+    )
+
+
+ControlInterval = Annotated[
+    int,
+    _every(
+        "--control-interval",
+        "COSER_CONTROL_INTERVAL",
+        "what the ControlNet sees in the low-resolution picture",
+    ),
+]
+ReferenceControlInterval = Annotated[
+    int,
+    _every(
+        "--reference-control-interval",
+        "COSER_REFERENCE_CONTROL_INTERVAL",
+        "what the ControlNet sees in the reference",
+    ),
+]
+DeepInterval = Annotated[
+    int,
+    _every(
+        "--deep-interval", "COSER_DEEP_INTERVAL", "all levels of the networks but the finest one"
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Presets:
@@ -233,6 +272,9 @@ class Diffusion:
     reference_steps: ReferenceSteps = None
     reference_guidance_scale: ReferenceGuidanceScale = None
     reference_strength: ReferenceStrength = None
+    control_interval: ControlInterval = 1
+    reference_control_interval: ReferenceControlInterval = 1
+    deep_interval: DeepInterval = 1
 
     def settings(self, scale: float, preset: str) -> Settings:
         """How to enlarge. Raises `UsageError`."""

@@ -10,27 +10,28 @@ import logging
 import os
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from coser_cli import paths
+from coser_cli.engine.agreement import agree, is_finite
 from coser_cli.engine.measured import Measured, Remembered, key_of
 from coser_cli.engine.retry import free_cache, is_out_of_memory
-from coser_cli.engine.step import Networks, Step, agree, form_of, is_finite, kind_of, leaves
+from coser_cli.models.step import Step, form_of, kind_of, leaves
 
 logger = logging.getLogger(__name__)
-MOST_FORMS = 8
-"""Forms of input (sizes, batches, passes, guided or not) that a process compiles for."""
+MOST_FORMS = 12
+"""Forms of input (networks, sizes, batches, guided or not) that a process compiles for."""
 _KERNELS = "TORCHINDUCTOR_CACHE_DIR"
-Compile = Callable[[Any], Any]
-"""A network -> what is called as it is."""
+Call = Callable[[Any], Any]
+Compile = Callable[[Step, Any], Call]
+"""A step and its network -> the step of that network alone."""
 
 
-def inductor(network: Any) -> Any:
-    """The network compiled by torch's inductor, for fixed shapes, as it meets them.
+def inductor(step: Step, network: Any) -> Call:
+    """The step of a network compiled by torch's inductor, for fixed shapes, as it meets them.
 
     What inductor makes is kept in a folder of ours between runs, unless `TORCHINDUCTOR_CACHE_DIR`
     names another; that must be set before inductor is imported.
@@ -41,8 +42,12 @@ def inductor(network: Any) -> Any:
     # it tells on stderr of every process without a GPU that there is none
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # forms are counted here: dynamo shall not give up before, and silently
-    dynamo.recompile_limit = max(dynamo.recompile_limit, 2 * MOST_FORMS)
-    return torch.compile(network, dynamic=False)
+    dynamo.recompile_limit = max(dynamo.recompile_limit, 4 * MOST_FORMS)
+
+    def call(given: Any) -> Any:
+        return step(network, given)
+
+    return torch.compile(call, dynamic=False)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class _Form:
     """What a compiled step may rely on."""
 
     step: Step
-    networks: Networks
+    network: Any
     given: Hashable
     kind: Hashable
     batch: int
@@ -76,7 +81,7 @@ class Compiled:
         self._remembered = remembered
         self._about = about
         self._compile = compile_network
-        self._networks: dict[Networks, Networks] = {}
+        self._made: dict[tuple[Step, Any], Call] = {}
         self._forms: dict[_Form, bool] = {}
         self._given_up = False
 
@@ -85,18 +90,18 @@ class Compiled:
         """Whether any step is compiled: results then may differ in their last bits."""
         return any(self._forms.values()) and not self._given_up
 
-    def __call__(self, step: Step, networks: Networks, given: Any) -> Tensor:
+    def __call__(self, step: Step, network: Any, given: Any) -> Any:
         if self._given_up:
-            return step(networks, given)
+            return step(network, given)
         batch = leaves(given)[0].shape[0]
-        form = _Form(step, networks, form_of(given), kind_of(given), batch)
+        form = _Form(step, network, form_of(given), kind_of(given), batch)
         if form not in self._forms:
             return self._first(form, given)
-        return self._again(form, given) if self._forms[form] else step(networks, given)
+        return self._again(form, given) if self._forms[form] else step(network, given)
 
-    def _first(self, form: _Form, given: Any) -> Tensor:
+    def _first(self, form: _Form, given: Any) -> Any:
         """Compile for this form, if it is worth it."""
-        expected = form.step(form.networks, given)
+        expected = form.step(form.network, given)
         if not is_finite(expected):
             return expected  # nothing to compare with
         self._forms[form] = self._is_worth_it(form)
@@ -121,15 +126,16 @@ class Compiled:
             logger.info(f"compiled for {MOST_FORMS} forms of input; others are not compiled")
         return len(compiled) < MOST_FORMS
 
-    def _compiled(self, form: _Form, given: Any, expected: Tensor) -> Tensor | None:
+    def _compiled(self, form: _Form, given: Any, expected: Any) -> Any:
         """The compiled step's result, measured; None where it is wrong."""
-        key = key_of((*self._about, form.step.__qualname__, form.given))
+        name = getattr(form.network, "name", type(form.network).__name__)
+        key = key_of((*self._about, form.step.__name__, name, form.given))
         known = self._remembered.get(key)
         shape = " × ".join(map(str, leaves(given)[0].shape))
         told = "" if known is None else f"; the last time: {known.words}"
-        logger.info(f"compiling for latents {shape}{told}")
-        eager, _ = self._timed(lambda: form.step(form.networks, given))
-        compiling, found = self._timed(lambda: form.step(self._made(form.networks), given))
+        logger.info(f"compiling {name} for latents {shape}{told}")
+        eager, _ = self._timed(lambda: form.step(form.network, given))
+        compiling, found = self._timed(lambda: self._call(form)(given))
         if not agree(found, expected):
             self._give_up("its result is not that of the networks as they are")
             return None
@@ -138,28 +144,27 @@ class Compiled:
             return None
         measured = Measured(eager, compiled, max(compiling - compiled, 1e-3))
         self._remembered.put(key, measured)
-        logger.info(measured.words)
+        logger.info(f"{name} {measured.words}")
         return found
 
-    def _again(self, form: _Form, given: Any) -> Tensor:
+    def _again(self, form: _Form, given: Any) -> Any:
         """A step of a form that is compiled; nothing is compiled any more."""
         try:
             with torch.compiler.set_stance("fail_on_recompile"):
-                return form.step(self._made(form.networks), given)
+                return self._call(form)(given)
         except Exception as error:
             if is_out_of_memory(error):
                 raise  # whoever asks may ask for less
             self._give_up(_reason(error))
-        return form.step(form.networks, given)
+        return form.step(form.network, given)
 
-    def _made(self, networks: Networks) -> Networks:
-        if networks not in self._networks:
-            parts = [getattr(networks, each.name) for each in fields(networks)]
-            made = (part if part is None else self._compile(part) for part in parts)
-            self._networks[networks] = Networks(*made)
-        return self._networks[networks]
+    def _call(self, form: _Form) -> Call:
+        key = form.step, form.network
+        if key not in self._made:
+            self._made[key] = self._compile(*key)
+        return self._made[key]
 
-    def _timed(self, run: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    def _timed(self, run: Callable[[], Any]) -> tuple[float, Any]:
         """Seconds, and what was made."""
         self._wait()
         began = time.perf_counter()
@@ -174,7 +179,7 @@ class Compiled:
     def _give_up(self, reason: str) -> None:
         """Once, for good."""
         self._given_up = True
-        self._networks.clear()
+        self._made.clear()
         logger.warning(f"compiling was given up: {reason}; steps are computed without it")
 
 

@@ -18,7 +18,7 @@ from coser_cli.engine.batch import run
 from coser_cli.engine.dispatch import Lost, Outcome
 from coser_cli.engine.jobs import Job
 from coser_cli.engine.worker import Work
-from coser_cli.errors import CoserError, UsageError
+from coser_cli.errors import CoserError, UsageError, warn_in_one_line
 
 if TYPE_CHECKING:
     from coser_cli.engine.enlarger import Enlarger
@@ -171,6 +171,7 @@ def _serve(connection: Connection, loading: Loading, work: Work) -> None:
     """The life of a process: shares of jobs in, outcomes out, one by one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so leaves no part files
+    warn_in_one_line()
     load = once(loading)
     while True:
         try:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from coser_cli.engine.step import Networks, Step, eagerly
 from coser_cli.errors import UsageError
+from coser_cli.models.step import Execute, Step, eagerly
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from coser_cli.engine.compiling import Compiled
     from coser_cli.engine.graphs import Graphed
     from coser_cli.models.residency import Placement
@@ -67,8 +65,8 @@ class Wanted:
     def _graphs(self, placement: Placement) -> bool:
         return placement.offload == "none" and not placement.forgets
 
-    def on(self, placement: Placement) -> Execution:
-        """What of it is possible with networks that are placed so."""
+    def on(self, placement: Placement) -> Execution | None:
+        """What of it is possible with networks that are placed so, if anything."""
         compiled = graphed = None
         if self.compile and self._compiles(placement):
             compiled = _compiled(placement, self.model)
@@ -76,7 +74,7 @@ class Wanted:
             from coser_cli.engine.graphs import CudaCapture, Graphed
 
             graphed = Graphed(CudaCapture(placement.device), compiled or eagerly)
-        return Execution(compiled, graphed)
+        return Execution(compiled, graphed) if compiled or graphed else None
 
 
 _DROPPED = "model", "cpu"
@@ -90,8 +88,9 @@ class Execution:
     compiled: Compiled | None = None
     graphed: Graphed | None = None
 
-    def __call__(self, step: Step, networks: Networks, given: Any) -> Tensor:
-        return (self.graphed or self.compiled or eagerly)(step, networks, given)
+    def __call__(self, step: Step, network: Any, given: Any) -> Any:
+        run: Execute = self.graphed or self.compiled or eagerly
+        return run(step, network, given)
 
     @property
     def is_compiled(self) -> bool:

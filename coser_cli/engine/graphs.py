@@ -14,24 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coser_cli.engine.agreement import agree, is_finite
 from coser_cli.engine.retry import free_cache, is_out_of_memory
-from coser_cli.engine.step import (
-    Execute,
-    Networks,
-    Step,
-    agree,
-    eagerly,
-    form_of,
-    is_finite,
-    leaves,
-    with_leaves,
-)
+from coser_cli.models.step import Execute, Step, eagerly, form_of, leaves, with_leaves
 
 logger = logging.getLogger(__name__)
 PATIENCE = 3
 """Steps of one form that are run as they are, until the next one is recorded: recording takes the
 time of about five steps."""
-MOST_GRAPHS = 8
+MOST_GRAPHS = 12
 """Graphs per process: each holds memory of its own."""
 _WARM_UP = 3
 Replay = Callable[[], None]
@@ -84,14 +75,14 @@ class Graphed:
         """How many graphs there are."""
         return len(self._graphs)
 
-    def __call__(self, step: Step, networks: Networks, given: Any) -> Tensor:
+    def __call__(self, step: Step, network: Any, given: Any) -> Any:
         if self._given_up:
-            return self._run(step, networks, given)
-        form = step, networks, form_of(given), torch.is_inference_mode_enabled()
+            return self._run(step, network, given)
+        form = step, network, form_of(given), torch.is_inference_mode_enabled()
         if form in self._graphs:
             return self._graphs[form](given)
         self._seen[form] += 1
-        found = self._as_it_is(step, networks, given)
+        found = self._as_it_is(step, network, given)
         if self._seen[form] <= PATIENCE or self.count >= MOST_GRAPHS or not is_finite(found):
             return found
         try:
@@ -100,56 +91,56 @@ class Graphed:
             short = is_out_of_memory(error)
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             reason = "the memory does not suffice" if short else first[:160].rstrip(".: ")
-        self._give_up(reason, found)
+        self._give_up(reason, given)
         return found
 
-    def _recorded(self, form: Any, given: Any, expected: Tensor) -> Tensor:
-        step, networks, *_ = form
-        run = lambda given: self._run(step, networks, given)  # noqa: E731
+    def _recorded(self, form: Any, given: Any, expected: Any) -> Any:
+        step, network, *_ = form
+        run = lambda given: self._run(step, network, given)  # noqa: E731
         graph = _Graph(self._capture, run, given)
         found = graph(given)
         if not agree(found, expected):
-            self._give_up("its result is not that of the networks as they are", expected)
+            self._give_up("its result is not that of the networks as they are", given)
             return expected
         self._graphs[form] = graph
         return found
 
-    def _as_it_is(self, step: Step, networks: Networks, given: Any) -> Tensor:
+    def _as_it_is(self, step: Step, network: Any, given: Any) -> Any:
         """Where memory does not suffice, that of the graphs goes first."""
         try:
-            return self._run(step, networks, given)
+            return self._run(step, network, given)
         except (RuntimeError, MemoryError) as error:
             if not self._graphs or not is_out_of_memory(error):
                 raise
-        self._give_up("the memory does not suffice", leaves(given)[0])
-        return self._run(step, networks, given)
+        self._give_up("the memory does not suffice", given)
+        return self._run(step, network, given)
 
-    def _give_up(self, reason: str, near: Tensor) -> None:
+    def _give_up(self, reason: str, given: Any) -> None:
         """Once, for good."""
         self._given_up = True
         self._graphs.clear()
-        free_cache(near.device)
+        free_cache(leaves(given)[0].device)
         logger.warning(f"CUDA graphs were given up: {reason}; steps are launched as ever")
 
 
 class _Graph:
     """One recorded step, with the memory that it reads from and writes to."""
 
-    def __init__(self, capture: Capture, run: Callable[[Any], Tensor], given: Any) -> None:
+    def __init__(self, capture: Capture, run: Callable[[Any], Any], given: Any) -> None:
         self._inputs = [_room_for(leaf) for leaf in leaves(given)]
         inputs = with_leaves(given, iter(self._inputs))
-        self._output: Tensor | None = None
+        self._output: Any = None
 
         def record() -> None:
             self._output = run(inputs)
 
         self._replay = capture(record)
 
-    def __call__(self, given: Any) -> Tensor:
+    def __call__(self, given: Any) -> Any:
         torch._foreach_copy_(self._inputs, leaves(given))
         self._replay()
-        assert self._output is not None
-        return self._output.clone()  # the next replay overwrites it
+        # the next replay overwrites it
+        return with_leaves(self._output, (leaf.clone() for leaf in leaves(self._output)))
 
 
 def _room_for(leaf: Tensor) -> Tensor:

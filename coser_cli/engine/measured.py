@@ -18,8 +18,8 @@ MOST = 500
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds: one step eagerly and compiled, and compiling, which is quicker where what it makes
-    lies in the cache."""
+    """Seconds: a network's call, one a step, eagerly and compiled; compiling, which is quicker
+    where what it makes lies in the cache."""
 
     eager: float
     compiled: float
@@ -27,26 +27,26 @@ class Measured:
 
     @property
     def break_even(self) -> float:
-        """Steps from which on compiling takes less time than it saves; infinite where it does not
+        """Calls from which on compiling takes less time than it saves; infinite where it does not
         save any."""
         saved = self.eager - self.compiled
         return math.ceil(self.compiling / saved) if saved > 0 else math.inf
 
     @property
     def words(self) -> str:
-        """As in: `compiled in 41 s: a step takes 0.21 s instead of 0.30 s, which pays from about
-        460 steps on`."""
-        step = f"a step takes {self.compiled:.2g} s instead of {self.eager:.2g} s"
+        """As in: `compiled in 41 s: a call takes 0.21 s instead of 0.30 s, which pays from about
+        460 calls on`."""
+        call = f"a call takes {self.compiled:.2g} s instead of {self.eager:.2g} s"
         pays = "which does not pay"
         if math.isfinite(self.break_even):
-            pays = f"which pays from about {_rounded(self.break_even)} steps on"
-        return f"compiled in {self.compiling:.2g} s: {step}, {pays}"
+            pays = f"which pays from about {_rounded(self.break_even)} calls on"
+        return f"compiled in {self.compiling:.2g} s: {call}, {pays}"
 
 
-def _rounded(steps: float) -> str:
+def _rounded(calls: float) -> str:
     """Two digits: the seconds are no better known."""
-    unit = 10 ** max(0, len(str(int(steps))) - 2)
-    return f"{math.ceil(steps / unit) * unit:,}"
+    unit = 10 ** max(0, len(str(int(calls))) - 2)
+    return f"{math.ceil(calls / unit) * unit:,}"
 
 
 def key_of(parts: Sequence[object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from coser_cli.engine.reuse import EXACT, Intervals
 from coser_cli.sampling import Guidance, Sampler, make_scheduler
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Pass:
     stream: str
     sampler: Sampler
     guidance: Guidance
+    intervals: Intervals = EXACT
 
 
 def imagining(settings: Settings, schedule: ScheduleConfig) -> Pass:
@@ -45,4 +47,7 @@ def _pass(
     assert settings.sampler and settings.guidance_interval and steps and strength and scale
     sampler = make_scheduler(settings.sampler, schedule, steps, strength)
     guidance = Guidance.within(settings.guidance_interval, scale, sampler.timesteps)
-    return Pass(stream, sampler, guidance)
+    intervals = Intervals(
+        settings.control_interval, settings.reference_control_interval, settings.deep_interval
+    )
+    return Pass(stream, sampler, guidance, intervals)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,15 +12,17 @@ from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
-from coser_cli.engine.step import Execute, Given, Hints, Networks, eagerly, predict
+from coser_cli.engine.reuse import EXACT, Intervals, Kept, Maps, predict
 from coser_cli.engine.tiled_sampling import PredictTiles
-from coser_cli.sampling import Denoise, guide
+from coser_cli.models.step import forward, forward_shallow
+from coser_cli.sampling import guide
 from coser_cli.tiling.canvas import Map
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.resnet import PreparedTime
+    from coser_cli.models.unet import Controls
 
 
 @dataclass(frozen=True)
@@ -35,35 +38,75 @@ class Times:
         networks = model.unet, model.controlnet
         return Times(*(network.prepare_times(timesteps, like) for network in networks))
 
+    def step(self, timestep: int) -> int:
+        """The place of a timestep in the walk."""
+        return list(self.unet).index(timestep)
 
-def with_controls(
-    model: CoSeR,
-    cognition: Cognition,
-    times: Times,
-    low_res: Tensor,
-    reference: Tensor | None,
-    execute: Execute = eagerly,
-) -> Denoise:
-    """The denoiser of the restoration, for latents of the size of `low_res` `(B, 4, h, w)`.
 
-    `low_res` and `reference` latents `(N·B, 4, h, w)`, reference-major, are the ControlNet's hints,
-    whose maps serve both guidance branches: a single call per step with one reference. Further
-    references follow two at a time, so that the network itself never needs more memory. Without a
-    reference its attention is left out. `execute` runs the steps.
+@dataclass(frozen=True)
+class Restorer:
+    """The denoiser of the restoration, for latents of the size of its hints (a `Denoise`).
+
+    `hints` `(B, 4, h, w)`, the low-resolution latents and then those of N references, are the
+    ControlNet's, whose maps serve both guidance branches: a single call per step with one
+    reference. Further references follow two at a time, so that the network itself never needs more
+    memory. Without a reference its attention is left out. `kept` are features of earlier steps, of
+    this `place` among others, where `intervals` allow them.
     """
-    networks = Networks(model.unet, model.controlnet)
-    context = cognition.for_controlnet(model.controlnet)
-    batch = low_res.shape[0]
-    hints = low_res if reference is None else torch.cat((low_res, reference))
-    pairs = hints.to(cognition.embedding.dtype).split(2 * batch)
 
-    def denoise(latents: Tensor, timestep: int, branches: int) -> Tensor:
-        controls = Hints(pairs, times.controlnet[timestep], context)
-        prepared = times.unet[timestep], cognition.for_unet(networks.unet, branches)
-        given = Given(latents.to(pairs[0].dtype), *prepared, controls)
-        return execute(predict, networks, given)
+    model: CoSeR
+    cognition: Cognition
+    times: Times
+    hints: tuple[Tensor, ...]
+    intervals: Intervals = EXACT
+    kept: Kept = field(default_factory=Kept)
+    place: Hashable = None
+    _pairs: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
-    return denoise
+    def __call__(self, latents: Tensor, timestep: int, branches: int) -> Tensor:
+        """Predictions `(branches·B, 4, h, w)`."""
+        latents, unet = latents.to(self.cognition.embedding.dtype), self.model.unet
+        inputs = latents, self.times.unet[timestep], self.cognition.for_unet(unet, branches)
+        key, step = ("deep", branches, self.place), self.times.step(timestep)
+        controls = partial(self._controls, latents, timestep)
+        return predict(self.model, inputs, controls, self.kept, key, step, self.intervals.deep)
+
+    def _controls(self, latents: Tensor, timestep: int, shallow: bool) -> Controls:
+        """The maps of all hints: of the finest level alone, if that suffices."""
+        from coser_cli.models.unet import Controls
+
+        step, enough = self.times.step(timestep), 1 if shallow else self.model.controlnet.maps
+        found, indices = dict[int, Maps](), range(len(self.hints))
+        for index in indices:
+            maps = self.kept.recall(self._key(index), step, self._interval(index)) or ()
+            if len(maps) >= enough:
+                found[index] = maps
+        missing = tuple(index for index in indices if index not in found)
+        for pair in (missing[first : first + 2] for first in range(0, len(missing), 2)):
+            made = self._made(latents, timestep, pair, shallow)
+            for index, maps in zip(pair, made, strict=True):
+                found[index] = self.kept.keep(self._key(index), step, self._interval(index), maps)
+        references = zip(*(found[index] for index in indices[1:]), strict=False)
+        return Controls(found[0], tuple(map(_joined, references)) or None)
+
+    def _made(
+        self, latents: Tensor, timestep: int, indices: tuple[int, ...], shallow: bool
+    ) -> Iterable[Maps]:
+        """The maps of each of these hints, by one call."""
+        if indices not in self._pairs:
+            hints = _joined([self.hints[index] for index in indices])
+            self._pairs[indices] = hints.to(latents.dtype)
+        network, time = self.model.controlnet, self.times.controlnet[timestep]
+        context = self.cognition.for_controlnet(network)
+        given = latents, time, self._pairs[indices], context
+        maps = self.model.execute(forward_shallow if shallow else forward, network, given)
+        return zip(*(each.split(len(latents)) for each in maps), strict=True)
+
+    def _key(self, index: int) -> tuple[Hashable, ...]:
+        return "controls" if index == 0 else "reference", index, self.place
+
+    def _interval(self, index: int) -> int:
+        return self.intervals.reference if index else self.intervals.controls
 
 
 def tiles_with_controls(
@@ -72,23 +115,28 @@ def tiles_with_controls(
     how: Pass,
     low_res: Map,
     references: Sequence[Map],
-    execute: Execute = eagerly,
 ) -> PredictTiles:
-    """`with_controls` and guidance for batches of tiles: the hints are cut to each tile's field.
+    """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile's field.
 
     `cognition` of given tiles has one entry for all or one each; `low_res` and the `references` are
     latents `(4, h, w)` of the whole picture.
     """
     times: list[Times] = []  # known from the first tile on: that brings device and dtype
+    kept = Kept()
 
-    def predict(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
+    def predict_tiles(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
         hints = [torch.cat([each.read(box) for box in tiles]) for each in (low_res, *references)]
-        low, *others = (hint.to(latents.device) for hint in hints)
-        reference = torch.cat(others) if others else None
         understood = cognition(tiles)
         if not times:
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
-        denoise = with_controls(model, understood, times[0], low, reference, execute)
-        return guide(denoise, how.guidance)(latents, timestep)
+        seen = tuple(hint.to(latents.device) for hint in hints)
+        restorer = Restorer(
+            model, understood, times[0], seen, how.intervals, kept, place=tuple(tiles)
+        )
+        return guide(restorer, how.guidance)(latents, timestep)
 
-    return predict
+    return predict_tiles
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tuple(tensors))

@@ -14,9 +14,10 @@ from coser_cli.engine.device import (
     choose_offload,
     memory_errors_named,
 )
-from coser_cli.engine.execution import Execution, Wanted
+from coser_cli.engine.execution import Wanted
 from coser_cli.engine.retry import REMEDY, NotFiniteError, free_cache
 from coser_cli.errors import DeviceError, UsageError
+from coser_cli.models.step import eagerly
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ Made = TypeVar("Made")
 class Runtime:
     """Networks, device and dtype. Networks are loaded when first needed.
 
-    `note` says in a line what was given up for want of memory, if anything was. Steps are run by
-    `execute`, as they are `wanted`.
+    `note` says in a line what was given up for want of memory, if anything was. The model
+    runs its steps as they are `wanted`.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Runtime:
         self.device = device
         self.dtype = dtype
         self.note = note
-        self.execute: Execution = wanted.on(model.placement)
         self._wanted = wanted
+        self._execution = wanted.on(model.placement)
+        if self._execution is not None:
+            model.execute = self._execution
         self._texts: dict[str, Tensor] = {}
 
     @classmethod
@@ -97,7 +100,7 @@ class Runtime:
     @property
     def is_compiled(self) -> bool:
         """Whether steps were compiled: results may then differ in their last bits."""
-        return self.execute.is_compiled
+        return self._execution is not None and self._execution.is_compiled
 
     def in_float32(self) -> Self:
         """The same in float32; the networks of this one are dropped, and read again if needed."""
@@ -119,7 +122,7 @@ class Runtime:
         self.model.forget()
         self._texts.clear()
         model, wanted = self.model.reload(dtype, **how), self._wanted
-        self.execute = Execution()  # what it has made goes with the networks
+        self.model.execute, self._execution = eagerly, None  # what was made goes with the networks
         return type(self)(model, self.device, dtype, self.note, wanted)
 
     def run(self, run: Callable[[Self], Made]) -> Made:

@@ -169,8 +169,7 @@ class TiledUpscaler:
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
             hints = low_res.latents, references
-            execute = upscaler.execute
-            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints, execute)
+            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints)
 
         grid = partial(self._grid, low_res.latents, settings.seed)
         draw = partial(noise_of_candidate, settings.seed, 0)
@@ -208,7 +207,7 @@ class TiledUpscaler:
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
-            return tiles_without_controls(upscaler.model, own, how, upscaler.execute)
+            return tiles_without_controls(upscaler.model, own, how)
 
         draws = [partial(noise_of_candidate, settings.seed, k) for k in range(settings.references)]
         walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)

@@ -207,7 +207,9 @@ class Upscaler(Sizing):
             )
             for index in range(count)
         )
-        found = [imagine(self.model, cognition, start, walk, self.execute) for walk, start in walks]
+        found = [
+            imagine(self.model, cognition, start, walk, how.intervals) for walk, start in walks
+        ]
         return require_finite(torch.cat(found), what="reference")
 
     @torch.inference_mode()
@@ -240,7 +242,7 @@ class Upscaler(Sizing):
         `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
         leaves the reference attention out. With `strength` 0 it is the input.
         """
-        from coser_cli.engine.restoration import Times, with_controls
+        from coser_cli.engine.restoration import Restorer, Times
 
         settings = self.complete(settings)
         if not settings.strength:
@@ -250,8 +252,9 @@ class Upscaler(Sizing):
         how = restoring(settings, self.model.config.schedule)
         walk, start = self._walk(how, low_res, draw, on_step)
         times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
-        hints = low_res.latents, reference
-        latents = walk(with_controls(self.model, cognition, times, *hints, self.execute), start)
+        hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
+        restorer = Restorer(self.model, cognition, times, hints, how.intervals)
+        latents = walk(restorer, start)
         return require_finite(latents, what="latents of the result")
 
     @torch.inference_mode()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from coser_cli.models.attention import Attention, match_batch, to_tokens
+from coser_cli.models.one_hot import one_hot_attention
 from coser_cli.models.transformer import (
     Branches,
     PreparedContext,
@@ -20,27 +21,7 @@ from coser_cli.models.transformer import (
     TransformerBlock,
 )
 
-SIMILARITY_BYTES = 64 * 2**20
-
 ControlMaps = tuple[Tensor, Tensor | None]
-
-
-def one_hot_attention(
-    query: Tensor, key: Tensor, value: Tensor, limit: int = SIMILARITY_BYTES
-) -> Tensor:
-    """For each query the value of the most similar key, times that raw similarity (no softmax).
-
-    Query `(B, heads, N, d)`, key and value `(B, heads, M, d)` → `(B, heads, N, d)`. The similarity
-    is q·k/√d and may be negative. It is computed for as many queries at a time as fit `limit`
-    bytes. Gradients flow into all three, through the chosen entries only.
-    """
-    with torch.no_grad():
-        row_bytes = key.shape[:-1].numel() * key.element_size()
-        chunks = query.split(max(1, limit // row_bytes), dim=2)
-        best = torch.cat([(q @ key.transpose(2, 3)).max(-1).indices for q in chunks], dim=2)
-    index = best.unsqueeze(-1).expand(*best.shape, key.shape[-1])
-    similarity = (query * key.gather(2, index)).sum(-1, keepdim=True) * query.shape[-1] ** -0.5
-    return value.gather(2, index) * similarity
 
 
 class OneHotAttention(Attention):

@@ -34,14 +34,22 @@ class ControlNet(UNetEncoder):
         self.controlnet_mid_block = _zero_conv(widths[-1], widths[-1], 1)
         self.number()
 
+    @property
+    def maps(self) -> int:
+        """How many maps there are, the middle's included."""
+        return len(self.controlnet_down_blocks) + 1
+
     def forward(
         self,
         latents: Tensor,
         time: Time,
         hints: Tensor,
         context: PreparedContext,
+        *,
+        shallow: bool = False,
     ) -> tuple[Tensor, ...]:
-        """Maps `(n·B, C, h, w)`, finest first, the middle's last (13 for the full model).
+        """Maps `(n·B, C, h, w)`, finest first, the middle's last (13 for the full model), or with
+        `shallow` those of the first level alone.
 
         Latents `(B, 4, h, w)`, hint latents `(n·B, 4, h, w)` of n
         images, hint-major; `context` has one branch.
@@ -49,9 +57,12 @@ class ControlNet(UNetEncoder):
         batch = hints.shape[0]
         x = match_batch(self.conv_in(latents), batch) + self.hint_conv(hints)
         time = self.prepare_time(time, latents)
-        encoded = self.encode(x, time, context, batch)
+        encoded = self.encode(x, time, context, batch, last=1 if shallow else None)
+        wanted = encoded[: self.shallow] if shallow else encoded
+        maps = [conv(x) for conv, x in zip(self.controlnet_down_blocks, wanted, strict=False)]
+        if shallow:
+            return tuple(maps)
         middle = self.middle(encoded[-1], time, context, batch)
-        maps = [conv(x) for conv, x in zip(self.controlnet_down_blocks, encoded, strict=True)]
         return (*maps, self.controlnet_mid_block(middle))
 
 

@@ -6,7 +6,7 @@ with `low_res_` or `reference_`. The encoder half is shared with the ControlNet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -63,7 +63,7 @@ class Level(nn.Module):
         return zip_longest(self.resnets, self.attentions)
 
 
-def levels(blocks: nn.ModuleList) -> Iterator[Level]:
+def levels(blocks: Iterable[nn.Module]) -> Iterator[Level]:
     """The levels in a list of them."""
     return (block for block in blocks if isinstance(block, Level))
 
@@ -111,6 +111,11 @@ class UNetEncoder(nn.Module):
         """
         return prepare_context(self.transformers(), contexts)
 
+    @property
+    def shallow(self) -> int:
+        """How many of the maps, the finest ones, belong to the first level."""
+        return 1 + len(next(levels(self.down_blocks)).resnets)
+
     def resnets(self) -> Iterator[ResnetBlock]:
         """All residual blocks, in the order of a `PreparedTime`."""
         return (module for module in self.modules() if isinstance(module, ResnetBlock))
@@ -134,11 +139,19 @@ class UNetEncoder(nn.Module):
         number_resnets(self.resnets())
 
     def encode(
-        self, x: Tensor, time: PreparedTime, context: PreparedContext, batch: int
+        self,
+        x: Tensor,
+        time: PreparedTime,
+        context: PreparedContext,
+        batch: int,
+        first: int = 0,
+        last: int | None = None,
     ) -> list[Tensor]:
-        """All maps of the encoder, from the output of `conv_in` (which `x` is) on; finest first."""
+        """The maps of the encoder's levels from `first` to before `last`, finest first, behind what
+        enters there: `x`, which is the output of `conv_in` for level 0.
+        """
         maps = [x]
-        for block in levels(self.down_blocks):
+        for block in levels(self.down_blocks[first:last]):
             for resnet, attention in block.steps():
                 x = resnet(x, time)
                 x = x if attention is None else attention(x, context, batch)
@@ -237,30 +250,56 @@ class UNet(UNetEncoder):
         Without controls both new attentions are left out: the model that imagines the reference.
         What is equal in all branches is computed once.
         """
+        return self.predict(latents, time, context, controls)[0]
+
+    def predict(
+        self,
+        latents: Tensor,
+        time: Time,
+        context: PreparedContext,
+        controls: Controls | None = None,
+        deep: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What `forward` returns, and the map `(branches·B, C, h, w)` that enters the finest level
+        of the decoder.
+
+        Given the `deep` map of a step before, all that leads to it is left out, and controls need
+        to hold the maps of the finest level only (Ma et al. 2024, "DeepCache"): an approximation.
+        """
         batch = latents.shape[0]
         time = self.prepare_time(time, latents)
-        skips = self.encode(self.conv_in(latents), time, context, batch)
-        maps = None if controls is None else controls.at(-1)
-        x = self.middle(skips[-1], time, context, batch, maps)
-        x = self._decode(x, skips, time, context, batch, controls)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        finest = self.encode(self.conv_in(latents), time, context, batch, last=1)
+        rest = time, context, batch, controls
+        if deep is None:
+            skips = self.encode(finest[-1], time, context, batch, first=1)
+            maps = None if controls is None else controls.at(-1)
+            deep = self.middle(skips[-1], time, context, batch, maps)
+            places = [self.shallow + index for index in range(len(skips))]
+            deep = self._decode(deep, self.up_blocks[:-1], skips, places, *rest)
+        places = list(range(self.shallow))
+        x = self._decode(deep, self.up_blocks[-1:], finest[: self.shallow], places, *rest)
+        return self.conv_out(F.silu(self.conv_norm_out(x))), deep
 
     def _decode(
         self,
         x: Tensor,
+        blocks: Iterable[nn.Module],
         skips: list[Tensor],
+        places: list[int],
         time: PreparedTime,
         context: PreparedContext,
         batch: int,
         controls: Controls | None,
     ) -> Tensor:
-        for block in levels(self.up_blocks):
+        """Levels of the decoder, with the skips that enter them and the places of these among all,
+        both taken from the end: the control of a place is the map of the skip that enters there.
+        """
+        for block in levels(blocks):
             for resnet, attention in block.steps():
-                skip = match_batch(skips.pop(), x.shape[0])
+                skip, place = match_batch(skips.pop(), x.shape[0]), places.pop()
                 x = resnet(torch.cat((x, skip), dim=1), time)
                 if attention is not None:
-                    # the control of a place is the map of the skip that enters there
-                    maps = None if controls is None else controls.at(len(skips))
+                    maps = None if controls is None else controls.at(place)
                     x = attention(x, context, batch, maps)
             for upsampler in block.upsamplers:
                 x = upsampler(x)

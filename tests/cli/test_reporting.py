@@ -5,12 +5,15 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
+from coser_cli.cli.log import RunLog
+from coser_cli.cli.report import Reporter
 from coser_cli.cli.table import MAX_ROWS, Row, listed, plain_table
-from coser_cli.errors import Exit
+from coser_cli.errors import CoserWarning, Exit
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \d+ "
 
@@ -155,3 +158,27 @@ def test_ctrl_c_in_tiles(coser, photo, stage, format_):
     ran = coser(*words)
     assert "1 done, 1 skipped, 0 failed" in ran.err
     assert os.stat(f"out/a_2x.{format_}").st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("quiet", "told"), [(False, "coser: made otherwise\n"), (True, "")])
+def test_a_warning_of_ours_is_a_message_and_logged(tmp_path, capsys, quiet, told):
+    log = RunLog(tmp_path / "run.log")
+    with Reporter(as_json=False, quiet=quiet, log=log):
+        warnings.warn("made otherwise", CoserWarning, stacklevel=1)
+    assert capsys.readouterr().err == told
+    assert "made otherwise" in (tmp_path / "run.log").read_text()
+
+
+def test_a_warning_of_others_is_shown_as_ever():
+    with pytest.warns(UserWarning, match="theirs"), Reporter(as_json=False, quiet=True):
+        warnings.warn("theirs", UserWarning, stacklevel=1)
+
+
+def test_outside_a_run_a_warning_of_ours_is_a_line_too():
+    code = "import warnings; from coser_cli.cli.app import main; from coser_cli.errors import *\n"
+    code += "main(['--version'])\n"
+    code += "for kind in (CoserWarning, UserWarning): warnings.warn('made otherwise', kind)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ours, theirs = done.stderr.splitlines()
+    assert ours == "coser: made otherwise"
+    assert theirs.endswith("UserWarning: made otherwise") and theirs != ours

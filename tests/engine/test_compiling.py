@@ -12,10 +12,10 @@ import torch
 from coser_cli.engine.compiling import MOST_FORMS, Compiled
 from coser_cli.engine.execution import Execution, Wanted
 from coser_cli.engine.measured import MOST, Measured, Remembered
-from coser_cli.engine.step import Networks
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.models.residency import Placement
+from coser_cli.models.step import eagerly
 from coser_cli.settings import Settings
 
 from .conftest import save_toy
@@ -41,18 +41,18 @@ class Stand:
     def __init__(self, run=lambda x: 2 * x):
         self.run, self.made, self.runs = run, 0, 0
 
-    def __call__(self, network):
+    def __call__(self, step, network):
         self.made += 1
 
-        def compiled(x):
+        def compiled(given):
             self.runs += 1
-            return self.run(x)
+            return self.run(*given)
 
         return compiled
 
 
-def step(networks, given):
-    return networks.unet(given[0])
+def step(network, given):
+    return network(given[0])
 
 
 def numbers(*shape):
@@ -80,21 +80,21 @@ def test_the_first_step_is_checked_and_the_next_ones_are_compiled(remembered, in
     run = Compiled(CPU, remembered, compile_network=stand)
     assert not run.in_use
     for _ in range(4):
-        assert torch.equal(run(step, Networks(network), numbers(1, 3)), 2 * torch.ones(1, 3))
+        assert torch.equal(run(step, network, numbers(1, 3)), 2 * torch.ones(1, 3))
     assert (network.runs, stand.made, stand.runs) == (2, 1, 5)  # each once more, for the time
     assert run.in_use
     first, second = (each.getMessage() for each in info.records)
-    assert first == "compiling for latents 1 × 3"
-    assert second.startswith("compiled in ") and "a step takes" in second
+    assert first == "compiling Network for latents 1 × 3"
+    assert second.startswith("Network compiled in ") and "a call takes" in second
 
 
 def test_what_was_measured_is_said_beforehand_in_the_next_run(remembered, info):
     for _ in range(2):
-        Compiled(CPU, remembered, compile_network=Stand())(step, Networks(Network()), numbers(1, 3))
+        Compiled(CPU, remembered, compile_network=Stand())(step, Network(), numbers(1, 3))
     told = [each.getMessage() for each in info.records]
-    assert told[2] == f"{told[0]}; the last time: {told[1]}"
+    assert told[2] == f"{told[0]}; the last time: {told[1].removeprefix('Network ')}"
     other = Compiled(CPU, remembered, about=("other",), compile_network=Stand())
-    other(step, Networks(Network()), numbers(1, 3))
+    other(step, Network(), numbers(1, 3))
     assert info.records[4].getMessage() == told[0]
 
 
@@ -111,7 +111,7 @@ def test_what_was_measured_is_said_beforehand_in_the_next_run(remembered, info):
 def test_what_is_wrong_or_fails_is_never_used_and_told_in_one_line(remembered, caplog, run, words):
     network, compiled = Network(), Compiled(CPU, remembered, compile_network=Stand(run))
     for size in (3, 3, 4):
-        found = compiled(step, Networks(network), numbers(1, size))
+        found = compiled(step, network, numbers(1, size))
         assert torch.equal(found, 2 * torch.ones(1, size))
     (line,) = warnings_of(caplog)
     assert line.startswith("compiling was given up: ") and words in line and "\n" not in line
@@ -119,11 +119,11 @@ def test_what_is_wrong_or_fails_is_never_used_and_told_in_one_line(remembered, c
 
 
 def test_a_compiler_that_is_not_there_is_told_in_one_line(remembered, caplog):
-    def absent(network):
+    def absent(step, network):
         raise ImportError("no module named triton")
 
     compiled = Compiled(CPU, remembered, compile_network=absent)
-    assert torch.equal(compiled(step, Networks(Network()), numbers(2)), 2 * torch.ones(2))
+    assert torch.equal(compiled(step, Network(), numbers(2)), 2 * torch.ones(2))
     assert warnings_of(caplog) == [
         "compiling was given up: ImportError, no module named triton; steps are computed without it"
     ]
@@ -132,36 +132,36 @@ def test_a_compiler_that_is_not_there_is_told_in_one_line(remembered, caplog):
 def test_memory_that_does_not_suffice_later_is_the_callers(remembered, caplog):
     stand = Stand()
     compiled = Compiled(CPU, remembered, compile_network=stand)
-    compiled(step, Networks(network := Network()), numbers(2))
+    compiled(step, network := Network(), numbers(2))
 
     def hungry(x):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     stand.run = hungry
     with pytest.raises(torch.OutOfMemoryError):
-        compiled(step, Networks(network), numbers(2))
+        compiled(step, network, numbers(2))
     assert warnings_of(caplog) == []
 
 
 def test_a_smaller_batch_of_what_is_compiled_stays_eager(remembered):
     network, stand = Network(), Stand()
     run = Compiled(CPU, remembered, compile_network=stand)
-    run(step, Networks(network), numbers(4, 3))
+    run(step, network, numbers(4, 3))
     before = stand.runs
     for batch in (1, 3, 3):
-        assert len(run(step, Networks(network), numbers(batch, 3))) == batch
+        assert len(run(step, network, numbers(batch, 3))) == batch
     assert stand.runs == before
-    run(step, Networks(network), numbers(6, 3))  # a larger one is compiled
-    run(step, Networks(network), numbers(2, 5))  # and another size
+    run(step, network, numbers(6, 3))  # a larger one is compiled
+    run(step, network, numbers(2, 5))  # and another size
     assert stand.runs == before + 4
 
 
 def test_after_so_many_forms_no_more_are_compiled(remembered, info):
     stand = Stand()
     run = Compiled(CPU, remembered, compile_network=stand)
-    networks = Networks(Network())
+    network = Network()
     for size in range(1, MOST_FORMS + 4):
-        run(step, networks, numbers(1, size))
+        run(step, network, numbers(1, size))
     assert stand.runs == 2 * MOST_FORMS
     limits = [each for each in info.records if "others are not compiled" in each.getMessage()]
     assert len(limits) == 1 and run.in_use
@@ -170,13 +170,13 @@ def test_after_so_many_forms_no_more_are_compiled(remembered, info):
 def test_what_is_not_finite_is_not_compared(remembered, caplog):
     stand = Stand()
     run = Compiled(CPU, remembered, compile_network=stand)
-    run(step, Networks(Network()), (torch.full((2,), torch.inf),))
+    run(step, Network(), (torch.full((2,), torch.inf),))
     assert stand.runs == 0 and not run.in_use and not caplog.records
 
 
 def test_break_even_in_words():
-    words = "compiled in 41 s: a step takes 0.21 s instead of 0.3 s, which pays from about"
-    assert Measured(0.30, 0.21, 41).words == f"{words} 460 steps on"
+    words = "compiled in 41 s: a call takes 0.21 s instead of 0.3 s, which pays from about"
+    assert Measured(0.30, 0.21, 41).words == f"{words} 460 calls on"
     assert Measured(0.3, 0.3, 41).words.endswith(", which does not pay")
     assert Measured(2, 1, 5).break_even == 5
 
@@ -259,9 +259,10 @@ print({"torch._dynamo", "torch._inductor"} & {*sys.modules})
 
 def test_weights_in_float32_are_compiled_anew_and_the_old_ones_go(tmp_path):
     upscaler = Upscaler.load(save_toy(tmp_path), device="cpu", dtype="bfloat16", compile=True)
+    first = upscaler.model.execute
     again = upscaler.in_float32()
-    assert upscaler.execute == Execution() and again.execute.compiled is not None
-    assert again.execute.compiled is not upscaler.execute.compiled
+    assert isinstance(again.model.execute, Execution) and again.model.execute is not first
+    assert upscaler.model.execute is eagerly and not again.is_compiled
 
 
 STRONG = Settings(scale=2, steps=3, strength=1, reference_strength=1, seed=3)
@@ -275,20 +276,23 @@ def pixels_of(*shape):
 def test_pictures_by_inductor_are_those_without(make_toy, remembered, info):
     """Really compiled, for the passes of one size; further steps and pictures compile nothing."""
     plain, toy = make_toy().upscaler, make_toy().upscaler
-    toy.execute = Execution(Compiled(CPU, remembered))
+    run = Compiled(CPU, remembered)
+    toy.model.execute = Execution(run)
     for pixels in (pixels_of(1, 3, 12, 16), 1 - pixels_of(1, 3, 12, 16)):
         found, wanted = (each.upscale(pixels, STRONG).pixels for each in (toy, plain))
         assert (found - wanted).norm() < 1e-3 * wanted.norm()
-    assert toy.is_compiled and not warnings_of(info)
+    assert run.in_use and not warnings_of(info)
     told = [each.getMessage() for each in info.records]
-    assert [each.split(" in ")[0] for each in told[1::2]] == ["compiled"] * 2 and len(told) == 4
+    names = ["UNet", "ControlNet", "UNet"]  # of the reference's pass, and of the result's
+    assert [each.split(" compiled in ")[0] for each in told[1::2]] == names and len(told) == 6
 
 
 @pytest.mark.slow
 def test_weights_that_come_and_go_compile_nothing_anew(make_toy, remembered, caplog):
     """As with offload model on a GPU: other tensors of the same numbers take their place."""
     toy = make_toy().upscaler
-    toy.execute = Execution(Compiled(CPU, remembered))
+    run = Compiled(CPU, remembered)
+    toy.model.execute = Execution(run)
     settings = Settings(scale=2, steps=2, strength=1, reference_mode="none")
     first = toy.upscale(pixels_of(1, 3, 12, 16), settings).pixels
     for network in (toy.model.unet, toy.model.controlnet):
@@ -296,7 +300,7 @@ def test_weights_that_come_and_go_compile_nothing_anew(make_toy, remembered, cap
         network.load_state_dict(state, assign=True)
         network.requires_grad_(False)
     assert torch.equal(toy.upscale(pixels_of(1, 3, 12, 16), settings).pixels, first)
-    assert toy.is_compiled and not warnings_of(caplog)
+    assert run.in_use and not warnings_of(caplog)
 
 
 @pytest.mark.slow
@@ -310,13 +314,13 @@ def test_tiles_that_do_not_fill_a_batch_stay_eager(make_toy, remembered, caplog,
     for compiled in (True, False):
         toy = make_toy().upscaler
         if compiled:
-            toy.execute = Execution(Compiled(CPU, remembered))
-            run = toy.execute.compiled
+            run = Compiled(CPU, remembered)
+            toy.model.execute = Execution(run)
         with Scratch(tmp_path) as scratch:
             tiled = TiledUpscaler(toy, TileSpec(tile_size=64, overlap=16), scratch, tile_batch=2)
             large = tiled.upscale(TensorMap(pixels_of(1, 3, 24, 70)), STRONG)
             made.append(large.pixels.read(Box(0, 0, 48, 140)).clone())
-    assert sorted(run._forms.values()) == [False, False, True, True]
+    assert sorted(run._forms.values()) == [False] * 3 + [True] * 3
     assert (made[0] - made[1]).norm() < 1e-3 * made[1].norm()
     assert not warnings_of(caplog)
 
@@ -350,7 +354,7 @@ def test_the_command_tells_and_records_it(tmp_path, compiler):
         assert "compiled" not in record["compute"]
         assert (tmp_path / "fast.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
     else:
-        assert len(told) == 2 and told[1].startswith("compiled in ")
+        assert len(told) == 4 and "ControlNet compiled in " in told[1]
         assert record["compute"]["compiled"] is True
         assert {each.name for each in (tmp_path / "cache").iterdir()} == {
             "compiled.json",

@@ -1,44 +1,12 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from coser_cli.models.aia import AiATransformer, one_hot_attention
+from coser_cli.models.aia import AiATransformer
 from coser_cli.models.attention import match_batch
+from coser_cli.models.one_hot import one_hot_attention
 from coser_cli.models.transformer import prepare_context
 
 from .conftest import assert_near, randomise
-
-SHAPE = (2, 3, 10, 4)
-
-
-def plain(query, key, value):
-    """The definition, with the whole similarity matrix."""
-    similarity = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-    best, index = similarity.max(dim=-1, keepdim=True)
-    chosen = torch.nn.functional.one_hot(index.squeeze(-1), key.shape[2]).to(value)
-    return (chosen @ value) * best
-
-
-@given(limit=st.integers(1, 10**5), keys=st.integers(1, 13))
-def test_chunks_do_not_change_the_result(limit, keys):
-    query, key, value = torch.randn(SHAPE), torch.randn(2, 3, keys, 4), torch.randn(2, 3, keys, 4)
-    found = one_hot_attention(query, key, value, limit)
-    assert_near(found, plain(query, key, value))
-
-
-def test_gradients_are_those_of_the_definition():
-    inputs = [torch.randn(SHAPE, dtype=torch.float64, requires_grad=True) for _ in range(3)]
-    expected = torch.autograd.grad(plain(*inputs).square().sum(), inputs)
-    found = torch.autograd.grad(one_hot_attention(*inputs, limit=100).square().sum(), inputs)
-    assert_near(found, expected)
-
-
-def test_a_negative_similarity_stays_negative():
-    query, key = torch.ones(1, 1, 1, 4), -torch.ones(1, 1, 1, 4)
-    assert_near(
-        one_hot_attention(query, key, torch.ones(1, 1, 1, 4)), torch.full((1, 1, 1, 4), -2.0)
-    )
 
 
 def test_match_batch_is_branch_major():
@@ -96,12 +64,6 @@ def test_each_token_takes_from_the_reference_that_fits_it_best(transformer):
     assert first_wins.any()
     assert not first_wins.all()
     assert_near(joint, torch.where(first_wins, first, second))
-
-
-def test_of_equal_keys_the_first_is_taken():
-    query, key = torch.ones(1, 1, 1, 4), torch.ones(1, 1, 3, 4)
-    value = torch.arange(3.0).view(1, 1, 3, 1).expand(1, 1, 3, 4)
-    assert_near(one_hot_attention(query, key, value), torch.zeros(1, 1, 1, 4))
 
 
 def test_without_a_reference_only_the_low_resolution_attention_is_left(transformer):

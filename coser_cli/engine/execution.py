@@ -28,23 +28,15 @@ class Wanted:
         """Raise `UsageError` where what is asked for cannot be had with what else is."""
         asked = "low memory" if low_memory else f"offload {offload}"
         other = "--low-memory" if low_memory else "--offload"
-        streams = low_memory or offload == "sequential" or (offload, device.type) == _DROPPED
-        if self.compile and streams:
-            raise UsageError(
-                f"{asked} gives networks their weights anew, and compiled ones keep theirs",
-                f"leave out --compile or {other}",
-            )
-        if not self.cuda_graphs:
-            return
-        if device.type != "cuda":
+        if self.cuda_graphs and device.type != "cuda":
             raise UsageError(
                 f"CUDA graphs need a CUDA device, and this is {device.type}",
                 "leave out --cuda-graphs",
             )
-        if streams or offload == "model":
+        if self._names and (low_memory or offload in ("model", "sequential")):
             raise UsageError(
-                f"{asked} moves weights, and CUDA graphs need them where they are",
-                f"leave out --cuda-graphs or {other}",
+                f"{asked} moves weights, and {self._names} needs them where they are",
+                f"leave out {self._names} or {other}",
             )
 
     def given_up(self, placement: Placement) -> str:
@@ -52,33 +44,33 @@ class Wanted:
 
         For what `require_sane` could not know: how weights are placed where that was not asked for.
         """
-        names = {"--compile": self._compiles(placement), "--cuda-graphs": self._graphs(placement)}
-        asked = {"--compile": self.compile, "--cuda-graphs": self.cuda_graphs}
-        lost = [name for name, possible in names.items() if asked[name] and not possible]
-        if not lost:
+        if not self._names or _stay(placement):
             return ""
-        return f"without {' and '.join(lost)}: weights do not stay on {placement.device.type}"
+        return f"without {self._names}: weights do not stay on {placement.device.type}"
 
-    def _compiles(self, placement: Placement) -> bool:
-        return placement.offload != "sequential" and not placement.forgets
-
-    def _graphs(self, placement: Placement) -> bool:
-        return placement.offload == "none" and not placement.forgets
+    @property
+    def _names(self) -> str:
+        names = {"--compile": self.compile, "--cuda-graphs": self.cuda_graphs}
+        return " and ".join(name for name, wanted in names.items() if wanted)
 
     def on(self, placement: Placement) -> Execution | None:
         """What of it is possible with networks that are placed so, if anything."""
         compiled = graphed = None
-        if self.compile and self._compiles(placement):
+        if not _stay(placement):
+            return None
+        if self.compile:
             compiled = _compiled(placement, self.model)
-        if self.cuda_graphs and self._graphs(placement) and placement.device.type == "cuda":
+        if self.cuda_graphs and placement.device.type == "cuda":
             from coser_cli.engine.graphs import CudaCapture, Graphed
 
             graphed = Graphed(CudaCapture(placement.device), compiled or eagerly)
         return Execution(compiled, graphed) if compiled or graphed else None
 
 
-_DROPPED = "model", "cpu"
-"""Offload and device with which networks are dropped and read again."""
+def _stay(placement: Placement) -> bool:
+    """Whether weights stay where they are: compiled networks notice others in their place, and
+    graphs read from where they were."""
+    return placement.offload == "none" and not placement.forgets
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from coser_cli.errors import Exit, UsageError
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--compile", "--low-memory"), "low memory gives networks their weights anew"),
-        (("--compile", "--offload", "sequential"), "offload sequential gives networks"),
+        (("--compile", "--low-memory"), "low memory moves weights"),
+        (("--compile", "--offload", "sequential"), "offload sequential moves weights"),
         (("--cuda-graphs",), "CUDA graphs need a CUDA device, and this is cpu"),
     ],
 )
@@ -67,7 +67,7 @@ def test_workers_of_other_devices_are_told(tmp_path, monkeypatch):
         Loading("mini", device, "float32", compile=True, cuda_graphs=True)
         for device in ("cuda:0", "cuda:1")
     ]
-    with pytest.raises(UsageError, match="low memory gives"):
+    with pytest.raises(UsageError, match="low memory moves"):
         Loading("mini", "cpu", low_memory=True, compile=True)()
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from coser_cli.engine.compiling import MOST_FORMS, Compiled
+from coser_cli.engine.compiling import MOST_FORMS, Compiled, inductor
 from coser_cli.engine.execution import Execution, Wanted
 from coser_cli.engine.measured import MOST, Measured, Remembered
 from coser_cli.engine.upscaler import Upscaler
@@ -219,9 +219,9 @@ def test_the_oldest_measurements_go_first(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"compile": True, "offload": "sequential"}, "offload sequential gives"),
-        ({"compile": True, "offload": "model"}, "offload model gives"),
-        ({"compile": True, "low_memory": True}, "low memory gives"),
+        ({"compile": True, "offload": "sequential"}, "offload sequential moves weights"),
+        ({"compile": True, "offload": "model"}, "offload model moves weights"),
+        ({"compile": True, "low_memory": True}, "low memory moves weights"),
         ({"cuda_graphs": True}, "CUDA graphs need a CUDA device, and this is cpu"),
     ],
 )
@@ -234,7 +234,7 @@ def test_what_does_not_go_together_is_refused(fields, words):
     ("offload", "device", "lost"),
     [
         ("none", "cuda", ""),
-        ("model", "cuda", "without --cuda-graphs: weights do not stay on cuda"),
+        ("model", "cuda", "without --compile and --cuda-graphs: weights do not stay on cuda"),
         ("sequential", "cuda", "without --compile and --cuda-graphs: weights do not stay on cuda"),
         ("model", "cpu", "without --compile and --cuda-graphs: weights do not stay on cpu"),
     ],
@@ -265,6 +265,15 @@ def test_weights_in_float32_are_compiled_anew_and_the_old_ones_go(tmp_path):
     assert upscaler.model.execute is eagerly and not again.is_compiled
 
 
+def traced(step, network):
+    """Traced and guarded as for inductor, and then run as it is: without minutes of a compiler."""
+
+    def call(given):
+        return step(network, given)
+
+    return torch.compile(call, backend="eager", dynamic=False)
+
+
 STRONG = Settings(scale=2, steps=3, strength=1, reference_strength=1, seed=3)
 
 
@@ -273,10 +282,11 @@ def pixels_of(*shape):
 
 
 @pytest.mark.slow
-def test_pictures_by_inductor_are_those_without(make_toy, remembered, info):
-    """Really compiled, for the passes of one size; further steps and pictures compile nothing."""
+@pytest.mark.parametrize("make", [traced, inductor])
+def test_compiled_pictures_are_those_without(make_toy, remembered, info, make):
+    """Compiled for the passes of one size; further steps and pictures compile nothing."""
     plain, toy = make_toy().upscaler, make_toy().upscaler
-    run = Compiled(CPU, remembered)
+    run = Compiled(CPU, remembered, compile_network=make)
     toy.model.execute = Execution(run)
     for pixels in (pixels_of(1, 3, 12, 16), 1 - pixels_of(1, 3, 12, 16)):
         found, wanted = (each.upscale(pixels, STRONG).pixels for each in (toy, plain))
@@ -285,22 +295,6 @@ def test_pictures_by_inductor_are_those_without(make_toy, remembered, info):
     told = [each.getMessage() for each in info.records]
     names = ["UNet", "ControlNet", "UNet"]  # of the reference's pass, and of the result's
     assert [each.split(" compiled in ")[0] for each in told[1::2]] == names and len(told) == 6
-
-
-@pytest.mark.slow
-def test_weights_that_come_and_go_compile_nothing_anew(make_toy, remembered, caplog):
-    """As with offload model on a GPU: other tensors of the same numbers take their place."""
-    toy = make_toy().upscaler
-    run = Compiled(CPU, remembered)
-    toy.model.execute = Execution(run)
-    settings = Settings(scale=2, steps=2, strength=1, reference_mode="none")
-    first = toy.upscale(pixels_of(1, 3, 12, 16), settings).pixels
-    for network in (toy.model.unet, toy.model.controlnet):
-        state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        network.load_state_dict(state, assign=True)
-        network.requires_grad_(False)
-    assert torch.equal(toy.upscale(pixels_of(1, 3, 12, 16), settings).pixels, first)
-    assert run.in_use and not warnings_of(caplog)
 
 
 @pytest.mark.slow
@@ -314,7 +308,7 @@ def test_tiles_that_do_not_fill_a_batch_stay_eager(make_toy, remembered, caplog,
     for compiled in (True, False):
         toy = make_toy().upscaler
         if compiled:
-            run = Compiled(CPU, remembered)
+            run = Compiled(CPU, remembered, compile_network=traced)
             toy.model.execute = Execution(run)
         with Scratch(tmp_path) as scratch:
             tiled = TiledUpscaler(toy, TileSpec(tile_size=64, overlap=16), scratch, tile_batch=2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 WEIGHTS_DIR_VARIABLE = "COSER_WEIGHTS_DIR"
+CACHE_DIR_VARIABLE = "COSER_CACHE_DIR"
 
 
 def weights_dir() -> Path:
@@ -19,6 +20,17 @@ def weights_dir() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return platformdirs.user_data_path("coser", appauthor=False) / "weights"
+
+
+def cache_dir() -> Path:
+    """Folder of what can be made again at any time; it need not exist, and may be deleted.
+
+    The environment variable `COSER_CACHE_DIR` goes before the user's cache folder.
+    """
+    chosen = os.environ.get(CACHE_DIR_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    return platformdirs.user_cache_path("coser", appauthor=False)
 
 
 def bundled_weights_dir() -> Path:

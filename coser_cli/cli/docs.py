@@ -237,6 +237,7 @@ guidance-scale = 2.5
 | variable | meaning |
 |---|---|
 | `COSER_WEIGHTS_DIR` | folder of installed weights instead of the user's data folder |
+| `COSER_CACHE_DIR` | folder of what `--compile` keeps, instead of the user's cache folder |
 | `COSER_CONFIG` | TOML file, as `--config` |
 | `COSER_DEBUG` | when set, errors keep their traceback |
 | `COSER_FUSED` | `0`: do without the fused GPU kernel of the reference attention |

@@ -156,6 +156,27 @@ LowMemory = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        envvar="COSER_COMPILE",
+        help="Compile the networks of the denoising steps: seconds to minutes once per size, for "
+        "shorter steps; says from how many steps on that pays. Needs a C++ compiler on a CPU; "
+        "results may differ in their last bits.",
+        rich_help_panel=MODEL,
+    ),
+]
+CudaGraphs = Annotated[
+    bool,
+    typer.Option(
+        "--cuda-graphs",
+        envvar="COSER_CUDA_GRAPHS",
+        help="On a CUDA device, record what a denoising step launches and replay it: of use where "
+        "pictures are small, for some more memory.",
+        rich_help_panel=MODEL,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING),

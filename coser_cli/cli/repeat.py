@@ -144,6 +144,8 @@ def _words(file: Path, record: Mapping[str, Any], references: list[FoundFile]) -
     if compute:
         yield from _option("--device", compute["device"])
         yield from _option("--dtype", compute["dtype"])
+        if compute.get("compiled"):
+            yield "--compile"
     yield from _tiling(tiling or {})
     yield from _encoding(record["encoding"])
     if record["input"]["frame"] is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ class Compute:
     dtype: options.Dtype = "auto"
     offload: options.Offload = "auto"
     low_memory: options.LowMemory = False
+    compile: options.Compile = False
+    cuda_graphs: options.CudaGraphs = False
 
 
 def choose_model(reporter: Reporter, model: str) -> str:
@@ -50,6 +53,7 @@ def choose_model(reporter: Reporter, model: str) -> str:
 def load_model(reporter: Reporter, compute: Compute, model: str) -> Upscaler:
     """Load the engine, having said so before the seconds that torch takes."""
     reporter.hint("loading weights ...")
+    _listen(reporter)
     from coser_cli.engine.upscaler import Upscaler
 
     loaded = Upscaler.load(
@@ -58,10 +62,24 @@ def load_model(reporter: Reporter, compute: Compute, model: str) -> Upscaler:
         dtype=compute.dtype,
         offload=compute.offload,
         low_memory=compute.low_memory,
+        compile=compute.compile,
+        cuda_graphs=compute.cuda_graphs,
     )
     if loaded.note:
         reporter.message(loaded.note)
     return loaded
+
+
+def _listen(reporter: Reporter) -> None:
+    """Tell what the engine has to say while it computes; in one place, whoever listened before."""
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            reporter.message(record.getMessage())
+
+    logger = logging.getLogger("coser_cli.engine")
+    logger.handlers[:] = [Listener()]
+    logger.setLevel(logging.INFO)
 
 
 def provenance_of(model: str, references: Sequence[Path], dtype: str) -> Provenance:

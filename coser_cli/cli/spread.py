@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -141,7 +141,7 @@ class Spread:
         """The workers, at most so many, which end with the stack."""
         from coser_cli.engine.devices import DeviceCrew, Loading
 
-        loading = Loading(model, compute.device, compute.dtype, compute.offload, compute.low_memory)
+        loading = Loading(**asdict(replace(compute, model=cast("Any", model))))
         if self.cluster is not None:
             from coser_cli.engine.cluster import ClusterCrew
 

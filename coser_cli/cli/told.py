@@ -59,6 +59,7 @@ def _text(told: Told) -> str:
     if compute:
         lines.append(
             f"  computed   on {compute['device']} in {compute['dtype']}, torch {compute['torch']}"
+            f"{', compiled' if compute.get('compiled') else ''}"
         )
     lines += [f"  reference  {_file(each)}" for each in record["references"]]
     for title in ("fit", "encoding", "tiling"):

@@ -36,6 +36,8 @@ class Loading:
     dtype: str = "auto"
     offload: str = "auto"
     low_memory: bool = False
+    compile: bool = False
+    cuda_graphs: bool = False
 
     def __call__(self) -> Enlarger:
         """The loaded model."""
@@ -47,6 +49,8 @@ class Loading:
             dtype=self.dtype,
             offload=self.offload,
             low_memory=self.low_memory,
+            compile=self.compile,
+            cuda_graphs=self.cuda_graphs,
         )
 
 

@@ -55,6 +55,11 @@ class Enlarger(Protocol):
         """Whether memory goes before time: then all pictures are done in tiles."""
         ...
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps were compiled, so that results may differ in their last bits."""
+        ...
+
     def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
         """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
         ...

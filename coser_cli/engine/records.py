@@ -121,15 +121,16 @@ def tiling_of(spec: TileSpec, tile_batch: int) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in _TILING} | {"tile_batch": tile_batch}
 
 
-def compute_of(device: Any, dtype: Any) -> dict[str, Any]:
+def compute_of(device: Any, dtype: Any, compiled: bool = False) -> dict[str, Any]:
     """Where and how exactly it was computed, from torch's device and dtype."""
     import torch
 
-    return {
+    found = {
         "device": device.type,
         "dtype": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
     }
+    return found | ({"compiled": True} if compiled else {})
 
 
 def role_of(job: Job, path: Path) -> tuple[str, int | None]:

@@ -51,7 +51,9 @@ class Imaginer:
         latents, unet = latents.to(self.cognition.embedding.dtype), self.model.unet
         inputs = latents, self.times[timestep], self.cognition.for_unet(unet, branches)
         key, step = ("deep", branches, self.place), list(self.times).index(timestep)
-        return predict(unet, inputs, lambda _: None, self.kept, key, step, self.intervals.deep)
+        return predict(
+            self.model, inputs, lambda _: None, self.kept, key, step, self.intervals.deep
+        )
 
 
 def tiles_without_controls(

@@ -14,6 +14,7 @@ from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
 from coser_cli.engine.reuse import EXACT, Intervals, Kept, Maps, predict
 from coser_cli.engine.tiled_sampling import PredictTiles
+from coser_cli.models.step import forward, forward_shallow
 from coser_cli.sampling import guide
 from coser_cli.tiling.canvas import Map
 from coser_cli.tiling.grid import Box
@@ -68,7 +69,7 @@ class Restorer:
         inputs = latents, self.times.unet[timestep], self.cognition.for_unet(unet, branches)
         key, step = ("deep", branches, self.place), self.times.step(timestep)
         controls = partial(self._controls, latents, timestep)
-        return predict(unet, inputs, controls, self.kept, key, step, self.intervals.deep)
+        return predict(self.model, inputs, controls, self.kept, key, step, self.intervals.deep)
 
     def _controls(self, latents: Tensor, timestep: int, shallow: bool) -> Controls:
         """The maps of all hints: of the finest level alone, if that suffices."""
@@ -97,7 +98,8 @@ class Restorer:
             self._pairs[indices] = hints.to(latents.dtype)
         network, time = self.model.controlnet, self.times.controlnet[timestep]
         context = self.cognition.for_controlnet(network)
-        maps = network(latents, time, self._pairs[indices], context, shallow=shallow)
+        given = latents, time, self._pairs[indices], context
+        maps = self.model.execute(forward_shallow if shallow else forward, network, given)
         return zip(*(each.split(len(latents)) for each in maps), strict=True)
 
     def _key(self, index: int) -> tuple[Hashable, ...]:

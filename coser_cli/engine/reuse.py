@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from coser_cli.engine.device import available_memory
+from coser_cli.models.step import forward, forward_deep
 
 if TYPE_CHECKING:
+    from coser_cli.models.build import CoSeR
     from coser_cli.models.resnet import PreparedTime
     from coser_cli.models.transformer import PreparedContext
-    from coser_cli.models.unet import Controls, UNet
+    from coser_cli.models.unet import Controls
 
 SHARE = 0.25
 """Of the memory that is free when a pass begins, what may be kept. Features of further tiles are
@@ -79,7 +81,7 @@ class Kept:
 
 
 def predict(
-    unet: UNet,
+    model: CoSeR,
     inputs: tuple[Tensor, PreparedTime, PreparedContext],
     controls: Callable[[bool], Controls | None],
     kept: Kept,
@@ -91,14 +93,16 @@ def predict(
 
     `controls(shallow)` gives the maps that it needs: of the finest level alone, or all.
     """
+    unet = model.unet
     prediction: Tensor
     if interval == 1:
-        prediction = unet(*inputs, controls(False))
+        prediction = model.execute(forward, unet, (*inputs, controls(False)))
         return prediction
     found = kept.recall(key, step, interval)
     if found is not None:
-        return unet.predict(*inputs, controls(True), found[0])[0]
-    prediction, deep = unet.predict(*inputs, controls(False))
+        prediction, _ = model.execute(forward_deep, unet, (*inputs, controls(True), found[0]))
+        return prediction
+    prediction, deep = model.execute(forward_deep, unet, (*inputs, controls(False)))
     kept.keep(key, step, interval, (deep,))
     return prediction
 

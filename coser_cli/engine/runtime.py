@@ -12,10 +12,13 @@ from coser_cli.engine.device import (
     choose_device,
     choose_dtype,
     choose_offload,
+    dtype_note,
     memory_errors_named,
 )
+from coser_cli.engine.execution import Wanted
 from coser_cli.engine.retry import REMEDY, NotFiniteError, free_cache
 from coser_cli.errors import DeviceError, UsageError
+from coser_cli.models.step import eagerly
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,16 +35,26 @@ Made = TypeVar("Made")
 class Runtime:
     """Networks, device and dtype. Networks are loaded when first needed.
 
-    `note` says in a line what was given up for want of memory, if anything was.
+    `note` says in a line what was given up for want of memory, if anything was. The model
+    runs its steps as they are `wanted`.
     """
 
     def __init__(
-        self, model: CoSeR, device: torch.device, dtype: torch.dtype, note: str = ""
+        self,
+        model: CoSeR,
+        device: torch.device,
+        dtype: torch.dtype,
+        note: str = "",
+        wanted: Wanted = Wanted(),  # noqa: B008 (it is frozen)
     ) -> None:
         self.model = model
         self.device = device
         self.dtype = dtype
         self.note = note
+        self._wanted = wanted
+        self._execution = wanted.on(model.placement)
+        if self._execution is not None:
+            model.execute = self._execution
         self._texts: dict[str, Tensor] = {}
 
     @classmethod
@@ -53,12 +66,17 @@ class Runtime:
         dtype: str = "auto",
         offload: str = "auto",
         low_memory: bool = False,
+        compile: bool = False,  # noqa: A002 (torch's word)
+        cuda_graphs: bool = False,
     ) -> Self:
         """An upscaler with the installed model of that name or in that folder.
 
         "auto": `sd21` if installed, else the bundled `mini`. `offload` as `settings.Offload`;
         `low_memory` streams the weights from their files and keeps nothing that can be read again.
-        Raises `WeightsError`, `DeviceError`, `UsageError`.
+        `compile` compiles the networks of the denoising step when they are first needed, and
+        `cuda_graphs` replays its launches; what that takes and brings, and why it was given up if
+        it was, is told to the logger `coser_cli.engine`. Neither goes with weights that do not stay
+        on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
         """
         from coser_cli.models.build import load_model, part_sizes
         from coser_cli.weights.store import model_folder
@@ -67,15 +85,23 @@ class Runtime:
             raise UsageError(f"low memory is more than offload {offload}", "leave one of them out")
         where, folder = choose_device(device), model_folder(model)
         precision = choose_dtype(dtype, where)
+        speed = Wanted(compile, cuda_graphs, str(folder))
+        speed.require_sane(offload, low_memory, where)
         wanted = "sequential" if low_memory else offload
         chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
         loaded = load_model(folder, where, precision, offload=chosen, low_memory=low_memory)
-        return cls(loaded, where, precision, note)
+        notes = dtype_note(dtype, precision, where), note, speed.given_up(loaded.placement)
+        return cls(loaded, where, precision, "; ".join(filter(None, notes)), speed)
 
     @property
     def low_memory(self) -> bool:
         """Whether memory goes before time wherever there is a choice."""
         return self.model.placement.low_memory
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps were compiled: results may then differ in their last bits."""
+        return self._execution is not None and self._execution.is_compiled
 
     def in_float32(self) -> Self:
         """The same in float32; the networks of this one are dropped, and read again if needed."""
@@ -96,7 +122,9 @@ class Runtime:
         assert self.model.reload is not None
         self.model.forget()
         self._texts.clear()
-        return type(self)(self.model.reload(dtype, **how), self.device, dtype, self.note)
+        model, wanted = self.model.reload(dtype, **how), self._wanted
+        self.model.execute, self._execution = eagerly, None  # what was made goes with the networks
+        return type(self)(model, self.device, dtype, self.note, wanted)
 
     def run(self, run: Callable[[Self], Made]) -> Made:
         """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""

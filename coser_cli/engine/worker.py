@@ -159,7 +159,8 @@ class Making:
         record = record_of(self.job, path, self.standing.origin)
         if path == self.job.comparison:
             return record
-        compute = compute_of(self.enlarger.device, self.enlarger.dtype)
+        engine = self.enlarger
+        compute = compute_of(engine.device, engine.dtype, engine.is_compiled)
         return record | {"tiling": self.tiling, "compute": compute}
 
     @property

@@ -17,6 +17,7 @@ from coser_cli.errors import WeightsError
 from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
 from coser_cli.models.residency import ONCE, STAGES, Held, Placement, peak, stream
 from coser_cli.models.srresnet import SRResNet
+from coser_cli.models.step import Execute, eagerly
 from coser_cli.weights import store
 from coser_cli.weights.store import PartSize, available_models, resolve_model
 
@@ -52,7 +53,8 @@ class CoSeR:
 
     Asking for a network brings it to the device; `enter` lets those leave that the stage does not
     use, as `placement` says. `sizes` are those of the parts, where known; `reload(dtype)` gives the
-    same model in another dtype, `reload(dtype, offload=...)` placed otherwise as well.
+    same model in another dtype, `reload(dtype, offload=...)` placed otherwise as well. `execute`
+    runs the steps of the U-Net and of the ControlNet.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class CoSeR:
         self.placement = placement or Placement()
         self.sizes = sizes or {}
         self.reload = reload
+        self.execute: Execute = eagerly
         self._load = load
         self._held: dict[str, Held] = {}
 

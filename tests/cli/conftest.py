@@ -106,6 +106,7 @@ class Plain:
     """Enlarges by plain interpolation: for tests of files, where networks do not matter."""
 
     device, dtype, low_memory = torch.device("cpu"), torch.float32, False
+    is_compiled = False
 
     def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
         size = target_size(*pixels.shape[-2:], settings.scale)

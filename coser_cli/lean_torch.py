@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-VERSIONS = ("2.14.", "2.15.")
+VERSIONS = ("2.14.",)
 TORCH, KERNELS = "torch", "torch._meta_registrations"
 BEHIND = ("torch._decomp", "torch._prims", "torch._refs", "torch.utils._content_store")
 """What the kernels bring along, in an order of imports that no other beginning gets right."""

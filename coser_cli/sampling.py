@@ -41,7 +41,7 @@ OnStep = Callable[[int, int, Tensor], None]
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """A diffusers scheduler: `class_name` in `diffusers.schedulers.<module>`, and its options.
+    """A scheduler of diffusers, or on one of them: `class_name` in `module`, and its options.
 
     `both_ends` keeps timestep 0 as well as the start (as the published code); otherwise each
     kept timestep ends its stretch ("trailing"), so that no evaluation is spent on a clean image.
@@ -57,24 +57,30 @@ class SamplerSpec:
 
 _NOISE_BLOCK = 32, 64
 """Rows and columns of latents whose noise is drawn at once; tiles' bands of rows are as high."""
-_DPMPP = "scheduling_dpmsolver_multistep", "DPMSolverMultistepScheduler"
+_DIFFUSERS = "diffusers.schedulers.scheduling"
+_DPMPP = f"{_DIFFUSERS}_dpmsolver_multistep", "DPMSolverMultistepScheduler"
 SAMPLERS: dict[str, SamplerSpec] = {
     "ddpm": SamplerSpec(
-        "scheduling_ddpm",
+        f"{_DIFFUSERS}_ddpm",
         "DDPMScheduler",
         {"clip_sample": False, "variance_type": "fixed_small"},
         both_ends=True,
     ),
-    "ddim": SamplerSpec("scheduling_ddim", "DDIMScheduler", {"clip_sample": False}),
+    "ddim": SamplerSpec(f"{_DIFFUSERS}_ddim", "DDIMScheduler", {"clip_sample": False}),
     "dpmpp-2m": SamplerSpec(*_DPMPP, {"algorithm_type": "dpmsolver++"}),
     "dpmpp-2m-sde": SamplerSpec(*_DPMPP, {"algorithm_type": "sde-dpmsolver++"}),
-    "dpmpp-3m-sde": SamplerSpec(*_DPMPP, {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}),
-    "unipc": SamplerSpec("scheduling_unipc_multistep", "UniPCMultistepScheduler"),
-    "euler": SamplerSpec("scheduling_euler_discrete", "EulerDiscreteScheduler"),
-    "euler-ancestral": SamplerSpec(
-        "scheduling_euler_ancestral_discrete", "EulerAncestralDiscreteScheduler"
+    "dpmpp-3m-sde": SamplerSpec(
+        "coser_cli.dpm_solver",
+        "DPMSolver3MSDEScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 3},
     ),
-    "lcm": SamplerSpec("scheduling_lcm", "LCMScheduler", respaced=False),
+    "unipc": SamplerSpec(f"{_DIFFUSERS}_unipc_multistep", "UniPCMultistepScheduler"),
+    "euler": SamplerSpec(f"{_DIFFUSERS}_euler_discrete", "EulerDiscreteScheduler"),
+    "euler-ancestral": SamplerSpec(
+        f"{_DIFFUSERS}_euler_ancestral_discrete",
+        "EulerAncestralDiscreteScheduler",
+    ),
+    "lcm": SamplerSpec(f"{_DIFFUSERS}_lcm", "LCMScheduler", respaced=False),
 }
 
 
@@ -300,7 +306,7 @@ def _trailing(steps: int, last: int) -> list[int]:
 def _build(spec: SamplerSpec, schedule: ScheduleConfig, kept: Sequence[int]) -> Any:
     """The diffusers scheduler over the timesteps in `kept` (ascending) as its whole schedule."""
     import_module("coser_cli.lean_diffusers")
-    module = import_module(f"diffusers.schedulers.{spec.module}")
+    module = import_module(spec.module)
     alphas = alphas_cumprod(schedule).float()[list(kept)]
     betas = 1 - alphas / torch.cat([torch.ones(1), alphas[:-1]])
     return getattr(module, spec.class_name)(

@@ -13,6 +13,7 @@ BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_cl
 ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
 BY_THEMSELVES = {
     "models.config": "config",
+    "dpm_solver": "sampling",
     "weights.install": "install",
     "weights.extend": "install",
     "weights.installing": "install",

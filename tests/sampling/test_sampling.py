@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -250,3 +251,54 @@ def test_scheduler_import_leaves_the_compiler_alone_but_usable():
         "import torch._dynamo"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_third_order_is_that_of_k_diffusion():
+    """Its update in its own variables: x/α, and σ/α on a logarithmic scale, with eta 1."""
+    sampler = make_scheduler("dpmpp-3m-sde", ScheduleConfig(), 20)
+    scheduler = sampler.scheduler
+    scheduler._step_index = 8
+    alphas, sigmas = zip(
+        *(
+            scheduler._sigma_to_alpha_sigma_t(scheduler.sigmas[8 + i].double())
+            for i in (1, 0, -1, -2)
+        ),
+        strict=True,
+    )
+    t, s, s1, s2 = ((a / b).log() for a, b in zip(alphas, sigmas, strict=True))
+    x, noise, *outputs = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0)).double()
+    oldest, middle, newest = outputs
+    h, h1, h2 = t - s, s - s1, s1 - s2
+    d1_0, d1_1 = (newest - middle) * h / h1, (middle - oldest) * h / h2
+    d2 = (d1_0 - d1_1) / ((h1 + h2) / h)
+    d1 = d1_0 + d2 * h1 / h
+    twice = 2 * h
+    phi_2 = torch.expm1(-twice) / twice + 1
+    phi_3 = phi_2 / twice - 0.5
+    wanted = torch.exp(-twice) * x / alphas[1] - torch.expm1(-twice) * newest
+    wanted += phi_2 * d1 - phi_3 * d2
+    wanted += noise * sigmas[0] / alphas[0] * torch.sqrt(-torch.expm1(-twice))
+    found = scheduler.multistep_dpm_solver_third_order_update(outputs, sample=x, noise=noise)
+    torch.testing.assert_close(found / alphas[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_third_order_comes_nearer_with_more_steps():
+    """Data of one normal distribution, whose best denoiser is known: it must come out."""
+    schedule, deviation = ScheduleConfig(), 0.5
+    kept = alphas_cumprod(schedule)
+
+    def spread(steps: int) -> float:
+        sampler = make_scheduler("dpmpp-3m-sde", schedule, steps)
+        shape, draw = (1, 4, 64, 64), seeded_noise(1, (1, 4, 64, 64))
+
+        def predict(x, timestep):
+            alpha, sigma = kept[timestep].sqrt(), (1 - kept[timestep]).sqrt()
+            clean = x * alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
+            return ((x - alpha * clean) / sigma).float()
+
+        start = add_noise(deviation * draw("data", 0), draw("start", 0), schedule, sampler.start)
+        return sample(predict, start.reshape(shape), sampler, partial(draw, "restore")).std().item()
+
+    errors = [abs(spread(steps) - deviation) for steps in (10, 20, 50)]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.02

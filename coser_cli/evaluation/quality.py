@@ -48,12 +48,12 @@ def measure_grid(
     if todo:
         # the first picture brings weights and warms caches up: it is not timed
         upscaler.upscale(crops.low[:1], replace(todo[-1], steps=1, reference_steps=1))
-    while todo:
+    while todo or (todo := _unconfirmed(compare(grid, ledger.rows, config), grid, ledger)):
+        runs += [each for each in todo if each not in runs]
         for index, settings in enumerate(todo):
             tell(settings, len(runs) - len(todo) + index, len(runs))
             ledger.add(measure_row(upscaler, crops, settings))
-        todo = _unconfirmed(compare(grid, ledger.rows, config), grid, ledger)
-        runs += todo
+        todo = []
     return compare(grid, ledger.rows, config)
 
 

@@ -56,7 +56,7 @@ def test_commands():
 
 
 def test_options():
-    assert complete("coser", "upscale", "--comp") == ["--compare"]
+    assert complete("coser", "upscale", "--compa") == ["--compare"]
 
 
 def test_commands_of_commands():

@@ -63,9 +63,10 @@ def _geometry(module: nn.Conv2d) -> tuple[Any, ...]:
 
 def _fuses(module: nn.Conv2d, x: Tensor) -> bool:
     """Whether oneDNN may do it: it knows no gradients, and neither torch's compiler, which fuses by
-    itself, nor what watches single operators, such as a counter of them, would see the parts."""
+    itself, nor what watches single operators, such as a counter of them, would see the parts; and
+    weights that come only while the layer's own `forward` runs are not there."""
     fuses: bool = (
-        x.device.type == "cpu"
+        x.device.type == module.weight.device.type == "cpu"
         and x.dtype is module.weight.dtype
         and _is_offered()
         and _is_computed_in(x.dtype)

@@ -1,10 +1,13 @@
 """`coser bench speed`: its streams, the JSON contract, and what it refuses."""
 
 import json
+from functools import partial
 
 import pytest
 from json_page import check
 
+from coser_cli.bench import speed
+from coser_cli.bench.ceiling import measure_ceiling
 from coser_cli.bench.naive import Shortcuts
 from coser_cli.cli.bench_report import plain_columns
 from coser_cli.errors import Exit
@@ -12,6 +15,12 @@ from tests.cli.test_app import python
 
 STAGES = ["load", "text", "prepare", "understand", "imagine", "restore", "decode", "write"]
 QUICK = ("bench", "speed", "--size", 8, "--repeat", 1, "--warmup", 0, "--dtype", "float32")
+
+
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch):
+    """A ceiling for toys, in no time."""
+    monkeypatch.setattr(speed, "measure_ceiling", partial(measure_ceiling, first=32, last=64))
 
 
 def test_everything_as_json(coser):

@@ -32,6 +32,7 @@ def test_upscale_becomes_tile_by_itself_and_says_so(coser, photo, monkeypatch):
     assert (pixels("switched.png") != pixels("whole.png")).any()
 
 
+@pytest.mark.slow
 def test_too_little_memory_means_tiles(coser, photo):
     photo("a.png", size=(40, 40))
     ran = coser("upscale", "a.png", "-s", 16, "--max-memory", "620MiB", "--strength", 0)

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from coser_cli.engine.preparation import target_size
@@ -41,6 +41,7 @@ def test_the_longer_side_is_exact(width, height, data):
     assert (made[0] >= made[1]) == (width >= height) or made[0] == made[1]
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # most frames are too small
 @given(SIDES, SIDES, st.integers(1, 10**6), st.integers(1, 10**6))
 def test_both_sides_are_a_frame(width, height, frame_width, frame_height):
     fit = Fit(frame_width, frame_height)

@@ -10,6 +10,8 @@ from coser_cli.bench.clock import time_of
 
 FIRST_SIDE, LAST_SIDE = 512, 16384
 REPEAT = 5
+LONG = 0.1
+"""Seconds of a product from which on a larger one shows nothing new, and only takes longer."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,20 @@ class Ceiling:
     rate: float
     side: int
 
+    @property
+    def seconds(self) -> float:
+        """What one product took."""
+        return 2 * self.side**3 / self.rate
+
 
 def measure_ceiling(
     device: torch.device, dtype: torch.dtype, first: int = FIRST_SIDE, last: int = LAST_SIDE
 ) -> Ceiling:
     """The fastest product of square matrices, each the best of `REPEAT` calls; their sides are
-    doubled, from `first` to `last` at most, as long as that is faster.
+    doubled, from `first` to `last` at most, as long as that is faster and takes less than `LONG`.
     """
     best = _rate(device, dtype, first)
-    while best.side < last:
+    while best.side < last and best.seconds < LONG:
         larger = _rate(device, dtype, 2 * best.side)
         if larger.rate <= best.rate:
             break

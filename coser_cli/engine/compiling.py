@@ -18,7 +18,7 @@ import torch
 from coser_cli import paths
 from coser_cli.engine.agreement import agree, is_finite
 from coser_cli.engine.measured import Measured, Remembered, key_of
-from coser_cli.engine.retry import free_cache, is_out_of_memory
+from coser_cli.engine.retry import free_cache, is_out_of_memory, reason_of
 from coser_cli.models.step import Step, form_of, kind_of, leaves
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Compiled:
         try:
             found = self._compiled(form, given, expected)
         except Exception as error:  # of dynamo, inductor, a compiler, a driver
-            self._give_up(_reason(error))
+            self._give_up(reason_of(error))
             found = None
         if found is None:
             free_cache(self._device)
@@ -155,7 +155,7 @@ class Compiled:
         except Exception as error:
             if is_out_of_memory(error):
                 raise  # whoever asks may ask for less
-            self._give_up(_reason(error))
+            self._give_up(reason_of(error))
         return form.step(form.network, given)
 
     def _call(self, form: _Form) -> Call:
@@ -181,11 +181,3 @@ class Compiled:
         self._given_up = True
         self._made.clear()
         logger.warning(f"compiling was given up: {reason}; steps are computed without it")
-
-
-def _reason(error: Exception) -> str:
-    """What an error says first, as part of a line."""
-    if is_out_of_memory(error):
-        return "the memory does not suffice"
-    first = next(iter(str(error).strip().splitlines()), "") or "no reason told"
-    return f"{type(error).__name__}, {first[:160].rstrip('.: ')}"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.agreement import agree, is_finite
-from coser_cli.engine.retry import free_cache, is_out_of_memory
+from coser_cli.engine.retry import free_cache, is_out_of_memory, reason_of
 from coser_cli.models.step import Execute, Step, eagerly, form_of, leaves, with_leaves
 
 logger = logging.getLogger(__name__)
@@ -88,9 +88,7 @@ class Graphed:
         try:
             return self._recorded(form, given, found)
         except Exception as error:  # of CUDA, of a kernel that cannot be captured
-            short = is_out_of_memory(error)
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            reason = "the memory does not suffice" if short else first[:160].rstrip(".: ")
+            reason = reason_of(error)
         self._give_up(reason, given)
         return found
 

@@ -41,6 +41,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _TEXTS)
 
 
+def reason_of(error: Exception) -> str:
+    """What an error says first, as part of a line."""
+    if is_out_of_memory(error):
+        return "the memory does not suffice"
+    first = next(iter(str(error).strip().splitlines()), "") or "no reason told"
+    return f"{type(error).__name__}, {first[:160].rstrip('.: ')}"
+
+
 def free_cache(device: torch.device) -> None:
     """Give back what torch and the C library keep for later, after what only reference cycles keep
     alive."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.evaluation.crops import Crops
 from coser_cli.evaluation.grid import Grid, evaluations
@@ -77,21 +79,26 @@ def measure_row(upscaler: Upscaler, crops: Crops, settings: Settings) -> Row:
 
 def _enlarged(upscaler: Upscaler, low: Tensor, indices: Tensor, settings: Settings) -> Tensor:
     """Patches `(B, 3, h, w)` enlarged together, each from noise of its own: what is by chance alike
-    in all pictures would not show in their spread.
+    in all pictures would not show in their spread. Raises `DeviceError`.
     """
     if not settings.strength:
         return upscaler.upscale(low, settings).pixels
     seeds = [settings.seed + SPREAD * index for index in indices.tolist()]
 
-    def draw(stream: str, step: int) -> Tensor:
-        return torch.cat([seeded_noise(seed, (1, *shape))(stream, step) for seed in seeds])
+    def draw(prepared: LowRes, stream: str, step: int) -> Tensor:
+        shape = 1, *prepared.latents.shape[1:]
+        return torch.cat([seeded_noise(seed, shape)(stream, step) for seed in seeds])
 
-    prepared = upscaler.prepare(low, settings)
-    shape = prepared.latents.shape[1:]
-    cognition = upscaler.understand(prepared, settings)
-    reference = upscaler.imagine(prepared, cognition, settings, draw=draw)
-    latents = upscaler.restore(prepared, cognition, reference, settings, draw=draw)
-    return upscaler.decode(latents, prepared, settings)
+    def run(upscaler: Upscaler) -> Tensor:
+        prepared = upscaler.prepare(low, settings)
+        cognition = upscaler.understand(prepared, settings)
+        reference = upscaler.imagine(prepared, cognition, settings, draw=partial(draw, prepared))
+        latents = upscaler.restore(
+            prepared, cognition, reference, settings, draw=partial(draw, prepared)
+        )
+        return upscaler.decode(latents, prepared, settings)
+
+    return upscaler.run(run)
 
 
 def _unconfirmed(found: Comparison, grid: Grid, ledger: Ledger) -> list[Settings]:

@@ -15,43 +15,11 @@ from coser_cli.engine.preparation import enlarge_bicubic, target_size
 from coser_cli.engine.references import Candidates
 from coser_cli.engine.upscaler import Upscaled
 from coser_cli.models.build import make_network, save_component, save_text_states
-from coser_cli.models.config import (
-    AutoencoderConfig,
-    CFWConfig,
-    ClipVisionConfig,
-    ControlNetConfig,
-    Defaults,
-    ModelConfig,
-    QFormerConfig,
-    SentenceTextConfig,
-    SRResNetConfig,
-    UNetConfig,
-)
 from coser_cli.models.text import SentenceText
 from coser_cli.weights.store import save_model_config
+from tests.toy import TOY
 
 PARTS = ("srresnet", "vae", "cfw", "unet", "controlnet", "cognitive_encoder")
-DENOISER = {
-    "block_out_channels": (16, 32),
-    "layers_per_block": 1,
-    "attention_factors": (1, 2),
-    "head_dim": 8,
-    "context_dim": 16,
-    "norm_num_groups": 8,
-}
-AUTOENCODER = AutoencoderConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
-TOY = ModelConfig(
-    name="toy",
-    srresnet=SRResNetConfig(num_feat=8, num_block=1),
-    clip_vision=ClipVisionConfig(32, 16, 32, layers=1, heads=2, output_dim=16),
-    text=SentenceTextConfig(context_length=5, width=16),
-    qformer=QFormerConfig(4, 16, num_layers=2, num_heads=2, intermediate_size=32, encoder_width=16),
-    autoencoder=AUTOENCODER,
-    cfw=CFWConfig(AUTOENCODER, fuse_levels=(1,), num_fuse_blocks=1, growth_channels=4),
-    unet=UNetConfig(**DENOISER),
-    controlnet=ControlNetConfig(**DENOISER),
-    defaults=Defaults(steps=2, color_fix="none"),
-)
 
 
 @pytest.fixture(scope="session")

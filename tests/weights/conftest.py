@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,43 +13,14 @@ from safetensors.torch import save_file
 
 from coser_cli.models import config as numbers
 from coser_cli.models.build import make_network
-from coser_cli.models.config import (
-    AutoencoderConfig,
-    CFWConfig,
-    ClipTextConfig,
-    ClipVisionConfig,
-    ControlNetConfig,
-    Defaults,
-    ModelConfig,
-    QFormerConfig,
-    SRResNetConfig,
-    UNetConfig,
-)
+from coser_cli.models.config import ClipTextConfig
 from coser_cli.weights.checkpoints import Origin
 from coser_cli.weights.convert import LINEAR, places, published_name
+from tests import toy
 from tests.weights.published import CALLBACK, save_lightning
 
-DENOISER: dict[str, Any] = {
-    "block_out_channels": (16, 32),
-    "layers_per_block": 1,
-    "attention_factors": (1, 2),
-    "head_dim": 8,
-    "context_dim": 16,
-    "norm_num_groups": 8,
-}
-AUTOENCODER = AutoencoderConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
-TOY = ModelConfig(
-    name="toy",
-    srresnet=SRResNetConfig(num_feat=8, num_block=1),
-    clip_vision=ClipVisionConfig(32, 16, 32, layers=1, heads=2, output_dim=16),
-    text=ClipTextConfig(vocab_size=49408, width=16, heads=2, layers=3),
-    qformer=QFormerConfig(4, 16, num_layers=2, num_heads=2, intermediate_size=32, encoder_width=16),
-    autoencoder=AUTOENCODER,
-    cfw=CFWConfig(AUTOENCODER, fuse_levels=(1,), num_fuse_blocks=1, growth_channels=4),
-    unet=UNetConfig(**DENOISER),
-    controlnet=ControlNetConfig(**DENOISER),
-    defaults=Defaults(steps=2, color_fix="none"),
-)
+TEXT = ClipTextConfig(vocab_size=49408, width=16, heads=2, layers=3)
+TOY = replace(toy.TOY, text=TEXT)
 COSER_PARTS = ("srresnet", "vae", "text", "cognitive_encoder", "unet", "controlnet")
 Tensors = dict[str, torch.Tensor]
 

@@ -69,7 +69,7 @@ class CoSeR:
     @property
     def cfw(self) -> CFWDecoder | None:
         """Decoder that feeds on the low-resolution picture, if the model has one."""
-        network: CFWDecoder | None = self._network("cfw")
+        network: CFWDecoder | None = self._network("cfw") if self.config.cfw is not None else None
         return network
 
     @property
@@ -144,7 +144,8 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
 
         if part == "vae":
             return autoencoder.Autoencoder(config.autoencoder)
-        return autoencoder.CFWDecoder(config.cfw)
+        if config.cfw is not None:
+            return autoencoder.CFWDecoder(config.cfw)
     if part == "unet":
         from coser_cli.models.unet import UNet
 

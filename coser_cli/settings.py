@@ -54,6 +54,19 @@ MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
+ONE_STEP: dict[str, Any] = {
+    "steps": 1,
+    "guidance_scale": 1.0,
+    "guidance_interval": (0.0, 1.0),
+    "reference_steps": 1,
+    "reference_guidance_scale": 1.0,
+    "reference_strength": 1.0,
+    "control_interval": 1,
+    "reference_control_interval": 1,
+    "deep_interval": 1,
+}
+"""What these settings are for a model that makes one step, whatever the user says. Its own
+`sampler` stands for none."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class Settings:
     color_fix: str | None = None
     prompt: str = ""
     negative_prompt: str | None = None
-    reference_mode: str = "global"
+    reference_mode: str | None = None
     references: int = 1
     reference_select: str = "all"
     control_interval: int = 1
@@ -97,7 +110,7 @@ class Settings:
 
     def with_defaults(self, config: ModelConfig) -> Settings:
         """The same settings with every `None` replaced by the default of the model and preset; they
-        need no preset any more.
+        need no preset any more. What has no effect in a one-step model gets one fixed value.
         """
         defaults = config.preset(self.preset)
         missing = {
@@ -106,6 +119,10 @@ class Settings:
             if getattr(self, field.name) is None
         }
         complete = replace(self, **missing, preset="balanced")
+        if config.one_step is not None:
+            complete = replace(complete, sampler=defaults.sampler, **ONE_STEP)
+        if not config.imagines and self.reference_mode is None:
+            complete = replace(complete, reference_mode="none")
         if complete.reference_steps is None:
             complete = replace(complete, reference_steps=complete.steps)
         return complete

@@ -33,6 +33,8 @@ def synthetic_sizes(config: ModelConfig, dtype: torch.dtype) -> dict[str, PartSi
 
 
 def _is_network(config: ModelConfig, part: str) -> bool:
+    if part == "cfw":
+        return config.cfw is not None
     return part != "text" or not isinstance(config.text, SentenceTextConfig)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,19 +142,17 @@ def warn_of_idle_options(
     settings: Settings,
     files: Sequence[Path],
     save_reference: str | None,
+    flags: Mapping[str, str] | None = None,
 ) -> None:
-    """Words and references act through diffusion only; some models leave it out by default."""
-    idle = {
-        "--prompt": bool(settings.prompt),
-        "--reference": bool(files),
-        "--references": settings.references > 1 and save_reference is None,
-    }
-    given = [name for name, is_given in idle.items() if is_given]
-    if not given:
-        return
+    """Say which options have no effect with the model. Raises `UsageError` where it cannot do what
+    they ask for. `flags` are the names of options that are not those of their settings.
+    """
+    from coser_cli.engine.settings_check import idle_settings, require_possible
     from coser_cli.weights.store import model_folder, read_model_config
 
     config = read_model_config(model_folder(model))
-    if settings.with_defaults(config).strength == 0:
-        for name in given:
-            reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")
+    what = {"files": bool(files), "want_reference": save_reference is not None}
+    require_possible(settings, config, **what)
+    for idle in idle_settings(settings, config, **what):
+        flag = (flags or {}).get(idle.name, f"--{idle.name.replace('_', '-')}")
+        reporter.message(f"{flag} has no effect {idle.why}")

@@ -15,7 +15,7 @@ from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
 from coser_cli.cli.options.tiling import Tiles
 from coser_cli.cli.options.workers import Spread
-from coser_cli.cli.plan import make_plan
+from coser_cli.cli.plan import make_plan, warn_of_idle_options
 from coser_cli.cli.stdio import Pipes
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -109,6 +109,7 @@ def reference(
         spec = tiles.spec
         spread.require_sane(reporting.fail_fast)
         model = choose_model(reporter, compute.model)
+        warn_of_idle_options(reporter, model, settings, (), "", {"reference_steps": "--steps"})
         planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
         known = provenance_of(model, (), compute.dtype)
         how = planned.fit, planned.encoding, spec, False, overwrite, known

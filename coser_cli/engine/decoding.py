@@ -12,6 +12,7 @@ from coser_cli.engine.preparation import LowRes
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
+    from coser_cli.settings import Settings
 
 
 def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> Tensor:
@@ -28,6 +29,18 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     elif features is None:
         features = model.cfw.features(low_res.padded)
     return model.cfw.decode(latents, features, fidelity).float()
+
+
+def decode_result(model: CoSeR, latents: Tensor, low_res: LowRes, settings: Settings) -> Tensor:
+    """`decode` with complete settings. `strength` of a one-step model blends what is decoded
+    without and with the step; at 0 and 1 only what counts is decoded.
+    """
+    assert settings.fidelity is not None and settings.strength is not None
+    pixels = decode(model, latents, low_res, settings.fidelity)
+    if model.config.one_step is None or settings.strength in (0, 1):
+        return pixels
+    plain = decode(model, low_res.latents, low_res, settings.fidelity)
+    return torch.lerp(plain, pixels, settings.strength)
 
 
 def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:

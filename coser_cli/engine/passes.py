@@ -6,35 +6,51 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coser_cli.engine.feature_cache import EXACT, Intervals
+from coser_cli.engine.settings_check import require_imagines
 from coser_cli.sampling.guidance import Guidance
+from coser_cli.sampling.one_step import one_step_sampler
 from coser_cli.sampling.schedulers import Sampler, make_scheduler
 
 if TYPE_CHECKING:
-    from coser_cli.config import ScheduleConfig
+    from coser_cli.config import ModelConfig, OneStep, ScheduleConfig
     from coser_cli.settings import Settings
 
 
 @dataclass(frozen=True)
 class Pass:
     """One pass. `stream` is the name of its noise; the start and the noise of the first step are
-    those of both."""
+    those of both. It starts from the low-resolution latents, `noised` to `sampler.start` or not.
+    """
 
     stream: str
     sampler: Sampler
-    guidance: Guidance
+    guidance: Guidance = Guidance()  # noqa: RUF009 (it is frozen)
     intervals: Intervals = EXACT
+    noised: bool = True
 
 
-def imagining(settings: Settings, schedule: ScheduleConfig) -> Pass:
-    """The pass that imagines a reference; settings are complete, `reference_strength` above 0."""
+def imagining(settings: Settings, config: ModelConfig) -> Pass:
+    """The pass that imagines a reference; settings are complete, `reference_strength` above 0.
+
+    Raises `UsageError` for a model that imagines none.
+    """
+    require_imagines(config)
+    if config.one_step is not None and config.reference is not None:
+        return _one_step("imagine", config.reference, config.schedule)
     strength, scale = settings.reference_strength, settings.reference_guidance_scale
-    return _pass("imagine", settings.reference_steps, strength, scale, settings, schedule)
+    return _pass("imagine", settings.reference_steps, strength, scale, settings, config.schedule)
 
 
-def restoring(settings: Settings, schedule: ScheduleConfig) -> Pass:
+def restoring(settings: Settings, config: ModelConfig) -> Pass:
     """The pass that restores the result; settings are complete, `strength` above 0."""
+    if config.one_step is not None:
+        return _one_step("restore", config.one_step, config.schedule)
     steps, strength, scale = settings.steps, settings.strength, settings.guidance_scale
-    return _pass("restore", steps, strength, scale, settings, schedule)
+    return _pass("restore", steps, strength, scale, settings, config.schedule)
+
+
+def _one_step(stream: str, step: OneStep, schedule: ScheduleConfig) -> Pass:
+    return Pass(stream, one_step_sampler(schedule, step), noised=step.noised)
 
 
 def _pass(

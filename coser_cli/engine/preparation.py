@@ -63,7 +63,8 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
     # the configuration first: a decoder with an encoder of its own need not be loaded yet
-    if not model.config.cfw.own_encoder and model.cfw is not None:
+    cfw = model.config.cfw
+    if cfw is not None and not cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
         return LowRes(pixels, padded, size, latents.float(), features, pre_restored)
     latents = model.autoencoder.encode(padded).float()

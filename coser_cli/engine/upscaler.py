@@ -25,6 +25,7 @@ from coser_cli.engine.reference import (
     require_single,
     score,
 )
+from coser_cli.engine.settings_check import is_guided
 from coser_cli.sampling.loop import Walk
 from coser_cli.sampling.noise import seeded_noise, to_device
 from coser_cli.sampling.schedulers import add_noise
@@ -173,7 +174,9 @@ class Upscaler(Runtime):
         settings = self.complete(settings)
         assert settings.negative_prompt is not None
         self.enter("understand")
-        texts = self.text(settings.prompt), self.text(settings.negative_prompt)
+        unguided = self.model.config.one_step is not None  # one step has no negative branch
+        negative = settings.prompt if unguided else settings.negative_prompt
+        texts = self.text(settings.prompt), self.text(negative)
         cognition = understand(self.model, pre_restored.to(self.device, self.dtype), *texts)
         require_finite(cognition.embedding, what="cognitive embedding")
         return cognition
@@ -203,17 +206,19 @@ class Upscaler(Runtime):
             return low_res.latents.repeat(count, 1, 1, 1)
         self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = imagining(settings, self.model.config.schedule)
+        how = imagining(settings, self.model.config)
+        different = count if how.noised else 1
         walks = (
             self._walk(
-                how, low_res, draw_of(index, draw), on_step and part_of(on_step, index, count)
+                how, low_res, draw_of(index, draw), on_step and part_of(on_step, index, different)
             )
-            for index in range(count)
+            for index in range(different)
         )
-        found = [
+        imagined = [
             imagine(self.model, cognition, start, walk, how.intervals) for walk, start in walks
         ]
-        return require_finite(torch.cat(found), what="reference")
+        latents = torch.cat(imagined).repeat(count // different, 1, 1, 1)
+        return require_finite(latents, what="reference")
 
     @torch.inference_mode()
     def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
@@ -240,7 +245,7 @@ class Upscaler(Runtime):
         on_step: OnStep | None = None,
     ) -> Tensor:
         """Stage 4: the latents `(B, 4, h, w)` of the result, from the same noised input as the
-        reference.
+        reference; of a one-step model, from the input without noise.
 
         `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
         leaves the reference attention out. With `strength` 0 it is the input.
@@ -252,7 +257,7 @@ class Upscaler(Runtime):
             return low_res.latents
         self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = restoring(settings, self.model.config.schedule)
+        how = restoring(settings, self.model.config)
         walk, start = self._walk(how, low_res, draw, on_step)
         times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
         hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
@@ -269,7 +274,7 @@ class Upscaler(Runtime):
         settings = self.complete(settings)
         assert settings.fidelity is not None and settings.color_fix is not None
         self.enter("decode")
-        pixels = require_finite(decoding.decode(self.model, latents, low_res, settings.fidelity))
+        pixels = require_finite(decoding.decode_result(self.model, latents, low_res, settings))
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
 
     @torch.inference_mode()
@@ -294,10 +299,10 @@ class Upscaler(Runtime):
             return low_res.latents, None
         cognition = self.understand(low_res, settings)
         tell("understand", 1, 1)
-        references, guided_by = None, settings.strength != 0 and settings.reference_mode != "none"
-        if want_reference or guided_by:
+        references, guided = None, is_guided(settings, bool(pictures))
+        if want_reference or guided:
             references = self._refer(low_res, cognition, settings, tell, pictures)
-        hint = references.latents if references is not None and guided_by else None
+        hint = references.latents if references is not None and guided else None
         steps = steps_of(tell, "restore")
         return self.restore(low_res, cognition, hint, settings, on_step=steps), references
 
@@ -323,5 +328,7 @@ class Upscaler(Runtime):
         """How to sample, and the start: both passes share its noise, as published."""
         walk = Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)
         latents = low_res.latents
+        if not how.noised:
+            return walk, latents
         noise = to_device(draw("start", 0), latents.device).to(latents)
         return walk, add_noise(latents, noise, self.model.config.schedule, how.sampler.start)

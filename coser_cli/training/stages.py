@@ -76,7 +76,8 @@ class Workspace:
         if not scale.is_file():
             return config
         coder = replace(config.autoencoder, scaling_factor=json.loads(scale.read_text()))
-        return replace(config, autoencoder=coder, cfw=replace(config.cfw, autoencoder=coder))
+        cfw = None if config.cfw is None else replace(config.cfw, autoencoder=coder)
+        return replace(config, autoencoder=coder, cfw=cfw)
 
     @property
     def device(self) -> torch.device:
@@ -325,6 +326,8 @@ def export(space: Workspace) -> None:
     """
     folder = space.folder / "model"
     for part, stage in PARTS.items():
+        if part == "cfw" and space.config.cfw is None:
+            continue
         network = space.network(part, stage)
         if part == "srresnet":
             blend = space.recipe.get("export", {}).get("blend", 0.0)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from coser_cli.config import ClipTextConfig, ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.errors import WeightsError, shown
@@ -98,6 +98,7 @@ def _value(hint: Any, value: Any) -> Any:
         return value
     if hint == ClipTextConfig | SentenceTextConfig:
         hint = SentenceTextConfig if "encoder" in value else ClipTextConfig
+    hint = next((each for each in get_args(hint) if is_dataclass(each)), hint)  # X | None
     is_config = isinstance(hint, type) and is_dataclass(hint)
     return config_from_dict(hint, value) if is_config else value
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from coser_cli.engine.compute.memory import PROCESS_BYTES, available_memory, gib
+from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled import vae as tiled_vae
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
@@ -100,8 +101,8 @@ class Task:
     @property
     def references(self) -> int:
         """How many references are made or given."""
-        guided = self.settings.strength != 0 and self.settings.reference_mode != "none"
-        return (self.imported or self.settings.references) * (guided or self.want_reference)
+        wanted = is_guided(self.settings, bool(self.imported)) or self.want_reference
+        return (self.imported or self.settings.references) * wanted
 
 
 def cost_in_tiles(runtime: Runtime, task: Task) -> Cost:
@@ -233,8 +234,10 @@ def _count(config: ModelConfig, steps: int | None, strength: float | None) -> in
 def _disk(config: ModelConfig, task: Task, padded: tuple[int, int]) -> int:
     """Bytes of the maps that lie on disk beside those of the autoencoder's passes."""
     pixels = padded[0] * padded[1]
-    picture, latents = 3 * 4 * pixels, 4 * 4 * pixels // config.downscale**2
+    picture = 3 * 4 * pixels
+    latents = config.autoencoder.latent_channels * 4 * pixels // config.downscale**2
     enlarged = task.size[0] * task.size[1] * 16 * 3 * 4
     pictures = 2 + (task.references if task.want_reference or task.imported else 0)
+    pictures += config.one_step is not None and task.settings.strength not in (0, 1)  # two results
     walked = (task.settings.strength != 0) + task.references
     return pictures * picture + (1 + walked) * latents + enlarged

@@ -21,10 +21,12 @@ from coser_cli.engine.compute.retry import NotFiniteError, require_finite
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import nearest, similarity
+from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled import vae as tiled_vae
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
+from coser_cli.engine.tiled.mixing import Mixed
 from coser_cli.engine.tiled.prediction import TilePrediction
 from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
 from coser_cli.engine.tiled.results import Large, LargeLowRes
@@ -94,7 +96,7 @@ class TiledUpscaler:
         settings = self.upscaler.complete(settings)
         low_res = self.prepare(pixels, settings)
         latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
-        guided = settings.strength != 0 and settings.reference_mode != "none"
+        guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
             if guided or want_reference:
@@ -164,7 +166,7 @@ class TiledUpscaler:
             return low_res.latents
 
         self.upscaler.enter("sample")
-        how = restoring(settings, self.model.config.schedule)
+        how = restoring(settings, self.model.config)
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
@@ -178,20 +180,16 @@ class TiledUpscaler:
     def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
         assert settings.fidelity is not None and settings.color_fix is not None
-        size, fidelity = low_res.padded.shape[1:], settings.fidelity
-        picture = self.scratch.canvas(low_res.padded.shape)
-        maps = {"latents": latents, "pixels": low_res.padded}
-        self._run(
-            lambda model: tiled_vae.decoding(model, size, self.vae, fidelity),
-            maps,
-            picture,
-            "decode",
-        )
+        assert settings.strength is not None
+        picture: Readable = self._decoded(latents, low_res, settings.fidelity)
+        if self.model.config.one_step is not None and 0 < settings.strength < 1:
+            plain = self._decoded(low_res.latents, low_res, settings.fidelity)
+            picture = Mixed(plain, picture, settings.strength)
         return StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
 
     def decode_reference(self, latents: Map, low_res: LargeLowRes) -> StreamedColorFix:
         """A reference as a picture: what the VAE alone makes of it."""
-        picture = self._plainly_decoded(latents, low_res)
+        picture = self._decoded(latents, low_res, None)
         return StreamedColorFix("none", picture, low_res.padded, low_res.size)
 
     def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
@@ -201,7 +199,7 @@ class TiledUpscaler:
         local = settings.reference_mode == "tile"
         steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
         self.upscaler.enter("sample")
-        how = imagining(settings, self.model.config.schedule)
+        how = imagining(settings, self.model.config)
         # tiles that are looked at one by one stay where they are
         grid = partial(self._grid, low_res.latents, None if local else settings.seed)
 
@@ -209,9 +207,11 @@ class TiledUpscaler:
             own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
             return tiles_without_controls(upscaler.model, own, how)
 
-        draws = [partial(noise_of_candidate, settings.seed, k) for k in range(settings.references)]
+        different = settings.references if how.noised else 1
+        draws = [partial(noise_of_candidate, settings.seed, k) for k in range(different)]
         walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)
-        return [self._round_trip(latents, low_res) for latents in walks]
+        imagined = [self._round_trip(latents, low_res) for latents in walks]
+        return imagined * (settings.references // different)
 
     def _local(
         self, low_res: LargeLowRes, cognition: Cognition
@@ -236,14 +236,16 @@ class TiledUpscaler:
         predict: Callable[[Upscaler], PredictTiles],
         grid: Callable[[int], Grid],
     ) -> Map:
-        """Sample from the noised low-resolution latents."""
+        """Sample from the low-resolution latents, noised as the pass begins."""
         schedule, sampler = self.model.config.schedule, how.sampler
         state = self._latents(low_res.padded)
         for rows in bands(state.shape[1], BAND):
             box = Box(rows.start, 0, rows.stop, state.shape[2])
             latents = low_res.latents.read(box)
-            noise = draw(state, "start", 0, rows)
-            state.write(box, add_noise(latents, noise, schedule, sampler.start))
+            if how.noised:
+                noise = draw(state, "start", 0, rows)
+                latents = add_noise(latents, noise, schedule, sampler.start)
+            state.write(box, latents)
         noise_of = partial(draw, state, how.stream)
         walk = TiledWalk(
             sampler, noise_of, grid, self._prediction.batch, device=self.upscaler.device
@@ -289,7 +291,7 @@ class TiledUpscaler:
         """The paper's reference is a picture before it is a condition (spec sec. 1)."""
         if not self.model.config.reference_roundtrip:
             return latents
-        return self._encoded(self._plainly_decoded(latents, low_res))
+        return self._encoded(self._decoded(latents, low_res, None))
 
     def _latents(self, padded: Map) -> Map:
         """Room for latents of a padded picture."""
@@ -304,12 +306,16 @@ class TiledUpscaler:
         self._run(lambda model: tiled_vae.encoding(model, size, self.vae), maps, latents, "encode")
         return latents
 
-    def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
-        """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
+    def _decoded(self, latents: Map, low_res: LargeLowRes, fidelity: float | None) -> Map:
+        """What the decoder makes of latents, of the padded size, not clamped; with `fidelity` None
+        the autoencoder's own."""
         picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
-        maps = {"latents": latents}
+        maps = {"latents": latents, "pixels": low_res.padded}
         self._run(
-            lambda model: tiled_vae.decoding(model, size, self.vae, None), maps, picture, "decode"
+            lambda model: tiled_vae.decoding(model, size, self.vae, fidelity),
+            maps,
+            picture,
+            "decode",
         )
         return picture
 

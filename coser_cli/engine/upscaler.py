@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.compute.memory import memory_errors_named, require_memory
+from coser_cli.engine.compute.memory import require_memory
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
@@ -99,7 +99,7 @@ class Upscaler(Runtime):
             return Upscaled(result, pictures, *told)
 
         if len(pixels) > 1:  # what goes wrong with one of them must not change the others
-            with memory_errors_named(self.device):
+            with self.computing():
                 return run(self)
         return self.run(run)
 
@@ -150,9 +150,10 @@ class Upscaler(Runtime):
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
         taken = self.pending(settings), len(pixels)
-        require_memory(self.model.config, size, settings.scale, self.dtype, self.device, *taken)
+        how = self.picture_dtype, self.device
+        require_memory(self.model.config, size, settings.scale, *how, *taken)
         self.enter("prepare")
-        pixels = to_device(pixels, self.device).to(self.dtype)
+        pixels = to_device(pixels, self.device).to(self.picture_dtype)
         low_res = preparation.prepare(self.model, pixels, settings.scale)
         require_finite(low_res.latents, what="latents of the input")
         return low_res

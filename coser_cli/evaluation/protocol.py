@@ -39,7 +39,7 @@ def _bicubic(_: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
 def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
     network = upscaler.model.srresnet
     size = target_size(pixels.shape[-2], pixels.shape[-1], settings.scale)
-    pixels = pixels.to(upscaler.device, upscaler.dtype)
+    pixels = pixels.to(upscaler.device, upscaler.picture_dtype)
     with torch.inference_mode():
         enlarged = enlarge_srresnet(network, network(pixels), settings.scale, size)
     return enlarged.float().cpu()

@@ -59,7 +59,7 @@ class CrossAttention(Attention):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers, the first of them gated by GELU (Shazeer 2020, "GEGLU"); diffusers' names."""
+    """Two linear layers, the first gated by GELU (Shazeer 2020, "GEGLU"); diffusers' names."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

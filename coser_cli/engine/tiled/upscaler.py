@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.color_fix import StreamedColorFix
-from coser_cli.engine.compute.retry import NotFiniteError, require_finite
+from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import nearest, similarity
@@ -93,6 +93,12 @@ class TiledUpscaler:
         references: Sequence[Map] = (),
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
+        with self.upscaler.computing():
+            return self._upscale(pixels, settings, want_reference, references)
+
+    def _upscale(
+        self, pixels: Map, settings: Settings, want_reference: bool, references: Sequence[Map]
+    ) -> Large:
         settings = self.upscaler.complete(settings)
         low_res = self.prepare(pixels, settings)
         latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
@@ -110,11 +116,14 @@ class TiledUpscaler:
     def candidates(self, pixels: Map, settings: Settings) -> Large:
         """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
         settings = self.upscaler.complete(settings)
-        low_res = self.prepare(pixels, settings)
-        cognition = self.understand(low_res, settings)
-        found = self._imagine(low_res, cognition, settings)
-        scores = tuple(self._score(each, low_res) for each in found) if len(found) > 1 else None
-        pictures = tuple(self.decode_reference(each, low_res) for each in found)
+        with self.upscaler.computing():
+            low_res = self.prepare(pixels, settings)
+            cognition = self.understand(low_res, settings)
+            imagined = self._imagine(low_res, cognition, settings)
+            scores = None
+            if len(imagined) > 1:
+                scores = tuple(self._score(each, low_res) for each in imagined)
+            pictures = tuple(self.decode_reference(each, low_res) for each in imagined)
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
     def prepare(self, pixels: Map, settings: Settings) -> LargeLowRes:
@@ -326,22 +335,10 @@ class TiledUpscaler:
         target: Map,
         stage: str,
     ) -> None:
-        """Do a pass of the autoencoder; in float32, where the dtype's range is exceeded.
-
-        Raises `NotFiniteError` where that is no help.
-        """
+        """Do a pass of the autoencoder. Raises `NotFiniteError`."""
         self.upscaler.enter("prepare" if stage == "encode" else stage)
-        try:
-            self._pass(make(self.model), maps, target, stage)
-        except NotFiniteError:
-            if self.upscaler.dtype == torch.float32:
-                raise
-            self.notes.append(f"to {stage} it, float32 was needed")
-            self._pass(make(self.upscaler.in_float32().model), maps, target, stage)
+        way = make(self.model)
 
-    def _pass(
-        self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str
-    ) -> None:
         def write(box: Box, values: Tensor) -> None:
             target.write(box, require_finite(values))
 

@@ -185,6 +185,8 @@ class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
     `cfw` None: the autoencoder's own decoder makes the result.
+    `working_size`: least short side in pixels that the networks work at; smaller results are made
+    larger and reduced at the end (see `size.working_size`).
     `native_size`: side in pixels of the pictures that its diffusion networks are at home with.
     `presets`: fields of `defaults` that are others under a preset's name.
     `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
@@ -204,6 +206,7 @@ class ModelConfig:
     low_res_source: str = "bicubic"
     reference_roundtrip: bool = False
     native_size: int = 512
+    working_size: int = 0
     one_step: OneStep | None = None
     reference: OneStep | None = None
     defaults: Defaults = field(default_factory=Defaults)
@@ -242,6 +245,7 @@ _MINI_AUTOENCODER = AutoencoderConfig(
 # (DiffBIR). What is usual are the published settings.
 SD21 = ModelConfig(
     name="sd21",
+    working_size=512,
     presets={
         "fast": {"sampler": "dpmpp-2m-sde", "steps": 10},
         "best": {"steps": 200},

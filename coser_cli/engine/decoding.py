@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from coser_cli.engine.color_fix import color_fix
 from coser_cli.engine.preparation import LowRes
@@ -44,7 +45,7 @@ def decode_result(model: CoSeR, latents: Tensor, low_res: LowRes, settings: Sett
 
 
 def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
-    """Pixels `(N, 3, *size)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
+    """Pixels `(N, 3, *target)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
     `(N, 4, h, w)`; one at a time.
     """
     decoded = (model.autoencoder.decode(each) for each in latents.to(low_res.padded).split(1))
@@ -52,7 +53,11 @@ def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
 
 
 def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
-    """Cut the padding off, give the colours of the input, clamp to [0, 1]: `(B, 3, *size)`."""
+    """Cut the padding off, give the colours of the input, clamp to [0, 1], reduce where the result
+    is smaller than what was worked at: `(B, 3, *target)`."""
     height, width = low_res.size
     pixels = pixels[..., :height, :width]
-    return color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
+    fixed = color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
+    if low_res.target == low_res.size:
+        return fixed
+    return F.interpolate(fixed, low_res.target, mode="bicubic", antialias=True).clamp(0, 1)

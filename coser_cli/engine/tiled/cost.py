@@ -12,7 +12,7 @@ from coser_cli.engine.tiled import vae as tiled_vae
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.size import padded_size, target_size
+from coser_cli.size import padded_size, target_size, working_size
 from coser_cli.tiling.grid import Grid, make_grid
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     the smallest fits `spec.max_memory`, or where the networks do not take such tiles.
     """
     config, spec, settings = model.config, task.spec, task.settings
-    padded = padded_size(task.target(), config.pixel_multiple)
+    padded = _padded(config, task)
     grid = _grid(config, padded, spec)
     fixed = PROCESS_BYTES + weights + task.size[0] * task.size[1] * INPUT_BYTES
     budget = None if (limit := spec.max_memory or available) is None else limit - fixed
@@ -158,7 +158,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
 
 def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
     """The cost of a task that is done at once, with `memory` bytes besides the process's own."""
-    padded = padded_size(task.target(), config.pixel_multiple)
+    padded = _padded(config, task)
     tiles = 1 if task.samples else 0
     diffusion = Diffusion(task.references, *_steps(config, task), tiles, 1)
     memory += PROCESS_BYTES
@@ -185,6 +185,11 @@ def _largest(
     """The first choice that fits, or the last."""
     fitting = (each for each in choices if budget is None or needs(each) <= budget)
     return next(fitting, choices[-1])
+
+
+def _padded(config: ModelConfig, task: Task) -> tuple[int, int]:
+    """Size that the networks work at."""
+    return padded_size(working_size(task.target(), config.working_size), config.pixel_multiple)
 
 
 def _grid(config: ModelConfig, padded: tuple[int, int], spec: TileSpec) -> Grid:

@@ -25,15 +25,15 @@ from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled import vae as tiled_vae
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
+from coser_cli.engine.tiled.derived import Mixed, reduced
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
-from coser_cli.engine.tiled.mixing import Mixed
 from coser_cli.engine.tiled.prediction import TilePrediction
 from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
 from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.size import padded_size, target_size
+from coser_cli.size import padded_size, target_size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
 from coser_cli.tiling.resample import resample_whole
@@ -130,12 +130,14 @@ class TiledUpscaler:
         """Stage 1: enlarge, pad and encode."""
         _, height, width = pixels.shape
         config = self.model.config
-        size = target_size(height, width, settings.scale)
+        target = target_size(height, width, settings.scale)
+        size = working_size(target, config.working_size)
+        scale = working_scale(target, size, settings.scale)
         padded = self.scratch.canvas((3, *padded_size(size, config.pixel_multiple)))
         pre_restored = enlarge(
-            self.model, pixels, settings.scale, padded, self.scratch, partial(self._tell, "enlarge")
+            self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        return LargeLowRes(pixels, padded, size, self._encoded(padded), pre_restored)
+        return LargeLowRes(pixels, padded, size, target, self._encoded(padded), pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: Settings) -> Cognition:
         """Stage 2: what the whole picture shows."""
@@ -186,7 +188,7 @@ class TiledUpscaler:
         draw = partial(noise_of_candidate, settings.seed, 0)
         return self._walk(how, low_res, draw, predict, grid)
 
-    def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
+    def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
         assert settings.fidelity is not None and settings.color_fix is not None
         assert settings.strength is not None
@@ -194,12 +196,14 @@ class TiledUpscaler:
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._decoded(low_res.latents, low_res, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
-        return StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        return reduced(fixed, low_res.target)
 
-    def decode_reference(self, latents: Map, low_res: LargeLowRes) -> StreamedColorFix:
+    def decode_reference(self, latents: Map, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""
         picture = self._decoded(latents, low_res, None)
-        return StreamedColorFix("none", picture, low_res.padded, low_res.size)
+        fixed = StreamedColorFix("none", picture, low_res.padded, low_res.size)
+        return reduced(fixed, low_res.target)
 
     def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
         """Latents of `settings.references` pictures, each from noise of its own."""

@@ -76,7 +76,7 @@ class Workspace:
         if not scale.is_file():
             return config
         coder = replace(config.autoencoder, scaling_factor=json.loads(scale.read_text()))
-        cfw = None if config.cfw is None else replace(config.cfw, autoencoder=coder)
+        cfw = config.cfw and replace(config.cfw, autoencoder=coder)
         return replace(config, autoencoder=coder, cfw=cfw)
 
     @property
@@ -325,9 +325,7 @@ def export(space: Workspace) -> None:
     off artefacts (ESRGAN, Wang et al. 2018, sec. 3.4).
     """
     folder = space.folder / "model"
-    for part, stage in PARTS.items():
-        if part == "cfw" and space.config.cfw is None:
-            continue
+    for part, stage in PARTS.items() - ({("cfw", "cfw")} if space.config.cfw is None else set()):
         network = space.network(part, stage)
         if part == "srresnet":
             blend = space.recipe.get("export", {}).get("blend", 0.0)

@@ -281,11 +281,10 @@ class TiledUpscaler:
         if low_res.pre_restored is not None:
             return low_res.pre_restored
         if self._restored is None or self._restored[0] is not low_res:
-            self._restored = low_res, self._restore_before(low_res)
+            tell = partial(self._tell, "enlarge")
+            restored = pre_restore(self.model, low_res.pixels, self.scratch, tell)
+            self._restored = low_res, restored
         return self._restored[1]
-
-    def _restore_before(self, low_res: LargeLowRes) -> Readable:
-        return pre_restore(self.model, low_res.pixels, self.scratch, partial(self._tell, "enlarge"))
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
         """Latents of a picture of the user, placed into the frame."""

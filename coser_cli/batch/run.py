@@ -1,55 +1,57 @@
-"""Jobs → results, in order; one bad file stops no other.
-
-`run` yields one `Result` per job and knows no terminal.
-"""
+"""Jobs → results: here, in processes for several devices, or on the machines of a cluster."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
+from coser_cli.batch.events import Emit, Hint, Note, ignore
 from coser_cli.batch.jobs import Job
+from coser_cli.batch.load import loader
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.worker import Worker, attempt
 
 if TYPE_CHECKING:
-    from coser_cli.engine.progress import Progress
-    from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.batch.workers.dispatch import Crew
+
+CLUSTER_SHARE = 4
+"""Jobs that go to an actor of a cluster at once, unless a batch is more."""
 
 
-def run(
-    jobs: Sequence[Job],
-    load: Callable[[], Upscaler],
-    work: Work,
-    *,
-    on_start: Callable[[Job], None] | None = None,
-    on_progress: Progress | None = None,
-) -> Iterator[Result]:
-    """Do the jobs in order, yielding a result for each; `load` is called once, when first needed.
+def run(jobs: Sequence[Job], work: Work, emit: Emit = ignore) -> Generator[Result]:
+    """A result per job, in order, wherever they are done; what happens meanwhile goes to `emit`.
 
-    Of several jobs, the next pictures are read and finished ones written meanwhile
-    (`pipeline.overlapped`), unless they are to be done one by one. A job whose outputs all exist is
-    skipped unless they are to be overwritten. What would fail every job alike is raised:
-    `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other failure belongs to its
-    own job.
+    Raises what `pipeline.run_here` raises, after the results before it.
     """
-    worker = Worker(load, work, on_progress)
-    start = on_start or _silent
-    if len(jobs) > 1 and not work.one_by_one:
-        from coser_cli.batch.pipeline import overlapped
+    request = work.request
+    devices = request.devices or (request.compute.device,)
+    if request.cluster is None and min(len(devices), len(jobs)) < 2:
+        from coser_cli.batch.pipeline import run_here
 
-        yield from overlapped(worker, jobs, start)
+        load = loader(replace(request.compute, device=devices[0]), emit)
+        yield from run_here(jobs, load, work, emit)
         return
-    for job in jobs:
-        start(job)
-        began = time.monotonic()
-        done = attempt(worker, job, partial(worker.do, job))
-        yield replace(done, seconds=time.monotonic() - began)
+    from coser_cli.batch.workers.dispatch import MAX_SHARE, dispatch
+
+    most = MAX_SHARE if request.cluster is None else CLUSTER_SHARE
+    with ExitStack() as stack:
+        crew = _crew(stack, work, devices[: len(jobs)], len(jobs), emit)
+        yield from dispatch(jobs, crew, max(most, request.batch_size or 1), emit)
 
 
-def _silent(job: Job) -> None:
-    """Tell nobody."""
+def _crew(stack: ExitStack, work: Work, devices: Sequence[str], most: int, emit: Emit) -> Crew:
+    """The workers, `most` at most, which end with the stack."""
+    cluster = work.request.cluster
+    if cluster is not None:
+        from coser_cli.batch.workers.ray_cluster import ClusterCrew
+
+        emit(Hint("looking for the cluster ..."))
+        actors = stack.enter_context(ClusterCrew(cluster, work, most))
+        emit(Note(f"cluster {cluster}: {actors.size} workers"))
+        return actors
+    from coser_cli.batch.workers.processes import DeviceCrew
+
+    emit(Hint(f"starting {len(devices)} processes ..."))
+    return stack.enter_context(DeviceCrew(devices, work))

@@ -1,8 +1,7 @@
-"""What the commands that make pictures share: the model, and the run as it is reported."""
+"""Run what a command has planned, and report it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -14,18 +13,6 @@ if TYPE_CHECKING:
     from coser_cli.batch.results import Result, Tally
     from coser_cli.cli.output.reporter import Reporter
     from coser_cli.cli.plan import Planned
-    from coser_cli.settings import Compute
-
-
-def choose_model(reporter: Reporter, compute: Compute) -> Compute:
-    """The same with a model that is installed; says which one "auto" has become."""
-    from coser_cli.weights.store import model_folder, resolve_model
-
-    name = resolve_model(compute.model)
-    folder = model_folder(name)
-    if compute.model == "auto":
-        reporter.message(f"model: {folder.name}")
-    return replace(compute, model=name)
 
 
 def execute(reporter: Reporter, planned: Planned, work: Work, *, dry_run: bool) -> NoReturn:
@@ -49,7 +36,7 @@ def execute(reporter: Reporter, planned: Planned, work: Work, *, dry_run: bool) 
 def _run(reporter: Reporter, planned: Planned, work: Work, tally: Tally) -> None:
     """Run the jobs and report each; the first failure ends the run where that is asked for."""
     from coser_cli.batch.results import Result
-    from coser_cli.batch.run import run
+    from coser_cli.batch.workers.run import run
 
     def stops() -> bool:
         return work.request.fail_fast and tally.failed > 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.stdio import Pipes
@@ -18,7 +20,11 @@ from coser_cli.settings import MAX_REFERENCES, Settings
 if TYPE_CHECKING:
     from coser_cli.batch.jobs import Job, Kind
     from coser_cli.batch.request import Request, Work
+    from coser_cli.cli.options.reporting import Reporting
+    from coser_cli.cli.options.tiling import Tiles
+    from coser_cli.cli.options.workers import Workers
     from coser_cli.cli.output.reporter import Reporter
+    from coser_cli.settings import Compute
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,47 @@ class Planned:
     problems: list[CoserError]
     notes: list[str]
     pipes: Pipes
+
+
+def make_request(
+    ctx: typer.Context,
+    reporter: Reporter,
+    settings: Settings,
+    files: Files,
+    tiles: Tiles,
+    compute: Compute,
+    workers: Workers,
+    reporting: Reporting,
+    *,
+    overwrite: bool,
+    references: tuple[Path, ...] = (),
+    always_tiles: bool = False,
+) -> Request:
+    """What the options ask for. Raises `UsageError` where they contradict each other, and
+    `WeightsError` where the model is not installed; says which one "auto" has become.
+    """
+    from coser_cli.batch.request import Request
+    from coser_cli.weights.store import model_folder, resolve_model
+
+    workers.require_sane(reporting.fail_fast)
+    model = resolve_model(compute.model)
+    folder = model_folder(model)
+    if compute.model == "auto":
+        reporter.message(f"model: {folder.name}")
+    return Request(
+        settings=settings,
+        compute=replace(compute, model=model),
+        references=references,
+        fit=files.fit(ctx),
+        encoding=files.encoding,
+        tiles=tiles.spec,
+        always_tiles=always_tiles,
+        overwrite=overwrite,
+        batch_size=workers.batch,
+        fail_fast=reporting.fail_fast,
+        devices=workers.device_names,
+        cluster=workers.cluster,
+    )
 
 
 def make_plan(

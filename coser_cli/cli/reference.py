@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from coser_cli.cli.execute import choose_model, execute
+from coser_cli.cli.execute import execute
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling as sampling_options
 from coser_cli.cli.options.compute import ComputeOptions
@@ -15,7 +15,7 @@ from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
 from coser_cli.cli.options.tiling import Tiles
 from coser_cli.cli.options.workers import Workers
-from coser_cli.cli.plan import make_plan
+from coser_cli.cli.plan import make_plan, make_request
 from coser_cli.cli.stdio import Pipes
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -104,20 +104,10 @@ def reference(
         Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
         reporting.reporter(results=not pipes.to_stdout) as reporter,
     ):
-        from coser_cli.batch.request import Request, prepare
+        from coser_cli.batch.request import prepare
 
-        workers.require_sane(reporting.fail_fast)
-        request = Request(
-            settings=settings,
-            compute=choose_model(reporter, compute),
-            fit=files.fit(ctx),
-            encoding=files.encoding,
-            tiles=tiles.spec,
-            overwrite=overwrite,
-            batch_size=workers.batch,
-            fail_fast=reporting.fail_fast,
-            devices=workers.device_names,
-            cluster=workers.cluster,
+        request = make_request(
+            ctx, reporter, settings, files, tiles, compute, workers, reporting, overwrite=overwrite
         )
         work = prepare(request, reporter.report)
         planned = make_plan(files, pipes, request, kind="reference", references=references)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from coser_cli.cli.execute import choose_model, execute
+from coser_cli.cli.execute import execute
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.compute import ComputeOptions
 from coser_cli.cli.options.files import Files
@@ -13,7 +13,7 @@ from coser_cli.cli.options.reporting import Reporting
 from coser_cli.cli.options.sampling import Diffusion, Presets
 from coser_cli.cli.options.tiling import Tiles
 from coser_cli.cli.options.workers import Workers
-from coser_cli.cli.plan import make_plan, require_fitting, warn_of_idle_options
+from coser_cli.cli.plan import make_plan, make_request, require_fitting, warn_of_idle_options
 from coser_cli.cli.stdio import Pipes
 
 
@@ -43,22 +43,20 @@ def upscale(
         Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
         reporting.reporter(results=not pipes.to_stdout) as reporter,
     ):
-        from coser_cli.batch.request import Request, prepare
+        from coser_cli.batch.request import prepare
 
-        workers.require_sane(reporting.fail_fast)
-        request = Request(
-            settings=settings,
-            compute=choose_model(reporter, compute),
+        request = make_request(
+            ctx,
+            reporter,
+            settings,
+            files,
+            tiles,
+            compute,
+            workers,
+            reporting,
             references=require_fitting(settings, reference or (), save_reference),
-            fit=files.fit(ctx),
-            encoding=files.encoding,
-            tiles=tiles.spec,
             always_tiles=_always_tiles,
             overwrite=overwrite,
-            batch_size=workers.batch,
-            fail_fast=reporting.fail_fast,
-            devices=workers.device_names,
-            cluster=workers.cluster,
         )
         work = prepare(request, reporter.report)
         warn_of_idle_options(reporter, work, save_reference)

@@ -8,8 +8,8 @@ import pytest
 from coser_cli.batch import load
 from coser_cli.batch.events import Note
 from coser_cli.batch.jobs import Job
-from coser_cli.batch.run import run
 from coser_cli.batch.workers import processes
+from coser_cli.batch.workers.run import run
 from coser_cli.errors import Exit, UsageError
 from coser_cli.settings import Compute
 from tests.toy_work import toy_work

@@ -126,7 +126,7 @@ class Reporter:
             _stderr(text)
 
     def report(self, event: Event) -> None:
-        """What a run does; the listener of `batch.run`."""
+        """What a run does; the listener of `batch.workers.run`."""
         match event:
             case Started(job):
                 self.start(job)

@@ -13,7 +13,7 @@ from coser_cli.engine.preparation import LowRes
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
-    from coser_cli.settings import Settings
+    from coser_cli.settings import ResolvedSettings
 
 
 def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> Tensor:
@@ -32,11 +32,12 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     return model.cfw.decode(latents, features, fidelity).float()
 
 
-def decode_result(model: CoSeR, latents: Tensor, low_res: LowRes, settings: Settings) -> Tensor:
-    """`decode` with complete settings. `strength` of a one-step model blends what is decoded
+def decode_result(
+    model: CoSeR, latents: Tensor, low_res: LowRes, settings: ResolvedSettings
+) -> Tensor:
+    """`decode` as settings say. `strength` of a one-step model blends what is decoded
     without and with the step; at 0 and 1 only what counts is decoded.
     """
-    assert settings.fidelity is not None and settings.strength is not None
     pixels = decode(model, latents, low_res, settings.fidelity)
     if model.config.one_step is None or settings.strength in (0, 1):
         return pixels

@@ -13,7 +13,7 @@ from coser_cli.sampling.schedulers import Sampler, make_scheduler
 
 if TYPE_CHECKING:
     from coser_cli.config import ModelConfig, OneStep, ScheduleConfig
-    from coser_cli.settings import Settings
+    from coser_cli.settings import ResolvedSettings
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,21 @@ class Pass:
     noised: bool = True
 
 
-def imagining(settings: Settings, config: ModelConfig) -> Pass:
-    """The pass that imagines a reference; settings are complete, `reference_strength` above 0.
+def imagining(settings: ResolvedSettings, config: ModelConfig) -> Pass:
+    """The pass that imagines a reference; `reference_strength` is above 0.
 
     Raises `UsageError` for a model that imagines none.
     """
     require_imagines(config)
     if config.one_step is not None and config.reference is not None:
         return _one_step("imagine", config.reference, config.schedule)
-    strength, scale = settings.reference_strength, settings.reference_guidance_scale
-    return _pass("imagine", settings.reference_steps, strength, scale, settings, config.schedule)
+    steps, strength = settings.reference_steps, settings.reference_strength
+    scale = settings.reference_guidance_scale
+    return _pass("imagine", steps, strength, scale, settings, config.schedule)
 
 
-def restoring(settings: Settings, config: ModelConfig) -> Pass:
-    """The pass that restores the result; settings are complete, `strength` above 0."""
+def restoring(settings: ResolvedSettings, config: ModelConfig) -> Pass:
+    """The pass that restores the result; `strength` is above 0."""
     if config.one_step is not None:
         return _one_step("restore", config.one_step, config.schedule)
     steps, strength, scale = settings.steps, settings.strength, settings.guidance_scale
@@ -55,13 +56,12 @@ def _one_step(stream: str, step: OneStep, schedule: ScheduleConfig) -> Pass:
 
 def _pass(
     stream: str,
-    steps: int | None,
-    strength: float | None,
-    scale: float | None,
-    settings: Settings,
+    steps: int,
+    strength: float,
+    scale: float,
+    settings: ResolvedSettings,
     schedule: ScheduleConfig,
 ) -> Pass:
-    assert settings.sampler and settings.guidance_interval and steps and strength and scale
     sampler = make_scheduler(settings.sampler, schedule, steps, strength)
     guidance = Guidance.within(settings.guidance_interval, scale, sampler.timesteps)
     intervals = Intervals(

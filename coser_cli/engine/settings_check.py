@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coser_cli.errors import UsageError
-from coser_cli.settings import ONE_STEP, Settings
+from coser_cli.settings import ONE_STEP, ResolvedSettings, Settings
 
 if TYPE_CHECKING:
     from coser_cli.config import ModelConfig
@@ -42,9 +42,8 @@ class Idle:
     why: str
 
 
-def is_guided(settings: Settings, given: bool) -> bool:
-    """Whether a reference guides the result: a picture that is `given`, or an imagined one; the
-    settings are complete."""
+def is_guided(settings: ResolvedSettings, given: bool) -> bool:
+    """Whether a reference guides the result: a picture that is `given`, or an imagined one."""
     return settings.strength != 0 and (given or settings.reference_mode != "none")
 
 
@@ -63,7 +62,7 @@ def require_possible(
 
     `files`: pictures of the user are the references. `want_reference`: references are written.
     """
-    if not files and (want_reference or is_guided(settings.with_defaults(config), False)):
+    if not files and (want_reference or is_guided(settings.resolve(config), False)):
         require_imagines(config)
 
 
@@ -73,7 +72,7 @@ def idle_settings(
     """What of the settings that differ from `Settings()` has no effect with the model; the pictures
     of the user are called "reference". Arguments as of `require_possible`.
     """
-    usual, complete = Settings(), settings.with_defaults(config)
+    usual, complete = Settings(), settings.resolve(config)
     names = [*_DIFFUSION, "fidelity"]
     changed = [name for name in names if getattr(settings, name) != getattr(usual, name)]
     imagined = not files and (want_reference or is_guided(complete, False))
@@ -84,7 +83,7 @@ def idle_settings(
 
 
 def _why(
-    name: str, settings: Settings, complete: Settings, config: ModelConfig, imagined: bool
+    name: str, settings: Settings, complete: ResolvedSettings, config: ModelConfig, imagined: bool
 ) -> str:
     """Why a setting has no effect; "" where it has one."""
     step = config.one_step

@@ -122,9 +122,8 @@ class TiledUpscaler:
             low_res = self.prepare(pixels, settings)
             cognition = self.understand(low_res, settings)
             imagined = self._imagine(low_res, cognition, settings)
-            scores = None
-            if len(imagined) > 1:
-                scores = tuple(self._score(each, low_res) for each in imagined)
+            several = imagined if len(imagined) > 1 else ()
+            scores = tuple(self._score(each, low_res) for each in several) or None
             pictures = tuple(self.decode_reference(each, low_res) for each in imagined)
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
@@ -283,9 +282,8 @@ class TiledUpscaler:
         if low_res.pre_restored is not None:
             return low_res.pre_restored
         if self._restored is None or self._restored[0] is not low_res:
-            tell = partial(self._tell, "enlarge")
-            restored = pre_restore(self.model, low_res.pixels, self.scratch, tell)
-            self._restored = low_res, restored
+            how = self.scratch, partial(self._tell, "enlarge")
+            self._restored = low_res, pre_restore(self.model, low_res.pixels, *how)
         return self._restored[1]
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:

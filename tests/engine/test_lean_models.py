@@ -52,7 +52,7 @@ def test_they_run_and_tiles_change_nothing_where_one_suffices(make_toy, name, st
     assert expected.pixels.shape == (1, 3, 24, 20)
     with Scratch() as scratch:
         tiled = TiledUpscaler(upscaler, TileSpec(64, 32), scratch, vae=Tiling(32))
-        large = tiled.upscale(TensorMap(PHOTO), settings, want_reference=True)
+        large = tiled.upscale(TensorMap(PHOTO), upscaler.resolve(settings), want_reference=True)
         pixels = large.pixels.read(Box(0, 0, 24, 20))
         reference = large.references[0].read(Box(0, 0, 24, 20))
     torch.testing.assert_close(pixels, expected.pixels, rtol=0, atol=2e-4)

@@ -55,7 +55,7 @@ def test_tiles_do_the_same(make_toy, source):
     expected = upscaler.upscale(pixels, SETTINGS, want_reference=True)
     with Scratch() as scratch:
         tiled = TiledUpscaler(upscaler, TileSpec(64, 32), scratch, vae=Tiling(32))
-        large = tiled.upscale(TensorMap(pixels), SETTINGS, want_reference=True)
+        large = tiled.upscale(TensorMap(pixels), upscaler.resolve(SETTINGS), want_reference=True)
         maps = large.pixels, *large.references
         found, reference = (each.read(Box(0, 0, *each.shape[1:])) for each in maps)
     torch.testing.assert_close(found, expected.pixels, rtol=0, atol=2e-4)

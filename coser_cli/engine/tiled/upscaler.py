@@ -32,7 +32,7 @@ from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
 from coser_cli.sampling.schedulers import add_noise
-from coser_cli.settings import ResolvedSettings, TileSpec
+from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import padded_size, target_size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
@@ -87,14 +87,15 @@ class TiledUpscaler:
     def upscale(
         self,
         pixels: Map,
-        settings: ResolvedSettings,
+        settings: Settings,
         *,
         want_reference: bool = False,
         references: Sequence[Map] = (),
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
         with self.upscaler.computing():
-            return self._upscale(pixels, settings, want_reference, references)
+            resolved = self.upscaler.resolve(settings)
+            return self._upscale(pixels, resolved, want_reference, references)
 
     def _upscale(
         self,
@@ -116,8 +117,9 @@ class TiledUpscaler:
         return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
 
     @torch.inference_mode()
-    def candidates(self, pixels: Map, settings: ResolvedSettings) -> Large:
+    def candidates(self, pixels: Map, settings: Settings) -> Large:
         """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
+        settings = self.upscaler.resolve(settings)
         with self.upscaler.computing():
             low_res = self.prepare(pixels, settings)
             cognition = self.understand(low_res, settings)

@@ -41,7 +41,7 @@ def from_json(cls: type[T], data: Any) -> T:
     """
     if not isinstance(data, dict):
         raise TypeError(f"{cls.__name__} is no object")
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     unknown = data.keys() - hints.keys()
     if unknown:
         raise TypeError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}")
@@ -54,7 +54,7 @@ def from_json(cls: type[T], data: Any) -> T:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     hints = get_type_hints(cls)
     return {field.name: hints[field.name] for field in fields(cls)}
 
@@ -73,7 +73,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if origin is dict:
         _require(isinstance(value, dict), name, "an object")
         return {key: _value(arguments[1], each, name) for key, each in value.items()}
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return from_json(hint, value)
     if hint is Path:
         _require(isinstance(value, str), name, "a path")

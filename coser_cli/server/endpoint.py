@@ -120,15 +120,26 @@ def _problem_above(folder: Path) -> str | None:
 
 def lock_endpoint(endpoint: Endpoint) -> int | None:
     """A descriptor that holds the lock until it is closed; None where another process has it."""
-    descriptor = os.open(
-        endpoint.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-    )
+    descriptor = _opened_lock(endpoint)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def await_end(endpoint: Endpoint) -> None:
+    """Return when no server holds the lock."""
+    descriptor = _opened_lock(endpoint)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def _opened_lock(endpoint: Endpoint) -> int:
+    return os.open(endpoint.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def listen(endpoint: Endpoint) -> socket.socket:

@@ -27,10 +27,6 @@ class Lines:
         self._part = bytearray()
         self._lines: deque[bytes] = deque()
 
-    def fileno(self) -> int:
-        """To wait for it with others."""
-        return self.connection.fileno()
-
     def close(self) -> None:
         """The other side reads an end."""
         self.connection.close()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run_warm(
     jobs: Sequence[Job], work: Work, emit: Emit, *, warm: bool | None, progress: bool
 ) -> Generator[Result]:
-    """`batch.run`, by the server if one of this installation runs.
+    """`workers.run.run`, by the server if one of this installation runs.
 
     `warm` starts one if need be; with False, none is asked. What the server cannot do, or has not
     done when it ends, is done here. `progress`: whether somebody looks at it.
@@ -40,7 +40,7 @@ def run_warm(
                 emit(Note(f"goes on without a server: {error}"))
         except ServerGoneError:
             emit(Note("the server has ended; this command goes on without it"))
-    from coser_cli.batch.run import run
+    from coser_cli.batch.workers.run import run
 
     yield from run(list(rest), work, emit)
 

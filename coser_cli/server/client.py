@@ -95,7 +95,7 @@ class Connection:
     def run(
         self, jobs: Sequence[Job], work: Work, emit: Emit, *, progress: bool
     ) -> Iterator[Result]:
-        """A result per job, in order, as `batch.run` would yield; events go to `emit`.
+        """A result per job, in order, as `workers.run.run` would yield; events go to `emit`.
 
         Raises what ends a run, `UnservedError` before any result where the server refuses, and
         `ServerGoneError`.

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import coser_cli
+from coser_cli import version
 
 
 def installation() -> str:
@@ -16,7 +16,7 @@ def installation() -> str:
 
     A command that another code answers could get other bytes than its own.
     """
-    folder = Path(coser_cli.__file__).parent
+    folder = Path(version.__file__).parent
     newest = max(
         _changed(Path(root, name))
         for root, _, names in os.walk(folder)
@@ -25,7 +25,7 @@ def installation() -> str:
     )
     torch = find_spec("torch")  # imports nothing
     place = "" if torch is None else f"{torch.origin} {_changed(Path(torch.origin or ''))}"
-    words = coser_cli.__version__, sys.version, sys.prefix, str(folder), str(newest), place
+    words = version.__version__, sys.version, sys.prefix, str(folder), str(newest), place
     return hashlib.sha256("\n".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

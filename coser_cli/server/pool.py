@@ -22,7 +22,6 @@ from coser_cli.server.turns import Turns
 from coser_cli.server.worker import Cancel, Share, ShareEnded, compute_of, live
 from coser_cli.settings import Compute
 
-
 Tell = Callable[[object], None]
 _starting = threading.Lock()
 """Held while this process has the environment that another is to start with."""

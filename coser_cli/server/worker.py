@@ -192,7 +192,4 @@ def compute_of(run: Run) -> Compute:
 
 def live(connection: Connection) -> None:
     """The life of a worker process; see `processes.Member`."""
-    from coser_cli import lean_torch
-
-    lean_torch.prepare()
     _Life(connection).live()

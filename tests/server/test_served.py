@@ -1,7 +1,9 @@
 """A served command does what it does by itself: files, output, messages, exit codes."""
 
 import json
+import os
 import re
+import shutil
 import stat
 import subprocess
 
@@ -25,8 +27,8 @@ def records(text):
 
 
 def without_seconds(text):
-    """The table of pictures without its last column."""
-    return re.sub(r" +\d+\.\d\n", "\n", text)
+    """The table of pictures without times."""
+    return re.sub(r" +\d+\.\d\b", "", text)
 
 
 def both(place, *words, output="out", code=0, **options):
@@ -57,13 +59,10 @@ def same(served, alone):
 @pytest.mark.parametrize(
     "words",
     [
-        ("upscale", "in/000.png", "-s", "2"),
-        ("upscale", "in", "-s", "2", "--json"),
         ("upscale", "in", "-s", "1.5", "--save-reference", "--compare", "--strength", "0.5"),
         ("tile", "in/000.png", "in/001.png", "-s", "2", "--format", "jpeg", "--json"),
-        ("reference", "in/000.png", "-n", "2", "--json"),
+        ("reference", "in/000.png", "-n", "2", "--json", "--devices", "cpu", "--max-side", "99"),
         ("upscale", "in/000.png", "--reference", "in/001.png", "--strength", "0.5"),
-        ("upscale", "in/000.png", "--devices", "cpu", "--max-side", "99"),
     ],
     ids=" ".join,
 )
@@ -109,17 +108,6 @@ def test_the_folder_and_the_umask_are_the_clients(shared):
     assert stat.S_IMODE(result.stat().st_mode) == 0o640
 
 
-def test_variables_are_the_clients(shared):
-    shared.photos(1, (24, 20))
-    temporary = shared.folder / "temporary"
-    words = "tile", "in/000.png", "-o", "out-variables/", "--warm"
-    environment = shared.environment | {"TMPDIR": str(temporary)}
-    failed = shared.run(*words, code=1, env=environment)
-    assert "temporary" in failed.stderr  # it is not there
-    temporary.mkdir()
-    shared.run(*words, env=environment)
-
-
 def test_pipes(shared):
     shared.photos(1, (24, 20))
     photo = (shared.folder / "in" / "000.png").read_bytes()
@@ -135,10 +123,9 @@ def test_pipes(shared):
 
 def test_names_that_are_no_text(shared):
     shared.photos(1, (24, 20))
-    name = b"\xff\n'.png"
-    photo = shared.folder / "in" / "000.png"
-    (shared.folder / "odd").mkdir(exist_ok=True)
-    (shared.folder / "odd" / name.decode("utf-8", "surrogateescape")).write_bytes(photo.read_bytes())
+    folder, name = shared.folder / "odd", b"\xff\n'.png"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(shared.folder / "in" / "000.png", os.fsencode(folder) + b"/" + name)
     words = [b"upscale", b"odd/" + name, b"-o", b"odd-out/", b"--warm"]
     jobs = shared.state()["jobs"]
     subprocess.run([*COSER, *words], check=True, cwd=shared.folder, env=shared.environment)

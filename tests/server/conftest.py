@@ -17,11 +17,11 @@ from PIL import Image
 from tests.cli.conftest import weights  # noqa: F401 (a fixture)
 
 COSER = (sys.executable, "-m", "coser_cli")
-SLOW = ("--strength", "1", "--steps", "60", "--reference-mode", "none")
-"""Options that make a picture of 64 × 64 take about a second with the toy."""
+SLOW = ("--strength", "1", "--steps", "30", "--reference-mode", "none")
+"""Options that make a picture of 32 × 32 take about a second with the toy."""
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=180):
     """The first true value of `condition()`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -78,7 +78,7 @@ class Place:
         """What `coser serve status` says."""
         return json.loads(self.run("serve", "status", "--json").stdout)
 
-    def photos(self, count, size=(64, 64), folder="in"):
+    def photos(self, count, size=(32, 32), folder="in"):
         """So many pictures in a folder."""
         (self.folder / folder).mkdir(exist_ok=True)
         random = np.random.default_rng(0)

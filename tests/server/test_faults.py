@@ -261,7 +261,7 @@ def test_a_disk_that_is_full(place):
 
     server = place.serve(preexec_fn=limited)
     try:
-        (name,) = place.photos(1, (64, 64))
+        (name,) = place.photos(1, (64, 64), "full")
         failed = place.run("upscale", name, "-s", "2", "-o", "out/", "--warm", code=1)
         assert "File too large".lower() in failed.stderr.lower()
         assert not place.files("out")

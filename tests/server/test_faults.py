@@ -63,6 +63,7 @@ def serves(place):
     assert place.state()["jobs"] == done + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_server_that_is_killed(place, server, number):
     """The client does the rest, and nothing is half written."""
@@ -117,6 +118,7 @@ def test_two_servers_at_once(place):
     assert not place.socket.exists()
 
 
+@pytest.mark.slow
 def test_the_first_commands_of_two_loops_at_once(place):
     """Both want to start a server: there is one, and both are served."""
     photos = place.photos(2, (24, 20))
@@ -126,6 +128,7 @@ def test_the_first_commands_of_two_loops_at_once(place):
     place.run("serve", "stop")
 
 
+@pytest.mark.slow
 def test_a_server_of_another_version(place):
     program = (
         "from coser_cli.cli.app import main; from coser_cli.server import daemon;"
@@ -142,6 +145,7 @@ def test_a_server_of_another_version(place):
     server.wait(20)
 
 
+@pytest.mark.slow
 def test_a_worker_that_the_system_kills(place, server):
     """As it does where memory is exhausted. The picture is begun again; the server lives."""
     client = begin(place, 3)
@@ -152,6 +156,7 @@ def test_a_worker_that_the_system_kills(place, server):
     serves(place)
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice(place):
     """The job fails as it does without a server, which lives and does the next."""
     limit = 5 * 2**30
@@ -172,6 +177,7 @@ def test_memory_that_does_not_suffice(place):
         end(server)
 
 
+@pytest.mark.slow
 def test_weights_that_are_replaced(place, server):
     """The next command gets the new ones, in the same process."""
     model = place.folder.parent / "model"
@@ -212,6 +218,7 @@ def test_rubbish(shared, rubbish):
     serves(shared)
 
 
+@pytest.mark.slow
 def test_a_line_without_end(shared):
     """1 GB without a line's end: the server closes before it holds it."""
     block = b"x" * 2**20
@@ -236,6 +243,7 @@ def test_a_run_that_is_none(shared):
     serves(shared)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user(place, server):
     """Refused by the kernel's word, even if folder and socket were open."""
@@ -253,6 +261,7 @@ def test_another_user(place, server):
     serves(place)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(place):
     """A limit on files stands for it: the job fails, nothing is left, the server lives."""
 
@@ -270,6 +279,7 @@ def test_a_disk_that_is_full(place):
         end(server)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_log_on_a_disk_that_is_full(place):
     with open("/dev/full", "w") as full:
@@ -278,6 +288,7 @@ def test_a_log_on_a_disk_that_is_full(place):
     end(server)
 
 
+@pytest.mark.slow
 def test_a_machine_that_sleeps(place, server):
     """All processes stand still for a while, in the middle of a picture, and then go on."""
     client = begin(place, 3)
@@ -291,6 +302,7 @@ def test_a_machine_that_sleeps(place, server):
     serves(place)
 
 
+@pytest.mark.slow
 def test_a_server_that_stands_still(place, server):
     """A command does not wait for it, and says so."""
     (name,) = place.photos(1, (24, 20))

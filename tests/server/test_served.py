@@ -20,6 +20,13 @@ raise SystemExit(code)
 """
 
 
+OTHERS = (
+    ("tile", "in/000.png", "in/001.png", "-s", "2", "--format", "jpeg", "--json"),
+    ("reference", "in/000.png", "-n", "2", "--json", "--devices", "cpu", "--max-side", "99"),
+    ("upscale", "in/000.png", "--reference", "in/001.png", "--strength", "0.5"),
+)
+
+
 def records(text):
     """JSON Lines without what differs from run to run."""
     lines = [json.loads(line) for line in text.splitlines()]
@@ -60,9 +67,7 @@ def same(served, alone):
     "words",
     [
         ("upscale", "in", "-s", "1.5", "--save-reference", "--compare", "--strength", "0.5"),
-        ("tile", "in/000.png", "in/001.png", "-s", "2", "--format", "jpeg", "--json"),
-        ("reference", "in/000.png", "-n", "2", "--json", "--devices", "cpu", "--max-side", "99"),
-        ("upscale", "in/000.png", "--reference", "in/001.png", "--strength", "0.5"),
+        *(pytest.param(words, marks=pytest.mark.slow) for words in OTHERS),
     ],
     ids=" ".join,
 )
@@ -71,6 +76,7 @@ def test_the_same_files_and_words(shared, words):
     same(*both(shared, *words, "-o", "out/"))
 
 
+@pytest.mark.slow
 def test_a_bad_file_among_good_ones(shared):
     shared.photos(3, (24, 20))
     (shared.folder / "in" / "bad.png").write_bytes(b"no picture")
@@ -81,6 +87,7 @@ def test_a_bad_file_among_good_ones(shared):
         (shared.folder / "in" / "bad.png").unlink()
 
 
+@pytest.mark.slow
 def test_what_is_there_is_skipped(shared):
     shared.photos(2, (24, 20))
     shared.cold("upscale", "in/000.png", "-o", "again/")
@@ -88,6 +95,7 @@ def test_what_is_there_is_skipped(shared):
     assert records(served.stdout)[0]["status"] == "skipped"
 
 
+@pytest.mark.slow
 def test_an_error_that_ends_the_run(shared):
     shared.photos(1, (24, 20))
     words = "upscale", "in/000.png", "-o", "out/", "--tile-size", "63", "--always", "--warm"
@@ -121,6 +129,7 @@ def test_pipes(shared):
     assert served.stderr == alone.stderr
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text(shared):
     shared.photos(1, (24, 20))
     folder, name = shared.folder / "odd", b"\xff\n'.png"
@@ -133,6 +142,7 @@ def test_names_that_are_no_text(shared):
     assert shared.state()["jobs"] == jobs + 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_is_the_same(shared):
     shared.photos(1, (24, 20))
     words = "upscale", "in/000.png", "-o", "out/", "--dry-run"
@@ -154,6 +164,7 @@ def test_the_client_imports_no_torch(shared):
     assert (shared.folder / "lean" / "000_4x.png").exists()
 
 
+@pytest.mark.slow
 def test_a_running_server_is_used_by_itself(shared):
     shared.photos(1, (24, 20))
     jobs = shared.state()["jobs"]
@@ -163,6 +174,7 @@ def test_a_running_server_is_used_by_itself(shared):
     assert shared.state()["jobs"] == jobs + 1
 
 
+@pytest.mark.slow
 def test_several_devices_and_tracebacks_stay_with_the_command(shared):
     shared.photos(2, (24, 20))
     jobs = shared.state()["jobs"]
@@ -172,6 +184,7 @@ def test_several_devices_and_tracebacks_stay_with_the_command(shared):
     assert shared.state()["jobs"] == jobs
 
 
+@pytest.mark.slow
 def test_several_clients_at_once(shared):
     """As with xargs -P4: the same bytes as one command, and one model."""
     photos = shared.photos(12, (24, 20))
@@ -187,6 +200,7 @@ def test_several_clients_at_once(shared):
     assert len(alone.stdout.splitlines()) == 12
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_another_process(shared):
     shared.photos(1, (24, 20))
     before = {model["process"] for model in shared.state()["models"]}
@@ -196,6 +210,7 @@ def test_another_number_of_threads_is_another_process(shared):
     assert len(shared.state()["models"]) <= 2  # --max-models
 
 
+@pytest.mark.slow
 def test_nobody_has_the_folder_of_a_client_that_is_done(shared):
     shared.photos(1, (24, 20))
     shared.run("upscale", "in/000.png", "-o", "leaves/")

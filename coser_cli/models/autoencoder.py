@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.attention import Attention, to_maps, to_tokens
-from coser_cli.models.config import AutoencoderConfig, CFWConfig
+from coser_cli.models.config import AutoencoderConfig, CFWConfig, DetailDecoderConfig
 from coser_cli.models.convolution import SILU, activated, added, leaky
 
 Features = tuple[Tensor, ...]
@@ -24,6 +24,7 @@ Fuse = Callable[[int, Tensor], Tensor]
 
 EPS = 1e-6
 LEAKY = leaky(0.2)
+DETAIL = leaky(0.1)
 
 
 def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
@@ -207,10 +208,38 @@ class Decoder(_Stack):
         return F.pixel_shuffle(self.finish(x), self.patch_size)
 
 
+class DetailDecoder(nn.Module):
+    """`(B, latent, h, w)` → `(B, 3, 4h, 4w)`: what is added to the picture that was encoded.
+
+    Residual blocks on the latent grid, then nearest ×2 and a convolution, twice, as in ESRGAN's
+    generator: no mesh by construction.
+    """
+
+    def __init__(self, config: AutoencoderConfig, shape: DetailDecoderConfig) -> None:
+        super().__init__()
+        width, finest = shape.width, shape.up_width
+        self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
+        self.resnets = _resnets(config, shape.blocks, width, width)
+        self.upconv1 = nn.Conv2d(width, finest, 3, padding=1)
+        self.upconv2 = nn.Conv2d(finest, finest, 3, padding=1)
+        self.conv_hr = nn.Conv2d(finest, finest, 3, padding=1)
+        self.conv_out = nn.Conv2d(finest, 3, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.conv_in(latents)
+        for resnet in self.resnets:
+            x = resnet(x)
+        for upconv in (self.upconv1, self.upconv2):
+            x = activated(upconv, F.interpolate(x, scale_factor=2.0, mode="nearest"), DETAIL)
+        detail: Tensor = self.conv_out(activated(self.conv_hr, x, DETAIL))
+        return detail
+
+
 class Autoencoder(nn.Module):
     """KL autoencoder between pixels `(B, 3, H, W)` in [0, 1] and scaled latents `(B, 4, h, w)`.
 
-    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`.
+    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`. With
+    a detail decoder latents are what a picture lacks: decoding wants the picture beside them.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -218,7 +247,8 @@ class Autoencoder(nn.Module):
         self.config = config
         latent = config.latent_channels
         self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        shape = config.detail_decoder
+        self.decoder = Decoder(config) if shape is None else DetailDecoder(config, shape)
         self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, latent, 1)
 
@@ -236,10 +266,18 @@ class Autoencoder(nn.Module):
         mean = self.quant_conv(encoded).chunk(2, dim=1)[0]
         return mean * self.config.scaling_factor, features
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped."""
-        x = self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
-        return (x + 1) / 2
+    def decode(self, latents: Tensor, picture: Tensor | None = None) -> Tensor:
+        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped.
+
+        `picture` `(B or 1, 3, H, W)` in [0, 1]: what a detail decoder adds to; others leave it.
+        Raises ValueError where it is missing.
+        """
+        x: Tensor = self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
+        if self.config.detail_decoder is None:
+            return (x + 1) / 2
+        if picture is None:
+            raise ValueError("a detail decoder adds to a picture: none was given")
+        return picture + x
 
 
 class DenseBlock(nn.Module):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 
+from coser_cli.config import AutoencoderConfig, DetailDecoderConfig, ModelConfig, SRResNetConfig
 from coser_cli.models.autoencoder import Autoencoder
-from coser_cli.models.config import AutoencoderConfig, DetailDecoderConfig, SRResNetConfig
 from coser_cli.models.srresnet import RECONSTRUCT_REACH, SRResNet
+from coser_cli.weights.store import config_from_dict
 
 CONFIG = AutoencoderConfig(
     patch_size=4,
@@ -61,6 +65,11 @@ def test_srresnet_reaches_as_far_as_it_says(upsampling: str) -> None:
     part = network(pixels[..., 12 - reach : 13 + reach, 12 - reach : 13 + reach])
     inner = part[..., 4 * reach : 4 * reach + 4, 4 * reach : 4 * reach + 4]
     torch.testing.assert_close(inner, whole[..., 48:52, 48:52])
+
+
+def test_configuration_survives_json() -> None:
+    config = ModelConfig("toy", autoencoder=CONFIG)
+    assert config_from_dict(ModelConfig, json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_nearest_upsampling_draws_no_mesh() -> None:

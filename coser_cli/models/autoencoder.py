@@ -215,6 +215,8 @@ class DetailDecoder(nn.Module):
     generator: no mesh by construction.
     """
 
+    activation = staticmethod(DETAIL.function)
+
     def __init__(self, config: AutoencoderConfig, shape: DetailDecoderConfig) -> None:
         super().__init__()
         width, finest = shape.width, shape.up_width

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CFWDecoder,
         Decoder,
         DenseBlock,
+        DetailDecoder,
         Encoder,
         Fusion,
         Level,
@@ -62,11 +63,14 @@ class VaeGraph(Graph):
             channels=config.latent_channels,
         )
 
-    def pixels(self, autoencoder: Autoencoder, latents: Node) -> Node:
-        """`Autoencoder.decode`."""
+    def pixels(self, autoencoder: Autoencoder, latents: Node, picture: Node | None = None) -> Node:
+        """`Autoencoder.decode`; a detail decoder needs the `picture`."""
         scale = autoencoder.config.scaling_factor
         x = self._unscaled(latents, autoencoder.post_quant_conv, scale)
-        return self.decoder(autoencoder.decoder, x)
+        if picture is None:
+            return self.decoder(cast("Decoder", autoencoder.decoder), x)
+        detail = self._detail(cast("DetailDecoder", autoencoder.decoder), x)
+        return self.pointwise(torch.add, picture, detail)
 
     def fused_pixels(
         self, cfw: CFWDecoder, latents: Node, features: list[Node], fidelity: float
@@ -109,6 +113,18 @@ class VaeGraph(Graph):
         x = self._finish(decoder, x)
         x = x if decoder.patch_size == 1 else self.unfold(x, decoder.patch_size)
         return self.pointwise(lambda maps: (maps + 1) / 2, x)
+
+    def _detail(self, decoder: DetailDecoder, x: Node) -> Node:
+        """What `DetailDecoder.forward` gives."""
+        x = self._convolution(x, decoder.conv_in)
+        for block in decoder.resnets:
+            x = self._resnet(cast("ResnetBlock", block), x)
+        for upconv in (decoder.upconv1, decoder.upconv2):
+            x = self._convolution(self.double(x), upconv)
+            x = self.pointwise(decoder.activation, x)
+            self._make_again(x)
+        x = self.pointwise(decoder.activation, self._convolution(x, decoder.conv_hr))
+        return self._convolution(x, decoder.conv_out)
 
     def _unscaled(self, latents: Node, module: nn.Conv2d, scale: float) -> Node:
         x = self.pointwise(lambda maps: maps / scale, latents)

@@ -93,8 +93,8 @@ def decoding(
 
     Source: `latents` `(4, h, w)`, scaled; where the model has a CFW or a detail decoder also
     `pixels`, the enlarged low-resolution picture `(3, H, W)` in [0, 1]. Its detail enters a CFW
-    decoder with weight `fidelity`; with None the autoencoder's own decoder is used. Result: pixels `(3, H, W)`, not
-    clamped.
+    decoder with weight `fidelity`; with None the autoencoder's own decoder is used. Result: pixels
+    `(3, H, W)`, not clamped.
     """
     graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
     network = None if fidelity is None else model.cfw

@@ -20,7 +20,8 @@ from coser_cli.tiling.plan import Plan
 from coser_cli.tiling.sweep import OnTile, Sweep, Write
 
 if TYPE_CHECKING:
-    from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+    from coser_cli.models.autoencoder import Autoencoder
+    from coser_cli.models.cfw import CFWDecoder
 
 ATTENTION_TOKENS = 65_536
 """Latent cells that the middle block's attention sees at once: 2048 × 2048 pixels at f = 8."""

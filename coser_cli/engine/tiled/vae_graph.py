@@ -19,18 +19,15 @@ from coser_cli.tiling.graph import Graph, Node
 if TYPE_CHECKING:
     from coser_cli.models.autoencoder import (
         Autoencoder,
-        CFWDecoder,
         Decoder,
-        DenseBlock,
         DetailDecoder,
         Encoder,
-        Fusion,
         Level,
         MapAttention,
         MidBlock,
-        ResidualInResidual,
         ResnetBlock,
     )
+    from coser_cli.models.cfw import CFWDecoder, DenseBlock, Fusion, ResidualInResidual
 
 QUERIES = 4096
 """Attended to at a time, so that a kernel that writes out the weights needs 1 GiB at most."""

@@ -112,4 +112,4 @@ def reference(
         work = prepare(request, reporter.report)
         warn_of_idle_options(reporter, work, "", {"reference_steps": "--steps"})
         planned = make_plan(files, pipes, request, kind="reference", references=references)
-        execute(reporter, planned, work, dry_run=tiles.dry_run)
+        execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

@@ -98,9 +98,10 @@ def _value(hint: Any, value: Any) -> Any:
         return value
     if hint == ClipTextConfig | SentenceTextConfig:
         hint = SentenceTextConfig if "encoder" in value else ClipTextConfig
-    hint = next((each for each in get_args(hint) if is_dataclass(each)), hint)  # X | None
-    is_config = isinstance(hint, type) and is_dataclass(hint)
-    return config_from_dict(hint, value) if is_config else value
+    for kind in (hint, *get_args(hint)):  # a dataclass, or one that may be missing
+        if isinstance(kind, type) and is_dataclass(kind):
+            return config_from_dict(kind, value)
+    return value
 
 
 def has_part(folder: Path, part: str) -> bool:

@@ -333,8 +333,7 @@ def export(space: Workspace) -> None:
             before, after = space.averaged("srresnet"), space.averaged(stage)
             network.load_state_dict({k: after[k].lerp(before[k], blend) for k in after})
         save_component(network, folder / part)
-    text = space.text()
-    text.encode(["", space.config.defaults.negative_prompt])
+    (text := space.text()).encode(["", space.config.defaults.negative_prompt])
     save_text_states(text, folder / "text")
     save_model_config(space.config, folder)
 

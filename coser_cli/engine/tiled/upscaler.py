@@ -9,7 +9,7 @@ whole picture, and a reference is one picture of which every tile sees its part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.color_fix import StreamedColorFix
-from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import nearest, similarity
 from coser_cli.engine.settings_check import is_guided
-from coser_cli.engine.tiled import vae as tiled_vae
+from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
 from coser_cli.engine.tiled.derived import Mixed, reduced
@@ -31,6 +30,7 @@ from coser_cli.engine.tiled.prediction import TilePrediction
 from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
+from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import padded_size, target_size, working_scale, working_size
@@ -64,7 +64,7 @@ class TiledUpscaler:
         scratch: Scratch,
         *,
         tile_batch: int = 1,
-        vae: tiled_vae.Tiling | None = None,
+        vae: Tiling | None = None,
         on_progress: Progress = silent,
     ) -> None:
         config = upscaler.model.config
@@ -72,11 +72,12 @@ class TiledUpscaler:
         self.spec = spec
         self.scratch = scratch
         self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
-        self.vae = vae or tiled_vae.Tiling(spec.tile_size)
         self.notes: list[str] = []
         self._tell = on_progress
         self._restored: tuple[LargeLowRes, Readable] | None = None
-        self._prediction = TilePrediction(upscaler, tile_batch, self.notes.append)
+        tiling = vae or Tiling(spec.tile_size)
+        self._vae = TiledAutoencoder(upscaler, tiling, scratch, self._note, on_progress)
+        self._prediction = TilePrediction(upscaler, tile_batch, self._note)
 
     @property
     def model(self) -> CoSeR:
@@ -140,7 +141,7 @@ class TiledUpscaler:
         pre_restored = enlarge(
             self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        return LargeLowRes(pixels, padded, size, target, self._encoded(padded), pre_restored)
+        return LargeLowRes(pixels, padded, size, target, self._vae.encode(padded), pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
@@ -193,16 +194,16 @@ class TiledUpscaler:
 
     def decode(self, latents: Map, low_res: LargeLowRes, settings: ResolvedSettings) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
-        picture: Readable = self._decoded(latents, low_res, settings.fidelity)
+        picture: Readable = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
-            plain = self._decoded(low_res.latents, low_res, settings.fidelity)
+            plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
         fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
         return reduced(fixed, low_res.target)
 
     def decode_reference(self, latents: Map, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""
-        picture = self._decoded(latents, low_res, None)
+        picture = self._vae.decode(latents, low_res.padded, None)
         fixed = StreamedColorFix("none", picture, low_res.padded, low_res.size)
         return reduced(fixed, low_res.target)
 
@@ -254,7 +255,7 @@ class TiledUpscaler:
     ) -> Map:
         """Sample from the low-resolution latents, noised as the pass begins."""
         schedule, sampler = self.model.config.schedule, how.sampler
-        state = self._latents(low_res.padded)
+        state = self._vae.latents_of(low_res.padded)
         for rows in bands(state.shape[1], BAND):
             box = Box(rows.start, 0, rows.stop, state.shape[2])
             latents = low_res.latents.read(box)
@@ -292,7 +293,7 @@ class TiledUpscaler:
         """Latents of a picture of the user, placed into the frame."""
         placed = self.scratch.canvas(low_res.padded.shape)
         place_large(picture, placed, low_res.size)
-        return self._encoded(placed)
+        return self._vae.encode(placed)
 
     def _score(self, latents: Map, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""
@@ -305,48 +306,9 @@ class TiledUpscaler:
         """The paper's reference is a picture before it is a condition (spec sec. 1)."""
         if not self.model.config.reference_roundtrip:
             return latents
-        return self._encoded(self._decoded(latents, low_res, None))
+        return self._vae.encode(self._vae.decode(latents, low_res.padded, None))
 
-    def _latents(self, padded: Map) -> Map:
-        """Room for latents of a padded picture."""
-        config = self.model.config
-        height, width = (side // config.downscale for side in padded.shape[1:])
-        return self.scratch.canvas((config.autoencoder.latent_channels, height, width))
-
-    def _encoded(self, padded: Map) -> Map:
-        """Latents of a padded picture."""
-        latents, size = self._latents(padded), padded.shape[1:]
-        maps = {"pixels": padded}
-        self._run(lambda model: tiled_vae.encoding(model, size, self.vae), maps, latents, "encode")
-        return latents
-
-    def _decoded(self, latents: Map, low_res: LargeLowRes, fidelity: float | None) -> Map:
-        """What the decoder makes of latents, of the padded size, not clamped; with `fidelity` None
-        the autoencoder's own."""
-        picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
-        maps = {"latents": latents, "pixels": low_res.padded}
-        self._run(
-            lambda model: tiled_vae.decoding(model, size, self.vae, fidelity),
-            maps,
-            picture,
-            "decode",
-        )
-        return picture
-
-    def _run(
-        self,
-        make: Callable[[CoSeR], tiled_vae.TiledPass],
-        maps: Mapping[str, Map],
-        target: Map,
-        stage: str,
-    ) -> None:
-        """Do a pass of the autoencoder. Raises `NotFiniteError`."""
-        self.upscaler.enter("prepare" if stage == "encode" else stage)
-        way = make(self.model)
-
-        def write(box: Box, values: Tensor) -> None:
-            target.write(box, require_finite(values))
-
-        way.run(maps, write, self.scratch, partial(self._tell, stage))
-        if way.note and way.note not in self.notes:
-            self.notes.append(way.note)
+    def _note(self, words: str) -> None:
+        """Once each."""
+        if words not in self.notes:
+            self.notes.append(words)

@@ -7,7 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from coser_cli.errors import SourceError, WeightsError, shown
+from coser_cli.errors import SourceError, WeightsError, reason_of, shown
 
 HEAD_BYTES = 512
 _MOST_HEADER = 100_000_000  # safetensors' own limit
@@ -35,8 +35,7 @@ def refuse_other_format(path: Path, form: str, name: str | None = None) -> None:
     try:
         problem = _safetensors(path) if form == "safetensors" else _pickled(path)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read {name}: {reason}") from error
+        raise WeightsError(f"cannot read {name}: {reason_of(error)}") from error
     if problem:
         raise WeightsError(f"{name} is no {form} file: {problem}", "fetch it again")
 
@@ -76,8 +75,7 @@ def sniff(path: Path) -> str:
         with path.open("rb") as stream:
             head = stream.read(512)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read {shown(path)}: {reason}") from error
+        raise WeightsError(f"cannot read {shown(path)}: {reason_of(error)}") from error
     if not head:
         raise WeightsError(f"{shown(path)} is empty", AGAIN)
     if head.startswith(b"PK\x03\x04"):

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coser_cli.config import VARIANTS, Defaults
-from coser_cli.errors import UsageError, WeightsError, shown
+from coser_cli.errors import UsageError, WeightsError, reason_of, shown
 from coser_cli.paths import weights_manifest
 from coser_cli.settings import Settings
 from coser_cli.weights.fields import Fields
@@ -134,8 +134,7 @@ def load_manifest(path: Path | None = None) -> Manifest:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read the manifest {shown(path)}: {reason}") from error
+        raise WeightsError(f"cannot read the manifest {shown(path)}: {reason_of(error)}") from error
     except ValueError as error:  # not UTF-8 or not TOML
         raise WeightsError(f"{shown(path)} is no TOML: {error}") from error
     top = Fields(path, "", document)

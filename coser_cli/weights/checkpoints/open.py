@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.checkpoints.pickles import load_pickle, refuse_bare_pickle
 from coser_cli.weights.file_kinds import AGAIN, sniff
 from coser_cli.weights.safetensors_writer import write_safetensors
@@ -129,7 +129,7 @@ def convert_file(origin: Origin, target: Path) -> None:
         part.replace(target)
     except OSError as error:
         raise WeightsError(
-            f"cannot write {shown(target)}: {(error.strerror or str(error)).lower()}",
+            f"cannot write {shown(target)}: {reason_of(error)}",
             "free some space, or name another folder",
         ) from error
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.models.build import make_network, skeleton
 from coser_cli.weights.checkpoints.open import Origin
 from coser_cli.weights.checkpoints.sources import (
@@ -61,9 +61,8 @@ def add_parts(
             sync(new)
             swap_in(new, target)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise WeightsError(
-            f"cannot add to the model in {shown(target)}: {reason}",
+            f"cannot add to the model in {shown(target)}: {reason_of(error)}",
             "nothing there was changed; free some space or name another folder",
         ) from error
     return target

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, Part, cannot_write
 from coser_cli.weights.install.ledger import Converted, Ledger, Seen, Stamp, now
 from coser_cli.weights.manifest import Manifest, Variant, WeightFile
@@ -194,6 +194,5 @@ def hash_of(path: Path, on_bytes: OnBytes) -> str:
                 done += len(chunk)
                 on_bytes(done, total)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read {shown(path)}: {reason}") from error
+        raise WeightsError(f"cannot read {shown(path)}: {reason_of(error)}") from error
     return digest.hexdigest()

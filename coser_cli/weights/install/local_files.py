@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from coser_cli.errors import UsageError, WeightsError, shown
+from coser_cli.errors import UsageError, WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, cannot_write
 from coser_cli.weights.file_kinds import HEAD_BYTES, refuse_other_format, refuse_page
 from coser_cli.weights.install.inventory import OnBytes, Stock, hash_of
@@ -53,8 +53,7 @@ def _refuse(source: Path, file: WeightFile, known: str | None) -> None:
         with source.open("rb") as opened:
             head = opened.read(HEAD_BYTES)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read {name}: {reason}", "check --import") from error
+        raise WeightsError(f"cannot read {name}: {reason_of(error)}", "check --import") from error
     refuse_page(head, name)
     if file.size is not None and size != file.size:
         hint = "it is another file, or was not fetched to its end"

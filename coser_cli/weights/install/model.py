@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from coser_cli.config import ModelConfig
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.models.build import make_network, skeleton
 from coser_cli.weights.checkpoints.names import published_name, some
 from coser_cli.weights.checkpoints.open import Origin, files_of
@@ -126,9 +126,8 @@ def install_model(
             sync(new)
             swap_in(new, target)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise WeightsError(
-            f"cannot install {variant.name!r} in {shown(root)}: {reason}",
+            f"cannot install {variant.name!r} in {shown(root)}: {reason_of(error)}",
             "nothing there was changed; free some space or name another folder",
         ) from error
     return target

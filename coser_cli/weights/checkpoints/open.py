@@ -17,7 +17,7 @@ from torch import Tensor
 
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.checkpoints.pickles import load_pickle, refuse_bare_pickle
-from coser_cli.weights.file_kinds import AGAIN, sniff
+from coser_cli.weights.file_kinds import AGAIN, require_format
 from coser_cli.weights.safetensors_writer import write_safetensors
 
 PICKLES = ("lightning-ckpt", "torch-bin")
@@ -101,14 +101,9 @@ def open_checkpoint(origin: Origin) -> Mapping[str, Tensor]:
         raise WeightsError(f"unknown format {origin.format!r}", f"known: {', '.join(FORMATS)}")
     if origin.format == "diffusers":
         return _open_diffusers(origin.path)
-    kind = sniff(origin.path)
+    kind = require_format(origin.path, origin.format)
     if kind == "safetensors":
         return _SafetensorsFile(origin.path)
-    if origin.format == "safetensors":
-        raise WeightsError(
-            f"{shown(origin.path)} is not a safetensors file but a pickle, which could run code",
-            "get the safetensors file",
-        )
     if kind == "pickle":
         refuse_bare_pickle(origin.path, origin.safe_globals)
     return _state(load_pickle(origin.path, origin.safe_globals), origin)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from coser_cli.errors import UsageError, WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, cannot_write
-from coser_cli.weights.file_kinds import HEAD_BYTES, refuse_other_format, refuse_page
+from coser_cli.weights.file_kinds import AGAIN, HEAD_BYTES, not_weights, require_format
 from coser_cli.weights.install.inventory import OnBytes, Stock, hash_of
 from coser_cli.weights.manifest import WeightFile
 
@@ -54,12 +54,13 @@ def _refuse(source: Path, file: WeightFile, known: str | None) -> None:
             head = opened.read(HEAD_BYTES)
     except OSError as error:
         raise WeightsError(f"cannot read {name}: {reason_of(error)}", "check --import") from error
-    refuse_page(head, name)
+    if other := not_weights(head):
+        raise WeightsError(f"{name} is {other}", AGAIN)
     if file.size is not None and size != file.size:
         hint = "it is another file, or was not fetched to its end"
         raise WeightsError(f"{name} has {size} bytes, and {file.id} has {file.size}", hint)
     if known is None:
-        refuse_other_format(source, file.format)
+        require_format(source, file.format)
 
 
 def _other(source: Path, name: str, sha256: str, known: str | None) -> WeightsError:

@@ -285,8 +285,8 @@ def tensors(path):
     ("make", "said"),
     [
         (lambda path: b"", "is empty"),
-        (lambda path: b"<!DOCTYPE html><html>Quota exceeded</html>", "is a web page"),
-        (lambda path: b"\n  <html>", "is a web page"),
+        (lambda path: b"<!DOCTYPE html><html>Quota exceeded</html>", "is an HTML page"),
+        (lambda path: b"\n  <html>", "is an HTML page"),
         (lambda path: b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
         (lambda path: b'{"error": "gone"}', "a text in JSON"),
         (lambda path: b"\0" * 1000, "nothing but zeros"),

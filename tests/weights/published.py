@@ -20,10 +20,10 @@ Draw = Callable[[str, tuple[int, ...]], np.ndarray]
 
 
 @contextmanager
-def importable(name: str):
+def importable(name: str, base: type = object):
     """Within it a class of that whole name can be imported, hence pickled; yields the class."""
     module, _, attribute = name.rpartition(".")
-    cls = type(attribute, (), {"__module__": module})
+    cls = type(attribute, (base,), {"__module__": module})
     packages = [module.rsplit(".", n)[0] for n in range(module.count(".") + 1)]
     before = {package: sys.modules.get(package) for package in packages}
     sys.modules.update({package: ModuleType(package) for package in packages})

@@ -38,6 +38,7 @@ class Origin:
     `format`: one of `FORMATS`. `safe_globals`: whole dotted names that a pickle may hold beside
     tensors. `key`: where in it the tensors are (None: under "state_dict" if there is one).
     `sha256` where it is known; it goes into the lock file, else the file is hashed for it.
+    `file_id` is what the manifest calls it, for messages.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Origin:
     safe_globals: tuple[str, ...] = ()
     key: str | None = None
     sha256: str | None = None
+    file_id: str = ""
 
 
 class _SafetensorsFile(Mapping[str, Tensor]):
@@ -105,8 +107,8 @@ def open_checkpoint(origin: Origin) -> Mapping[str, Tensor]:
     if kind == "safetensors":
         return _SafetensorsFile(origin.path)
     if kind == "pickle":
-        refuse_bare_pickle(origin.path, origin.safe_globals)
-    return _state(load_pickle(origin.path, origin.safe_globals), origin)
+        refuse_bare_pickle(origin.path)
+    return _state(load_pickle(origin.path, origin.safe_globals, origin.file_id), origin)
 
 
 def convert_file(origin: Origin, target: Path) -> None:

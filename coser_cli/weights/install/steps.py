@@ -91,4 +91,4 @@ def _origin(stock: Stock, name: str) -> Origin:
     file = stock.file(name)
     key = file.convert.key if file.convert else None
     sha256 = None if file.parts else stock.known_hash(name)
-    return Origin(stock.path(name), file.format, file.safe_globals, key, sha256)
+    return Origin(stock.path(name), file.format, file.safe_globals, key, sha256, name)

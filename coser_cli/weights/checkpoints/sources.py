@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,30 +20,10 @@ from coser_cli.errors import WeightsError, shown
 from coser_cli.weights.checkpoints.names import Names, as_linear, translate
 from coser_cli.weights.checkpoints.open import Origin, open_checkpoint
 from coser_cli.weights.checkpoints.recognise import recognise
+from coser_cli.weights.manifest import Variant
 
 Key = str
 """`part/name`, as our networks call it."""
-
-
-class Variant(Protocol):
-    """What is needed of a variant of the manifest."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def folder(self) -> str: ...
-    @property
-    def config(self) -> str: ...
-    @property
-    def files(self) -> tuple[str, ...]: ...
-    @property
-    def optional(self) -> tuple[str, ...]: ...
-    @property
-    def fallback(self) -> tuple[str, ...]: ...
-    @property
-    def base(self) -> str | None: ...
-    @property
-    def defaults(self) -> Mapping[str, Any]: ...
 
 
 GROUPS = {

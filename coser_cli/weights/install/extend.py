@@ -17,7 +17,6 @@ from coser_cli.models.build import make_network, skeleton
 from coser_cli.weights.checkpoints.open import Origin
 from coser_cli.weights.checkpoints.sources import (
     PartTensors,
-    Variant,
     config_of,
     group_of,
     open_sources,
@@ -25,6 +24,7 @@ from coser_cli.weights.checkpoints.sources import (
 from coser_cli.weights.install.model import DTYPES, PARTS, OnProgress
 from coser_cli.weights.install.swap import swap_in, sync, temporary_folder
 from coser_cli.weights.lock import LOCK_FILE, hash_file, read_lock, write_lock
+from coser_cli.weights.manifest import Variant
 from coser_cli.weights.safetensors_writer import Written, write_safetensors
 from coser_cli.weights.store import CONFIG_FILE, WEIGHTS_FILE, write_json
 

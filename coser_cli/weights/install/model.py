@@ -25,7 +25,6 @@ from coser_cli.weights.checkpoints.sources import (
     HOLDS,
     PartTensors,
     Source,
-    Variant,
     chosen,
     config_of,
     group_of,
@@ -36,6 +35,7 @@ from coser_cli.weights.checkpoints.sources import (
 )
 from coser_cli.weights.install.swap import swap_in, sync, temporary_folder
 from coser_cli.weights.lock import LOCK_FILE, hash_file, verify_model, write_lock
+from coser_cli.weights.manifest import Variant
 from coser_cli.weights.safetensors_writer import Written, write_safetensors
 from coser_cli.weights.store import (
     CONFIG_FILE,

@@ -49,8 +49,9 @@ def fetch(host, target):
         file = WeightFile(
             "one",
             target.name,
-            ("free",),
             "safetensors",
+            ("free",),
+            pin=None if sha else "first-use",
             size=len(data) if size is True else size or None,
             sha256=sha256(data) if sha is True else sha or None,
             sources=sources,

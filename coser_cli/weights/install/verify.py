@@ -11,9 +11,10 @@ from pathlib import Path
 from coser_cli.errors import SourceError, WeightsError, shown
 from coser_cli.weights.fetch.hosts import Hosts, Patience
 from coser_cli.weights.fetch.http import Transient, Web
-from coser_cli.weights.install.inventory import MODEL_FILE, Stock, hash_of
+from coser_cli.weights.install.inventory import Stock, hash_of
 from coser_cli.weights.install.run import Outcome, Told
 from coser_cli.weights.manifest import Variant
+from coser_cli.weights.store import MODEL_FILE
 from coser_cli.weights.urls import presentable
 
 

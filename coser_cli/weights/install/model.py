@@ -151,7 +151,7 @@ def add_parts(
     if lock is None:
         raise WeightsError(
             f"{shown(target / LOCK_FILE)} is missing or damaged",
-            f"delete {shown(target)}, then: coser download-weights",
+            f"delete {shown(target)}, and run the same command again",
         )
     config = config_of(variant)
     networks = _networks(config)

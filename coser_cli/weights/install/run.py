@@ -280,7 +280,8 @@ class Supply:
 def _incomplete(variant: Variant, ready: Ingredients) -> WeightsError:
     return WeightsError(
         f"{variant.name} cannot be installed: {', '.join(ready.missing)} is not there",
-        "fetch it, or give it with --import FILE --as ID",
+        "give it with --import FILE --as ID, or fetch it: "
+        f"coser download-weights {' '.join(ready.missing)}",
     )
 
 

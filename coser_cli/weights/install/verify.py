@@ -79,7 +79,9 @@ def verify(
         ended = _verified(stock, name, tell)
         taken_up = any(stock.is_in(name, variant) for variant in models)
         if ended.status == "absent" and name in required and not taken_up:
-            error = WeightsError(f"{name} is not there", "fetch it, or import it")
+            error = WeightsError(
+                f"{name} is not there", f"to fetch it: coser download-weights {name}"
+            )
             ended = replace(ended, status="failed", error=error)
         yield ended
     for variant in stock.manifest.variants.values():
@@ -118,5 +120,6 @@ def _verified_model(variant: Variant, folder: Path, tell: Told) -> Outcome:
     problems = verify_model(folder)
     if not problems:
         return Outcome("model", variant.name, "verified", folder)
-    error = WeightsError(f"{shown(folder)}: {'; '.join(problems)}", "install the model again")
+    again = f"delete {shown(folder)}, then: coser download-weights"
+    error = WeightsError(f"{shown(folder)}: {'; '.join(problems)}", again)
     return Outcome("model", variant.name, "failed", folder, error=error)

@@ -273,7 +273,7 @@ def foreign(shelf):
         "Stable Diffusion 1.x": unet | text,
         "Stable Diffusion XL": unet | sdxl,
         "Stable Diffusion 2;": unet,
-        "a StableSR checkpoint": coser
+        "a StableSR checkpoint": unet
         | {"model.diffusion_model.out.spade.conv.weight": torch.zeros(3)},
         "9 input channels": unet | {first: torch.zeros(16, 9, 3, 3)},
         "StableSR's CFW decoder": shelf.tensors["cfw"],

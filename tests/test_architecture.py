@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights.checkpoints": {"weights"},
     "weights.install": {"models", "weights", "weights.fetch", "weights.checkpoints"},
     "engine.compute": {"models", "imageio", "weights"},
-    "engine": {"models", "sampling", "tiling", "weights", "engine.compute"},
+    "engine": {"models", "sampling", "tiling", "imageio", "weights", "engine.compute"},
     "engine.tiled": {"models", "sampling", "tiling", "engine", "engine.compute"},
     "batch": {"imageio", "tiling", "weights"} | ENGINE,
     "batch.workers": {"imageio", "batch"} | ENGINE,

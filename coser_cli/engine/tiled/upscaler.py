@@ -308,7 +308,7 @@ class TiledUpscaler:
     def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
         """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
         picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
-        maps = {"latents": latents}
+        maps = {"latents": latents, "pixels": low_res.padded}
         self._run(
             lambda model: tiled_vae.decoding(model, size, self.vae, None), maps, picture, "decode"
         )

@@ -270,7 +270,7 @@ def test_model_without_cfw():
 @pytest.mark.parametrize(
     ("pixels", "complaint"),
     [
-        (torch.rand(3, 8, 8), "shape"),
+        (torch.rand(8, 8), "shape"),
         (torch.rand(0, 3, 8, 8), "shape"),
         (torch.rand(1, 1, 8, 8), "shape"),
         (torch.rand(1, 3, 0, 8), "shape"),

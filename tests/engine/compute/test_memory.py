@@ -43,7 +43,9 @@ def toy(tmp_path_factory) -> Path:
 
 
 def load(folder: Path, offload: str = "none", low_memory: bool = False, dtype: str = "float32"):
-    return Upscaler.from_pretrained(folder, device="cpu", dtype=dtype, offload=offload, low_memory=low_memory)
+    return Upscaler.from_pretrained(
+        folder, device="cpu", dtype=dtype, offload=offload, low_memory=low_memory
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine.tiled": {"models", "sampling", "tiling", "engine", "engine.compute"},
     "batch": {"imageio", "tiling", "weights"} | ENGINE,
     "batch.workers": {"imageio", "batch"} | ENGINE,
+    "server": {"weights", "batch", "batch.workers"} | ENGINE,
     "training": NETWORKS | ENGINE,
     "evaluation": NETWORKS | ENGINE,
     "bench": NETWORKS | ENGINE,
@@ -45,8 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli.output": {"batch", "evaluation", "bench"} | WEIGHTS,
     "cli.options": {"imageio", "batch", "batch.workers", "evaluation", "cli.output"} | WEIGHTS,
     "cli": {
-        "imageio", "pages", "batch", "batch.workers", "training", "evaluation", "bench",
-        "cli.output", "cli.options",
+        "imageio", "pages", "batch", "batch.workers", "server", "training", "evaluation",
+        "bench", "cli.output", "cli.options",
     } | WEIGHTS | ENGINE,
     "entry": {"engine", "cli"},
 }  # fmt: skip

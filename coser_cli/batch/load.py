@@ -23,7 +23,7 @@ def load_model(compute: Compute, emit: Emit = ignore) -> Upscaler:
     Raises what `Upscaler.from_pretrained` raises.
     """
     emit(Hint("loading weights ..."))
-    _forward_log(emit)
+    forward_log(emit)
     from coser_cli.engine.upscaler import Upscaler
 
     upscaler = Upscaler.from_pretrained(**asdict(compute))
@@ -37,7 +37,7 @@ def loader(compute: Compute, emit: Emit = ignore) -> Load:
     return cache(partial(load_model, compute, emit))
 
 
-def _forward_log(report: Emit) -> None:
+def forward_log(report: Emit) -> None:
     """Report what the engine logs; in place of whoever was told before."""
 
     class Forward(logging.Handler):

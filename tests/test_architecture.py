@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "imageio", "pages", "batch", "batch.workers", "server", "training", "evaluation",
         "bench", "cli.output", "cli.options",
     } | WEIGHTS | ENGINE,
-    "entry": {"engine", "cli"},
+    "entry": {"imageio", "engine", "batch.workers", "cli"},
 }  # fmt: skip
 # Who may import what of others': folders with all below them, or files of the ground.
 OWNERS = {

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"models", "sampling", "tiling", "imageio", "weights", "engine.compute"},
     "engine.tiled": {"models", "sampling", "tiling", "engine", "engine.compute"},
     "batch": {"imageio", "tiling", "weights"} | ENGINE,
-    "batch.workers": {"imageio", "batch"} | ENGINE,
+    "batch.workers": {"imageio", "weights", "batch"} | ENGINE,
     "server": {"weights", "batch", "batch.workers"} | ENGINE,
     "training": NETWORKS | ENGINE,
     "evaluation": NETWORKS | ENGINE,

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from coser_cli.errors import InputError, UsageError
-from coser_cli.imageio.in_memory import opened
+from coser_cli.imageio.in_memory import InMemory, opened
 from coser_cli.settings import Settings
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from PIL.Image import Image as PILImage
-
-    from coser_cli.imageio.photo import Photo
-
-Image: TypeAlias = "Tensor | NDArray[Any] | PILImage | Photo"
+Image: TypeAlias = Tensor | InMemory
 """A tensor `(B, 3, H, W)` or `(3, H, W)`, float in [0, 1]; else see `imageio.in_memory.opened`."""
 Back = Callable[[Tensor], Any]
 

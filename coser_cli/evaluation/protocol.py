@@ -20,23 +20,23 @@ from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import InputError
 from coser_cli.evaluation.metrics import METRICS
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings, Settings
 from coser_cli.size import target_size
 
-Enlarge = Callable[[Upscaler, Tensor, Settings], Tensor]
+Enlarge = Callable[[Upscaler, Tensor, ResolvedSettings], Tensor]
 
 NOISE = 0.1
 """Deviation of the control that puts white noise on the latents in place of diffusion."""
 
 
-def _bicubic(_: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _bicubic(_: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     size = [round(side * settings.scale) for side in pixels.shape[:-3:-1]]
     levels = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy()
     enlarged = Image.fromarray(levels).resize((size[0], size[1]), Image.Resampling.BICUBIC)
     return _to_tensor(enlarged)
 
 
-def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     network = upscaler.model.srresnet
     size = target_size(pixels.shape[-2], pixels.shape[-1], settings.scale)
     pixels = pixels.to(upscaler.device, upscaler.dtype)
@@ -45,29 +45,29 @@ def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
     return enlarged.float().cpu()
 
 
-def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     return upscaler.upscale(pixels, replace(settings, strength=0.0)).pixels
 
 
-def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     noise = torch.randn(low_res.latents.shape, generator=generator).to(low_res.latents)
     return upscaler.decode(low_res.latents + NOISE * noise, low_res, settings)
 
 
-def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     return upscaler.upscale(pixels, replace(settings, reference_mode="none")).pixels
 
 
-def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     blind = upscaler.understand(low_res, settings).without_embedding()
     reference = upscaler.imagine(low_res, blind, settings)
     return upscaler.decode(upscaler.restore(low_res, blind, reference, settings), low_res, settings)
 
 
-def _everything(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _everything(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     return upscaler.upscale(pixels, settings).pixels
 
 
@@ -112,13 +112,18 @@ def measure(
     upscaler: Upscaler, folder: Path, settings: Settings, row: str, metrics: list[str]
 ) -> dict[str, float]:
     """Mean of each metric over a set for one of `ROWS`."""
-    found = list(_measured(upscaler, find_pairs(folder), settings, ROWS[row], metrics))
+    how = upscaler.resolve(settings)
+    found = list(_measured(upscaler, find_pairs(folder), how, ROWS[row], metrics))
     means = {name: fmean(values[name] for values in found) for name in metrics}
     return {"pictures": len(found), **{name: round(value, 4) for name, value in means.items()}}
 
 
 def _measured(
-    upscaler: Upscaler, pairs: list[Pair], settings: Settings, enlarge: Enlarge, metrics: list[str]
+    upscaler: Upscaler,
+    pairs: list[Pair],
+    settings: ResolvedSettings,
+    enlarge: Enlarge,
+    metrics: list[str],
 ) -> Iterator[dict[str, float]]:
     for pair in pairs:
         high, low = pair.read()

@@ -72,7 +72,7 @@ ONE_STEP: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Compute:
-    """Which model, and where and how exactly it computes; see `Upscaler.load`."""
+    """Which model, and where and how exactly it computes; see `Upscaler.from_pretrained`."""
 
     model: str = "auto"
     device: str = "auto"

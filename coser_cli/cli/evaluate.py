@@ -61,7 +61,7 @@ def evaluate(
         guidance_scale=guidance_scale,
         seed=seed,
     )
-    upscaler = Upscaler.load(model, device=device, dtype=dtype)
+    upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
     for folder in sets:
         for row in chosen:
             found = protocol.measure(upscaler, folder, settings, row, named)

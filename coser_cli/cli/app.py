@@ -9,19 +9,20 @@ from typing import Annotated
 
 import typer
 
-from coser_cli import __version__, lean_torch
+from coser_cli import lean_torch
 from coser_cli.cli.bench import bench
 from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
-from coser_cli.cli.gallery import report
 from coser_cli.cli.info import info
-from coser_cli.cli.optional_dir import OptionalDirCommand
+from coser_cli.cli.options.groups import OptionalDirCommand
 from coser_cli.cli.reference import reference
+from coser_cli.cli.report import report
 from coser_cli.cli.tile import tile
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale
 from coser_cli.errors import CoserError, Exit, warn_in_one_line
+from coser_cli.version import __version__
 
 app = typer.Typer(
     name="coser",

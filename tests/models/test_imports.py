@@ -17,9 +17,9 @@ def imported(module):
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("coser_cli.models.config", {"torch"}),
+        ("coser_cli.config", {"torch"}),
         ("coser_cli.weights.store", {"torch", "safetensors"}),
-        ("coser_cli.weights.tables", {"torch"}),
+        ("coser_cli.weights.checkpoints.tables", {"torch"}),
         ("coser_cli.models.build", {"diffusers", "open_clip", "torchvision", "accelerate"}),
         ("coser_cli.engine.upscaler", {"diffusers", "open_clip", "torchvision", "accelerate"}),
         ("coser_cli.lean_torch", {"torch", "numpy"}),

@@ -213,6 +213,7 @@ def measure(
 ) -> None:
     """Measure models, other methods, and results of other tools, picture by picture."""
     from coser_cli.cli.output.evaluation import Report
+    from coser_cli.cli.page_files import write_page
     from coser_cli.evaluation import metrics as table
     from coser_cli.evaluation.scores import Measurement, require_references
 
@@ -237,7 +238,7 @@ def measure(
                 report.add(measurement.run(method, report.progress))
             report.end()
         if outputs.page is not None:
-            report.write_page(outputs.page)
+            write_page(outputs.page, report.page())
 
 
 def _sets(folders: Sequence[Path], data: Data) -> list[PictureSet]:
@@ -248,13 +249,12 @@ def _sets(folders: Sequence[Path], data: Data) -> list[PictureSet]:
         raise UsageError("SETS have their own true pictures", "leave --reference and --input out")
     if folders:
         return [find_set(folder) for folder in folders]
-    place = data.reference or data.input or (data.results or [None])[0]
-    if place is None:
-        raise UsageError("there is nothing to measure", "name SETS, or give --results")
-    reference = data.reference if data.reference or data.input else None
-    if reference is None and data.input is None:
-        return [set_of_folders(place.name, None, place)]
-    return [set_of_folders(place.name, reference, data.input)]
+    if data.reference or data.input:
+        name = (data.reference or data.input or Path()).absolute().name
+        return [set_of_folders(name, data.reference, data.input)]
+    if data.results:  # metrics that look at results alone: the first folder names the pictures
+        return [set_of_folders(data.results[0].absolute().name, None, data.results[0])]
+    raise UsageError("there is nothing to measure", "name SETS, or give --results")
 
 
 def _methods(

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.columns import plain_columns
 from coser_cli.cli.output.json_lines import JSON_VERSION
 from coser_cli.errors import UsageError, shown
 
+if TYPE_CHECKING:
+    from coser_cli.pages.study import StudyPicture
+
 MAX_SIDE = 1024
 
 
-def study(
-    places: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DIRS|FILES",
-            help="Folders with results, one per method; with --tally: saved choices (JSON).",
-            readable=False,
-        ),
-    ],
+@dataclass(frozen=True)
+class Page:
+    """The values of the options about the page of a study."""
+
     output: Annotated[
         Path | None,
         options.choose(
@@ -36,8 +35,8 @@ def study(
             panel=options.IN_OUT,
             help="Write the page of the study to this .html file.",
         ),
-    ] = None,
-    input: Annotated[  # noqa: A002 (the option's name)
+    ] = None
+    input: Annotated[
         Path | None,
         options.choose(
             "--input",
@@ -45,45 +44,66 @@ def study(
             panel=options.IN_OUT,
             help="Also show the picture that was enlarged, from this folder.",
         ),
-    ] = None,
-    question: Annotated[
-        str, typer.Option("--question", metavar="TEXT", help="Ask this.")
-    ] = "Which picture is the better enlargement?",
+    ] = None
+    question: Annotated[str, typer.Option("--question", metavar="TEXT", help="Ask this.")] = (
+        "Which picture is the better enlargement?"
+    )
     max_side: Annotated[
-        int, typer.Option("--max-side", min=64, max=8192, help="Reduce larger pictures to this.")
-    ] = MAX_SIDE,
+        int,
+        typer.Option(
+            "--max-side", min=64, max=8192, help="Reduce larger pictures to this many pixels."
+        ),
+    ] = MAX_SIDE
+    overwrite: options.Overwrite = False
+
+
+@with_groups
+def study(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIRS|FILES",
+            help="Folders with results, one per method; with --tally: saved choices (JSON).",
+            readable=False,
+        ),
+    ],
+    page: Page,
     tally: Annotated[
         bool, typer.Option("--tally", help="Count the choices in FILES instead of making a page.")
     ] = False,
-    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Make one page that asks people which of two results is better, or count their choices."""
-    if tally:
-        if output is not None or input is not None:
-            raise UsageError("--tally counts choices", "leave --output and --input out")
-        _tally(places, as_json=as_json)
+    if not tally:
+        _make_page(places, page, quiet=quiet, as_json=as_json)
         return
-    if output is None or output.suffix.lower() not in (".html", ".htm"):
-        raise UsageError("a study is an HTML page", "give --output FILE.html, or --tally")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{shown(output)} exists", "give another name, or --overwrite")
+    if page.output is not None or page.input is not None:
+        raise UsageError("--tally counts choices", "leave --output and --input out")
+    _tally(places, quiet=quiet, as_json=as_json)
+
+
+def _make_page(folders: Sequence[Path], page: Page, *, quiet: bool, as_json: bool) -> None:
     from coser_cli.cli.page_files import write_page
     from coser_cli.pages.study import study_page
 
-    page = study_page(_pictures(places, input), question, max_side)
-    write_page(output, page.html)
+    output = page.output
+    if output is None or output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError("a study is an HTML page", "give --output FILE.html, or --tally")
+    if output.exists() and not page.overwrite:
+        raise UsageError(f"{shown(output)} exists", "give another name, or --overwrite")
+    study = study_page(_pictures(folders, page.input), page.question, page.max_side)
+    write_page(output, study.html)
     if as_json:
         record = {"type": "study", "version": JSON_VERSION, "target": str(output)}
-        typer.echo(json.dumps({**record, "study": page.identity, "pairs": page.pairs}))
+        typer.echo(json.dumps({**record, "study": study.identity, "pairs": study.pairs}))
         return
     typer.echo(str(output))
     if not quiet:
-        typer.echo(f"{page.pairs} pairs; study {page.identity}", err=True)
+        typer.echo(f"{study.pairs} pairs; study {study.identity}", err=True)
 
 
-def _pictures(folders: Sequence[Path], source: Path | None) -> list:  # type: ignore[type-arg]
+def _pictures(folders: Sequence[Path], source: Path | None) -> list[StudyPicture]:
     """Pictures that at least two methods have."""
     from coser_cli.evaluation.pairs import match, pictures_in
     from coser_cli.pages.study import StudyPicture
@@ -109,7 +129,7 @@ def _pictures(folders: Sequence[Path], source: Path | None) -> list:  # type: ig
     return pictures
 
 
-def _tally(files: Sequence[Path], *, as_json: bool) -> None:
+def _tally(files: Sequence[Path], *, quiet: bool, as_json: bool) -> None:
     from coser_cli.evaluation.preference import read_sessions
     from coser_cli.evaluation.preference import tally as count
 
@@ -132,4 +152,5 @@ def _tally(files: Sequence[Path], *, as_json: bool) -> None:
         rows.append((each.first, each.second, *counts, share, interval))
     typer.echo(plain_columns(rows))
     people = "1 session" if len(sessions) == 1 else f"{len(sessions)} sessions"
-    typer.echo(f"{people}; intervals take all votes as independent", err=True)
+    if not quiet:
+        typer.echo(f"{people}; intervals take all votes as independent", err=True)

@@ -56,7 +56,7 @@ def dists(output: Tensor, target: Tensor) -> float:
 
 @torch.inference_mode()
 def clip_score(output: Tensor, target: Tensor) -> float:
-    """Cosine of the CLIP embeddings of two pictures, as the CoSeR paper's CLIP-Score; 1 is equal."""
+    """Cosine of two pictures' CLIP embeddings, which the paper calls CLIP-Score; 1 is equal."""
     model, preprocess = clip()
     return clip_cosine(model, preprocess, output, target)
 

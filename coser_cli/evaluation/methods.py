@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from coser_cli.engine.preparation import enlarge_srresnet, target_size
+from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.evaluation import realesrgan
 from coser_cli.evaluation.pairs import Picture, read_pixels
 from coser_cli.settings import Settings
+from coser_cli.size import target_size
 
 Enlarge = Callable[[Tensor, Settings], Tensor]
 EnlargeByModel = Callable[[Upscaler, Tensor, Settings], Tensor]
@@ -30,13 +32,7 @@ def bicubic(pixels: Tensor, settings: Settings) -> Tensor:
     size = [round(side * settings.scale) for side in pixels.shape[:-3:-1]]
     levels = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy()
     enlarged = Image.fromarray(levels).resize((size[0], size[1]), Image.Resampling.BICUBIC)
-    return (
-        torch.frombuffer(bytearray(enlarged.tobytes()), dtype=torch.uint8)
-        .view(1, size[1], size[0], 3)
-        .permute(0, 3, 1, 2)
-        .float()
-        / 255
-    )
+    return torch.from_numpy(np.array(enlarged)).permute(2, 0, 1)[None].float() / 255
 
 
 def real_esrgan(pixels: Tensor, settings: Settings) -> Tensor:

@@ -93,8 +93,7 @@ def _read(file: Path) -> Session:
         raise _no_export(file)
     try:
         votes = tuple(_vote(each) for each in data["choices"])
-        names = (data[key] for key in ("study", "session", "participant"))
-        return Session(*(str(name) for name in names), votes)
+        return Session(str(data["study"]), str(data["session"]), str(data["participant"]), votes)
     except (KeyError, TypeError, ValueError):
         raise _no_export(file) from None
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from coser_cli.errors import InputError, UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError, shown
 from coser_cli.evaluation.libraries import FrechetDistance
 from coser_cli.evaluation.methods import Folder, Method
 from coser_cli.evaluation.metrics import Metric
 from coser_cli.evaluation.pairs import Picture, PictureSet, read_pixels
 from coser_cli.evaluation.protocols import Protocol, centre_crop
 from coser_cli.imageio.atomic import atomic_file
+from coser_cli.imageio.opening import reason_of
 
 SLACK = 3
 """Pixels by which a result may be smaller or larger than its true picture: sides that are no
@@ -25,7 +26,7 @@ multiple of the scale are cut by the makers of the LR pictures, or not."""
 EQUAL_PSNR = 100.0
 """Stands for the infinite PSNR of equal pictures, so that means exist."""
 OnPicture = Callable[[str, int, int], None]
-"""Is called before each picture with the method's name, its number from 0, and how many there are."""
+"""Called before each picture with the method's name, the picture's number from 0, and the total."""
 
 
 @dataclass(frozen=True)

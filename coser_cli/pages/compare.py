@@ -31,7 +31,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Shown:
-    """One picture: its letter, its role (before, after, result), its file, and what is done to it."""
+    """One picture: its letter, role (before, after, result), file, and what is done to it."""
 
     letter: str
     role: str
@@ -87,9 +87,13 @@ def _choice(index: int, shown: _Shown) -> Markup:
 
 
 def _picture(shown: _Shown, size: Size) -> Markup:
+    image = (
+        '<img class="picture" data-letter="{{letter}}" data-tag="{{tag}}"'
+        ' alt="{{letter}}, {{role}}: {{name}}" width="{{width}}" height="{{height}}"'
+        ' draggable="false" src="{{uri}}">'
+    )
     return fill(
-        '<img class="picture" data-letter="{{letter}}" data-tag="{{tag}}" alt="{{letter}}, {{role}}:'
-        ' {{name}}" width="{{width}}" height="{{height}}" draggable="false" src="{{uri}}">',
+        image,
         letter=shown.letter,
         tag=shown.tag,
         role=shown.role,

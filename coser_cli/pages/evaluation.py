@@ -6,9 +6,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from PIL import Image
-
-from coser_cli.imageio.preview import data_uri
+from coser_cli.imageio.preview import Preview, data_uri
 from coser_cli.pages.template import Markup, fill, name_text, page
 
 
@@ -36,7 +34,7 @@ class Case:
 
     title: str
     facts: str
-    images: tuple[tuple[str, Image.Image], ...]
+    images: tuple[tuple[str, Preview], ...]
 
 
 def evaluation_page(
@@ -88,11 +86,11 @@ def _case(case: Case) -> Markup:
         fill(
             figure,
             label=name_text(label),
-            width=image.width,
-            height=image.height,
-            uri=data_uri(image),
+            width=each.size[0],
+            height=each.size[1],
+            uri=data_uri(each.image),
         )
-        for label, image in case.images
+        for label, each in case.images
     )
     frame = (
         "<article><h3>{{title}}</h3><p class='number'>{{facts}}</p>"

@@ -190,10 +190,12 @@ def _same_shape(before: _Picture, after: _Picture) -> bool:
 def _links(pictures: Sequence[_Picture], target: Path) -> Markup:
     """A link to every file that can be opened."""
     link = '<a href="{{href}}">open {{label}}</a>'
-    return Markup(" · ").join(
-        fill(link, href=href(each.path, target), label=each.label)
-        for each in pictures
-        if each.path is not None and each.preview is not None
+    return Markup(
+        " · ".join(
+            fill(link, href=href(each.path, target), label=each.label)
+            for each in pictures
+            if each.path is not None and each.preview is not None
+        )
     )
 
 

@@ -9,27 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from coser_cli.cli.output.json_lines import JSON_VERSION
 
 from coser_cli.cli.output.columns import plain_columns
+from coser_cli.cli.output.evaluation_tables import Section, differences_table, scores_table
+from coser_cli.cli.output.json_lines import JSON_VERSION
 
 if TYPE_CHECKING:
-    from coser_cli.evaluation.bootstrap import Interval
     from coser_cli.evaluation.comparison import Difference
     from coser_cli.evaluation.methods import Method
     from coser_cli.evaluation.metrics import Metric
     from coser_cli.evaluation.scores import Measurement, MethodScores
-
-Cells = tuple[str, ...]
-
-
-@dataclass
-class Section:
-    """What is known of one set."""
-
-    measurement: Measurement
-    scores: list[MethodScores] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
 
 
 @dataclass
@@ -109,13 +98,11 @@ class Report:
         separate = "\n" if len(self.sections) > 1 else ""
         typer.echo(separate + "\n\n".join(plain_columns(each) for each in tables))
 
-    def write_page(self, path: Path) -> None:
-        """The page about all sets. Raises `InputError`."""
-        from coser_cli.cli.page_files import write_page
-
+    def page(self) -> bytes:
+        """The page about all sets. Raises `InputError` where a picture is gone."""
         from coser_cli.cli.output.evaluation_page import page_of
 
-        write_page(path, page_of(self.sections, self.metrics, self.notes))
+        return page_of(self.sections, self.metrics, self.notes)
 
     def _write_scores(self) -> None:
         """After every method: a run that breaks off leaves what it has."""
@@ -123,49 +110,6 @@ class Report:
 
         for path in self.files:
             write_scores(path, [each for section in self.sections for each in section.scores])
-
-
-def scores_table(scores: Sequence[MethodScores], metrics: Sequence[Metric]) -> list[Cells]:
-    """Heads and a row per method: each metric's mean and its 95 % interval."""
-    from coser_cli.evaluation.comparison import summaries
-
-    rows: list[Cells] = [(scores[0].set_name, "pictures", *(metric.name for metric in metrics))]
-    for each in scores:
-        known = summaries(each, metrics)
-        cells = [
-            number(each.whole[metric.name])
-            if metric.kind == "set"
-            else with_interval(known[metric.name].mean, known[metric.name].interval)
-            for metric in metrics
-        ]
-        rows.append((each.method, str(len(each.scores)), *cells))
-    return rows
-
-
-def differences_table(differences: Sequence[Difference]) -> list[Cells]:
-    """Heads and a row per method and metric: mean difference, interval, and pictures better, worse
-    and equal."""
-    against = differences[0].against
-    rows: list[Cells] = [(f"against {against}", "metric", "difference", "better", "worse", "equal")]
-    for each in differences:
-        paired = each.paired
-        counts = (str(count) for count in (paired.wins, paired.losses, paired.ties))
-        change = with_interval(paired.mean, paired.interval, sign="+")
-        rows.append((each.method, each.metric.name, change, *counts))
-    return rows
-
-
-def with_interval(mean: float, interval: Interval | None, sign: str = "") -> str:
-    """`26.01 [25.20, 26.83]`; the mean alone where there is no interval."""
-    if interval is None:
-        return number(mean, sign)
-    low, high = (number(each, sign) for each in interval)
-    return f"{number(mean, sign)} [{low}, {high}]"
-
-
-def number(value: float, sign: str = "") -> str:
-    """With the decimals that its size deserves."""
-    return f"{value:{sign}.2f}" if abs(value) >= 10 else f"{value:{sign}.4f}"
 
 
 def _evaluation_record(scores: MethodScores, metrics: Sequence[Metric]) -> dict[str, Any]:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from coser_cli.version import __version__
-
-from coser_cli.cli.output.evaluation import (
+from coser_cli.cli.output.evaluation_tables import (
     Section,
     differences_table,
     number,
@@ -17,7 +15,9 @@ from coser_cli.cli.output.evaluation import (
 from coser_cli.evaluation.box_plots import box_plot
 from coser_cli.evaluation.details import details
 from coser_cli.evaluation.pairs import read_pixels
+from coser_cli.imageio.preview import Preview
 from coser_cli.pages.evaluation import Case, Plot, Table, evaluation_page
+from coser_cli.version import __version__
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.comparison import Difference
@@ -94,5 +94,6 @@ def _case(section: Section, difference: Difference, picture: str, change: float)
         labels.append("true picture")
     verdict = "better" if difference.metric.better * change > 0 else "worse"
     facts = f"{difference.metric.name} {number(change, '+')}: {verdict} than {difference.against}"
-    images = tuple(zip(labels, details(pixels, len(names)), strict=True))
+    previews = (Preview(each, each.size) for each in details(pixels, len(names)))
+    images = tuple(zip(labels, previews, strict=True))
     return Case(f"{measurement.pictures.name}, {picture}: {difference.method}", facts, images)

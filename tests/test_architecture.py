@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 GROUND = {
     "errors", "version", "paths", "size", "config", "settings",
-    "lean_torch", "lean_diffusers", "lean_open_clip",
+    "lean_diffusers", "lean_open_clip",
 }  # fmt: skip
 WEIGHTS = {"weights", "weights.fetch", "weights.checkpoints", "weights.install"}
 ENGINE = {"engine.compute", "engine", "engine.tiled"}

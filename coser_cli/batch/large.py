@@ -39,11 +39,11 @@ def make_large(making: Making, why: str) -> Result:
     """
     from coser_cli.imageio.formats import require_streamable
 
-    spec, photo = making.work.spec, making.photo
+    spec, photo = making.work.request.tiles, making.photo
     width, height = photo.size
     task = Task(
         (height, width),
-        making.upscaler.complete(making.settings),
+        making.settings,
         spec,
         imported=len(making.work.references),
         want_reference=making.want_reference or making.job.kind == "reference",
@@ -108,7 +108,7 @@ def _write_candidates(making: Making, large: Large) -> None:
         size = pictures[0].shape[2], pictures[0].shape[1]
         made = sheet(making.photo.pixels, pictures, large.scores, size)
         record = making.record(making.job.target)
-        write_photo(making.job.target, made, None, making.work.encoding, record)
+        write_photo(making.job.target, made, None, making.work.request.encoding, record)
 
 
 def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> None:
@@ -126,7 +126,7 @@ def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> 
             making.tell("write", done, told)
 
     record = making.record(path)
-    write_streamed(path, (width, height), rows(), source, making.work.encoding, record)
+    write_streamed(path, (width, height), rows(), source, making.work.request.encoding, record)
 
 
 def _reduced(picture: Readable, side: int) -> FloatArray:

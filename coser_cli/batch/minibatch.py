@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def batch_key(making: Making) -> Hashable | None:
     """What pictures that share a batch have in common; None for one that is made by itself: in
     tiles, or with references that it chooses."""
-    if making.job.kind != "upscale" or making.only_compares or making.work.batch_size == 1:
+    if making.job.kind != "upscale" or making.only_compares or making.work.request.batch_size == 1:
         return None
     if making.settings.reference_select == "clip" or making.why_tiled() is not None:
         return None
@@ -25,8 +25,8 @@ def batch_key(making: Making) -> Hashable | None:
 
 def batch_size(making: Making) -> int:
     """How many pictures like this one, which has a key, are made at once."""
-    if making.work.batch_size is not None:
-        return making.work.batch_size
+    if making.work.request.batch_size is not None:
+        return making.work.request.batch_size
     width, height = making.photo.size
     return making.upscaler.batch_limit((height, width), making.settings)
 

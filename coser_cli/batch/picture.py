@@ -12,7 +12,7 @@ from coser_cli.batch.jobs import Job
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
 from coser_cli.batch.resume import Standing, lies
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings
 
 if TYPE_CHECKING:
     from coser_cli.engine.progress import Progress
@@ -49,7 +49,7 @@ class Making:
 
     job: Job
     photo: Photo
-    settings: Settings
+    settings: ResolvedSettings
     standing: Standing
     work: Work
     load: Callable[[], Upscaler]
@@ -94,9 +94,10 @@ class Making:
     def why_tiled(self) -> str | None:
         """Why the picture is done in tiles, "" where that was asked for; None: it is done whole."""
         width, height = self.photo.size
-        if self.work.always_tiles or self.upscaler.low_memory:
+        request = self.work.request
+        if request.always_tiles or self.upscaler.low_memory:
             return ""
-        return self.upscaler.why_tiled((height, width), self.settings, self.work.spec) or None
+        return self.upscaler.why_tiled((height, width), self.settings, request.tiles) or None
 
     def at_once(self) -> Made:
         """Made in memory, as a whole."""
@@ -182,7 +183,7 @@ class Making:
         from coser_cli.imageio.write import write_photo
 
         if path in self.missing:
-            write_photo(path, pixels, source, self.work.encoding, self.record(path))
+            write_photo(path, pixels, source, self.work.request.encoding, self.record(path))
 
     def _write_references(
         self, pictures: Sequence[FloatArray], scores: tuple[float, ...] | None

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from coser_cli.batch.checks import naming, require_writable, target
+from coser_cli.batch.events import Emit, progress_to
 from coser_cli.batch.jobs import Job
+from coser_cli.batch.load import Load
 from coser_cli.batch.picture import Made, Making
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
@@ -15,7 +17,6 @@ from coser_cli.batch.resume import standing_of
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, WeightsError, shown
 
 if TYPE_CHECKING:
-    from coser_cli.engine.progress import Progress
     from coser_cli.engine.upscaler import Upscaler
 
 Phase = TypeVar("Phase")
@@ -24,15 +25,11 @@ Phase = TypeVar("Phase")
 class Worker:
     """Does single jobs with one lazily loaded model."""
 
-    def __init__(
-        self, load: Callable[[], Upscaler], work: Work, on_progress: Progress | None
-    ) -> None:
-        from coser_cli.engine.progress import silent
-
+    def __init__(self, load: Load, work: Work, emit: Emit) -> None:
         self._load = load
         self._upscaler: Upscaler | None = None
         self._work = work
-        self._tell = on_progress or silent
+        self._progress = progress_to(emit)
 
     @property
     def loaded(self) -> bool:
@@ -43,11 +40,6 @@ class Worker:
         if self._upscaler is None:
             self._upscaler = self._load()
         return self._upscaler
-
-    def do(self, job: Job) -> Result:
-        """Read, make, write. Raises `CoserError`, `OSError` or whatever the networks raise."""
-        making = self.read(job)
-        return making if isinstance(making, Result) else making.write(make(making))
 
     def read(self, job: Job) -> Making | Result:
         """What is to be made, and its picture; a result, where all is there. Needs no model."""
@@ -61,7 +53,7 @@ class Worker:
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
         require_writable(standing.missing, target(photo.size, settings))
-        return Making(job, photo, settings, standing, self._work, self._loaded, self._tell)
+        return Making(job, photo, settings, standing, self._work, self._loaded, self._progress)
 
 
 def make(making: Making) -> Made:

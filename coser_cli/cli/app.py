@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from coser_cli import lean_torch
 from coser_cli.cli.bench import bench
 from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
@@ -43,8 +42,6 @@ app.add_typer(evaluate)
 app.add_typer(bench)
 
 PICTURES = ("upscale", "tile", "reference")
-INFERENCE = (*PICTURES, "info")
-"""Commands that need of torch no more than networks that run."""
 
 
 def _version(asked: bool) -> None:
@@ -71,8 +68,6 @@ def main(args: Sequence[str] | None = None) -> int:
     warn_in_one_line()
     words = sys.argv[1:] if args is None else args
     _be_heard(words)
-    if words and words[0] in INFERENCE:
-        lean_torch.prepare()
     try:
         app(args=args, prog_name="coser")
     except SystemExit as end:

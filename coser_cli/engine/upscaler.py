@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,14 +29,32 @@ from coser_cli.sampling.loop import Walk
 from coser_cli.sampling.noise import seeded_noise, to_device
 from coser_cli.sampling.schedulers import add_noise
 from coser_cli.sampling.types import Draw, OnStep
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from coser_cli.engine.cognition import Cognition
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _stage(method: Callable[P, T]) -> Callable[P, T]:
+    """A stage, which runs without gradients. Settings that leave something open are resolved."""
+
+    @wraps(method)
+    @torch.inference_mode()
+    def stage(*values: P.args, **options: P.kwargs) -> T:
+        upscaler: Any = values[0]
+        resolved: Any = (
+            upscaler.resolve(each) if isinstance(each, Settings) else each for each in values
+        )
+        return method(*resolved, **options)
+
+    return stage
 
 
 @dataclass(frozen=True)
@@ -80,7 +98,7 @@ class Upscaler(Runtime):
         dtype is done again in float32; of several pictures, by the caller, one by one. Raises
         `InputError`, `DeviceError`.
         """
-        settings = self.complete(settings)
+        settings = self.resolve(settings)
         if settings.reference_select == "clip":
             require_single(pixels)
         tell = on_progress or (tqdm_progress() if progress else silent)
@@ -124,7 +142,7 @@ class Upscaler(Runtime):
         """All references that would be imagined for pixels `(1, 3, H, W)`, with their scores.
         Raises what `upscale` raises.
         """
-        settings = self.complete(settings)
+        settings = self.resolve(settings)
         require_single(pixels)
         tell = on_progress or silent
 
@@ -142,10 +160,9 @@ class Upscaler(Runtime):
 
         return self.run(run)
 
-    @torch.inference_mode()
-    def prepare(self, pixels: Tensor, settings: Settings | None = None) -> LowRes:
+    @_stage
+    def prepare(self, pixels: Tensor, settings: ResolvedSettings) -> LowRes:
         """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
-        settings = self.complete(settings)
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
         taken = self.pending(settings), len(pixels)
@@ -156,8 +173,8 @@ class Upscaler(Runtime):
         require_finite(low_res.latents, what="latents of the input")
         return low_res
 
-    @torch.inference_mode()
-    def understand(self, low_res: LowRes, settings: Settings | None = None) -> Cognition:
+    @_stage
+    def understand(self, low_res: LowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
         self.enter("understand")
         pre_restored = low_res.pre_restored
@@ -165,25 +182,23 @@ class Upscaler(Runtime):
             pre_restored = self.model.srresnet(low_res.pixels)
         return self.cognition_of(pre_restored, settings)
 
-    @torch.inference_mode()
-    def cognition_of(self, pre_restored: Tensor, settings: Settings | None = None) -> Cognition:
+    @_stage
+    def cognition_of(self, pre_restored: Tensor, settings: ResolvedSettings) -> Cognition:
         """`understand` of what the SRResNet made of pictures, `(B, 3, H, W)` of any size."""
         from coser_cli.engine.cognition import understand
 
-        settings = self.complete(settings)
-        assert settings.negative_prompt is not None
         self.enter("understand")
         texts = self.text(settings.prompt), self.text(settings.negative_prompt)
         cognition = understand(self.model, pre_restored.to(self.device, self.dtype), *texts)
         require_finite(cognition.embedding, what="cognitive embedding")
         return cognition
 
-    @torch.inference_mode()
+    @_stage
     def imagine(
         self,
         low_res: LowRes,
         cognition: Cognition,
-        settings: Settings | None = None,
+        settings: ResolvedSettings,
         *,
         draw: Draw | None = None,
         on_step: OnStep | None = None,
@@ -197,7 +212,6 @@ class Upscaler(Runtime):
         """
         from coser_cli.engine.reference import imagine
 
-        settings = self.complete(settings)
         count = settings.references
         if not settings.reference_strength:
             return low_res.latents.repeat(count, 1, 1, 1)
@@ -215,7 +229,7 @@ class Upscaler(Runtime):
         ]
         return require_finite(torch.cat(found), what="reference")
 
-    @torch.inference_mode()
+    @_stage
     def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
         """Instead of stage 3: the latents `(N·B, 4, h, w)` of pictures `(1, 3, H, W)` in [0, 1].
 
@@ -228,13 +242,13 @@ class Upscaler(Runtime):
         latents = encode(self.model, pictures, low_res)
         return latents.repeat_interleave(len(low_res.latents), 0)
 
-    @torch.inference_mode()
+    @_stage
     def restore(
         self,
         low_res: LowRes,
         cognition: Cognition,
         reference: Tensor | None,
-        settings: Settings | None = None,
+        settings: ResolvedSettings,
         *,
         draw: Draw | None = None,
         on_step: OnStep | None = None,
@@ -247,7 +261,6 @@ class Upscaler(Runtime):
         """
         from coser_cli.engine.restoration import Restorer, Times
 
-        settings = self.complete(settings)
         if not settings.strength:
             return low_res.latents
         self.enter("sample")
@@ -260,19 +273,17 @@ class Upscaler(Runtime):
         latents = walk(restorer, start)
         return require_finite(latents, what="latents of the result")
 
-    @torch.inference_mode()
-    def decode(self, latents: Tensor, low_res: LowRes, settings: Settings | None = None) -> Tensor:
+    @_stage
+    def decode(self, latents: Tensor, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
         """Stage 5: pixels `(B, 3, *low_res.size)` in [0, 1], float32 on the CPU.
 
         Raises `DeviceError` where they are not finite.
         """
-        settings = self.complete(settings)
-        assert settings.fidelity is not None and settings.color_fix is not None
         self.enter("decode")
         pixels = require_finite(decoding.decode(self.model, latents, low_res, settings.fidelity))
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
 
-    @torch.inference_mode()
+    @_stage
     def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:
         """References as pictures, `(N, 3, *low_res.size)`: what the VAE alone makes of latents
         `(N, 4, h, w)`, one at a time.
@@ -284,7 +295,7 @@ class Upscaler(Runtime):
     def _diffuse(
         self,
         low_res: LowRes,
-        settings: Settings,
+        settings: ResolvedSettings,
         tell: Progress,
         want_reference: bool,
         pictures: Sequence[Tensor],
@@ -305,7 +316,7 @@ class Upscaler(Runtime):
         self,
         low_res: LowRes,
         cognition: Cognition,
-        settings: Settings,
+        settings: ResolvedSettings,
         tell: Progress,
         pictures: Sequence[Tensor],
     ) -> References:

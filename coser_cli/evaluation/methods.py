@@ -16,11 +16,11 @@ from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.evaluation import realesrgan
 from coser_cli.evaluation.pairs import Picture, read_pixels
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings, Settings
 from coser_cli.size import target_size
 
 Enlarge = Callable[[Tensor, Settings], Tensor]
-EnlargeByModel = Callable[[Upscaler, Tensor, Settings], Tensor]
+EnlargeByModel = Callable[[Upscaler, Tensor, ResolvedSettings], Tensor]
 LoadUpscaler = Callable[[], Upscaler]
 
 NOISE = 0.1
@@ -42,7 +42,7 @@ def real_esrgan(pixels: Tensor, settings: Settings) -> Tensor:
     return realesrgan.enlarge(pixels)
 
 
-def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     network = upscaler.model.srresnet
     size = target_size(pixels.shape[-2], pixels.shape[-1], settings.scale)
     pixels = pixels.to(upscaler.device, upscaler.dtype)
@@ -51,29 +51,29 @@ def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
     return enlarged.float().cpu()
 
 
-def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     return upscaler.upscale(pixels, replace(settings, strength=0.0)).pixels
 
 
-def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     noise = torch.randn(low_res.latents.shape, generator=generator).to(low_res.latents)
     return upscaler.decode(low_res.latents + NOISE * noise, low_res, settings)
 
 
-def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     return upscaler.upscale(pixels, replace(settings, reference_mode="none")).pixels
 
 
-def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     blind = upscaler.understand(low_res, settings).without_embedding()
     reference = upscaler.imagine(low_res, blind, settings)
     return upscaler.decode(upscaler.restore(low_res, blind, reference, settings), low_res, settings)
 
 
-def _everything(upscaler: Upscaler, pixels: Tensor, settings: Settings) -> Tensor:
+def _everything(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     return upscaler.upscale(pixels, settings).pixels
 
 
@@ -130,4 +130,9 @@ def computed(name: str, settings: Settings, load: LoadUpscaler) -> Computed:
     if name in PLAIN_ROWS:
         return Computed(name, PLAIN_ROWS[name], settings)
     by_model = MODEL_ROWS[name]
-    return Computed(name, lambda pixels, given: by_model(load(), pixels, given), settings)
+
+    def enlarge(pixels: Tensor, settings: Settings) -> Tensor:
+        upscaler = load()
+        return by_model(upscaler, pixels, upscaler.resolve(settings))
+
+    return Computed(name, enlarge, settings)

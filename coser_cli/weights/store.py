@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from coser_cli.config import ClipTextConfig, ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.errors import WeightsError, shown
@@ -98,8 +98,10 @@ def _value(hint: Any, value: Any) -> Any:
         return value
     if hint == ClipTextConfig | SentenceTextConfig:
         hint = SentenceTextConfig if "encoder" in value else ClipTextConfig
-    is_config = isinstance(hint, type) and is_dataclass(hint)
-    return config_from_dict(hint, value) if is_config else value
+    for kind in (hint, *get_args(hint)):  # a dataclass, or one that may be missing
+        if isinstance(kind, type) and is_dataclass(kind):
+            return config_from_dict(kind, value)
+    return value
 
 
 def has_part(folder: Path, part: str) -> bool:

@@ -41,12 +41,13 @@ def test_every_row_enlarges_and_rows_differ(upscaler, pictures):
 
 def test_rows_are_what_they_say(upscaler, pictures):
     low = read_pixels(pictures[0].source)
+    settings = upscaler.resolve(SETTINGS)
     plain = upscaler.upscale(low, Settings(strength=0)).pixels
-    assert torch.equal(MODEL_ROWS["no-diffusion"](upscaler, low, SETTINGS), plain)
-    everything = MODEL_ROWS["everything"](upscaler, low, SETTINGS)
+    assert torch.equal(MODEL_ROWS["no-diffusion"](upscaler, low, settings), plain)
+    everything = MODEL_ROWS["everything"](upscaler, low, settings)
     assert torch.equal(everything, upscaler.upscale(low).pixels)
     enlarged = upscaler.prepare(low).enlarged  # of the SRResNet, in this model
-    assert torch.equal(MODEL_ROWS["srresnet"](upscaler, low, SETTINGS), enlarged)
+    assert torch.equal(MODEL_ROWS["srresnet"](upscaler, low, settings), enlarged)
     levels = (low[0] * 255).byte().permute(1, 2, 0).numpy()
     expected = Image.fromarray(levels).resize((32, 24), Image.Resampling.BICUBIC)
     found = (PLAIN_ROWS["bicubic"](low, SETTINGS)[0] * 255).round().byte()

@@ -6,70 +6,30 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from coser_cli.batch.jobs import Job
+from coser_cli.batch.load import Load, loader
+from coser_cli.batch.pipeline import run_here
 from coser_cli.batch.request import Work
-from coser_cli.batch.run import run
 from coser_cli.batch.workers.dispatch import Lost, Outcome
-from coser_cli.errors import CoserError, UsageError, warn_in_one_line
-
-if TYPE_CHECKING:
-    from coser_cli.engine.upscaler import Upscaler
+from coser_cli.errors import CoserError, warn_in_one_line
 
 PATIENCE = 10.0
 """Seconds that a process has to end in, when it is told to."""
 
 
-@dataclass(frozen=True)
-class Loading:
-    """What `Upscaler.load` is told, wherever it is called."""
-
-    model: str
-    device: str = "auto"
-    dtype: str = "auto"
-    offload: str = "auto"
-    low_memory: bool = False
-    compile: bool = False
-    cuda_graphs: bool = False
-
-    def __call__(self) -> Upscaler:
-        """The loaded model."""
-        from coser_cli.engine.upscaler import Upscaler
-
-        return Upscaler.load(
-            self.model,
-            device=self.device,
-            dtype=self.dtype,
-            offload=self.offload,
-            low_memory=self.low_memory,
-            compile=self.compile,
-            cuda_graphs=self.cuda_graphs,
-        )
-
-
-def parse_devices(text: str) -> list[str]:
-    """Names in a list like `cuda:0,cuda:1`; one that comes twice gets two workers.
-
-    Raises `UsageError` for an empty one.
-    """
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageError(f"--devices {text!r} names no device somewhere", "as in cuda:0,cuda:1")
-    return names
-
-
 class DeviceCrew:
     """One process per device; see `dispatch.Crew`."""
 
-    def __init__(self, loadings: Sequence[Loading], work: Work) -> None:
-        self._members = [_Member(loading, work) for loading in loadings]
+    def __init__(self, devices: Sequence[str], work: Work) -> None:
+        self._members = [_Member(device, work) for device in devices]
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +67,8 @@ class DeviceCrew:
 class _Member:
     """One device's process, started when first needed, and again where it died."""
 
-    def __init__(self, loading: Loading, work: Work) -> None:
-        self._loading, self._work = loading, work
+    def __init__(self, device: str, work: Work) -> None:
+        self._device, self._work = device, work
         self._share: list[int] = []
         self.process: BaseProcess | None = None
         self.connection: Connection | None = None
@@ -153,7 +113,7 @@ class _Member:
         # a fork would share the state of threads and of CUDA
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = theirs, self._loading, self._work
+        arguments = theirs, self._device, self._work
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
@@ -167,12 +127,12 @@ class _Member:
         return code
 
 
-def _serve(connection: Connection, loading: Loading, work: Work) -> None:
+def _serve(connection: Connection, device: str, work: Work) -> None:
     """The life of a process: shares of jobs in, outcomes out, one by one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so leaves no part files
     warn_in_one_line()
-    load = once(loading)
+    load = loader(replace(work.request.compute, device=device))
     while True:
         try:
             jobs: list[Job] = connection.recv()
@@ -181,25 +141,11 @@ def _serve(connection: Connection, loading: Loading, work: Work) -> None:
         _work_off(connection, jobs, load, work)
 
 
-def _work_off(
-    connection: Connection, jobs: list[Job], load: Callable[[], Upscaler], work: Work
-) -> None:
+def _work_off(connection: Connection, jobs: list[Job], load: Load, work: Work) -> None:
     try:
-        for result in run(jobs, load, work):
+        for result in run_here(jobs, load, work):
             connection.send(result)
     except CoserError as error:
         connection.send(error)
     except (BrokenPipeError, ConnectionResetError):  # nobody is left to tell
         os._exit(1)
-
-
-def once(load: Callable[[], Upscaler]) -> Callable[[], Upscaler]:
-    """`load`, called at most once."""
-    loaded: list[Upscaler] = []
-
-    def get() -> Upscaler:
-        if not loaded:
-            loaded.append(load())
-        return loaded[0]
-
-    return get

@@ -21,7 +21,7 @@ from coser_cli.engine.compute.retry import REMEDY, NotFiniteError, free_cache
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES
 from coser_cli.models.step import eagerly
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import target_size
 
 if TYPE_CHECKING:
@@ -154,9 +154,9 @@ class Runtime:
         if self.model.placement.offload != "none":
             free_cache(self.device)
 
-    def complete(self, settings: Settings | None) -> Settings:
+    def resolve(self, settings: Settings | None) -> ResolvedSettings:
         """The settings with the model's defaults where they say nothing."""
-        return (settings or Settings()).with_defaults(self.model.config)
+        return (settings or Settings()).resolve(self.model.config)
 
     def text(self, prompt: str) -> Tensor:
         """Embedding `(1, L, C)` of a prompt; computed once per model."""
@@ -164,9 +164,9 @@ class Runtime:
             self._texts[prompt] = self.model.text.encode([prompt])
         return self._texts[prompt]
 
-    def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
+    def why_tiled(self, size: tuple[int, int], settings: ResolvedSettings, spec: TileSpec) -> str:
         """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
-        settings, config = self.complete(settings), self.model.config
+        config = self.model.config
         height, width = target_size(*size, settings.scale)
         limit = NATIVE_TIMES * config.native_size
         if max(height, width) > limit:
@@ -178,7 +178,7 @@ class Runtime:
             return ""
         return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"
 
-    def batch_limit(self, size: tuple[int, int], settings: Settings) -> int:
+    def batch_limit(self, size: tuple[int, int], settings: ResolvedSettings) -> int:
         """How many pictures of `size` (height, width) are best made at once: one on a CPU, where
         more were measured to be no faster; one where the result is larger than the model's native
         size, which keeps an accelerator busy; else as many as memory suffices for.
@@ -193,11 +193,11 @@ class Runtime:
         each = max(1, self.needed_memory(size, settings) - weights)
         return max(1, min(MAX_BATCH, int((free * BATCH_SHARE - weights) // each)))
 
-    def pending(self, settings: Settings) -> int:
+    def pending(self, settings: ResolvedSettings) -> int:
         """Bytes of weights that a picture will still bring."""
         return self.model.pending(STAGES if settings.strength else ("prepare", "decode"))
 
-    def needed_memory(self, size: tuple[int, int], settings: Settings) -> int:
+    def needed_memory(self, size: tuple[int, int], settings: ResolvedSettings) -> int:
         """Bytes that a picture of `size` (height, width) takes at once, weights among them."""
         weights = self.pending(settings)
         return needed_memory(self.model.config, size, settings.scale, self.dtype, weights)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from coser_cli.cli.evaluate_metrics import AcceptLicense, metrics
+from coser_cli.cli.evaluate_metrics import AcceptLicense, Overwrite, metrics
 from coser_cli.cli.evaluate_pairs import make_pairs
 from coser_cli.cli.evaluate_study import study
 from coser_cli.cli.options import common as options
@@ -160,14 +160,7 @@ class Outputs:
             help="Keep the results of --rows as DIR/SET/METHOD/NAME.png.",
         ),
     ] = None
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Write files of --scores and --page again if they exist.",
-            rich_help_panel=options.IN_OUT,
-        ),
-    ] = False
+    overwrite: Overwrite = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,14 @@ AcceptLicense = Annotated[
         show_default=False,
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write files again that exist; without it, nothing is done where one does.",
+        rich_help_panel=options.IN_OUT,
+    ),
+]
 _KINDS = {"pair": "true picture", "single": "result alone", "set": "whole set"}
 
 

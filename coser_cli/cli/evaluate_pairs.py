@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from coser_cli.cli.evaluate_metrics import Overwrite
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import CoserError, Exit, UsageError, shown
-from coser_cli.settings import DEFAULT_SEED
+from coser_cli.settings import DEFAULT_SEED, MAX_SEED
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ class Reduction:
         typer.Option(
             "--crop",
             min=8,
+            max=65536,
             metavar="SIDE",
             help="Take a square with this side from the middle of each picture, for example 512.",
             show_default=False,
         ),
     ] = None
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Draw degradations with this seed.")
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="Draw degradations with this seed.")
     ] = DEFAULT_SEED
 
 
@@ -65,7 +67,7 @@ def make_pairs(
         ),
     ],
     reduction: Reduction,
-    overwrite: options.Overwrite = False,
+    overwrite: Overwrite = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Make pairs of true and low-resolution pictures, and a manifest of how they were made."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coser_cli.cli.evaluate_metrics import Overwrite
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.columns import plain_columns
@@ -54,7 +55,7 @@ class Page:
             "--max-side", min=64, max=8192, help="Reduce larger pictures to this many pixels."
         ),
     ] = MAX_SIDE
-    overwrite: options.Overwrite = False
+    overwrite: Overwrite = False
 
 
 @with_groups

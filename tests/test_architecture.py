@@ -34,10 +34,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights.checkpoints": {"weights"},
     "weights.install": {"models", "weights", "weights.fetch", "weights.checkpoints"},
     "engine.compute": {"models", "imageio", "weights"},
-    "engine": {"models", "sampling", "tiling", "weights", "engine.compute"},
+    "engine": {"models", "sampling", "tiling", "imageio", "weights", "engine.compute"},
     "engine.tiled": {"models", "sampling", "tiling", "engine", "engine.compute"},
     "batch": {"imageio", "tiling", "weights"} | ENGINE,
-    "batch.workers": {"imageio", "batch"} | ENGINE,
+    "batch.workers": {"imageio", "weights", "batch"} | ENGINE,
+    "server": {"weights", "batch", "batch.workers"} | ENGINE,
     "training": NETWORKS | ENGINE,
     "evaluation": NETWORKS | ENGINE,
     "bench": NETWORKS | ENGINE,
@@ -45,10 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli.output": {"imageio", "pages", "batch", "evaluation", "bench"} | WEIGHTS,
     "cli.options": {"imageio", "batch", "batch.workers", "evaluation", "cli.output"} | WEIGHTS,
     "cli": {
-        "imageio", "pages", "batch", "batch.workers", "training", "evaluation", "bench",
-        "cli.output", "cli.options",
+        "imageio", "pages", "batch", "batch.workers", "server", "training", "evaluation",
+        "bench", "cli.output", "cli.options",
     } | WEIGHTS | ENGINE,
-    "entry": {"engine", "cli"},
+    "entry": {"imageio", "engine", "batch.workers", "cli"},
 }  # fmt: skip
 # Who may import what of others': folders with all below them, or files of the ground.
 OWNERS = {

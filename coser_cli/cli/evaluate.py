@@ -292,7 +292,7 @@ def _loader(model: Model) -> Any:
     def load() -> Any:
         from coser_cli.engine.upscaler import Upscaler
 
-        return Upscaler.load(model.model, device=model.device, dtype=model.dtype)
+        return Upscaler.from_pretrained(model.model, device=model.device, dtype=model.dtype)
 
     return load
 

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from coser_cli.cli.plan import Planned
 
 
-def execute(reporter: Reporter, planned: Planned, work: Work, *, dry_run: bool) -> NoReturn:
-    """Do the jobs, or only say what they would be, and end with the exit code they add up to."""
+def execute(
+    reporter: Reporter, planned: Planned, work: Work, *, dry_run: bool, warm: bool | None
+) -> NoReturn:
+    """Do the jobs, or only say what they would be, and end with the exit code they add up to.
+
+    `warm`: see `run_warm`.
+    """
     from coser_cli.batch.results import Tally
 
     tally = Tally()
@@ -26,24 +31,25 @@ def execute(reporter: Reporter, planned: Planned, work: Work, *, dry_run: bool) 
         if dry_run:
             _estimate(reporter, planned, work, tally)
         else:
-            _run(reporter, planned, work, tally)
+            _run(reporter, planned, work, tally, warm)
     except KeyboardInterrupt:
         reporter.interrupted()
         raise typer.Exit(Exit.INTERRUPTED) from None
     raise typer.Exit(tally.exit_code)
 
 
-def _run(reporter: Reporter, planned: Planned, work: Work, tally: Tally) -> None:
+def _run(reporter: Reporter, planned: Planned, work: Work, tally: Tally, warm: bool | None) -> None:
     """Run the jobs and report each; the first failure ends the run where that is asked for."""
     from coser_cli.batch.results import Result
-    from coser_cli.batch.workers.run import run
+    from coser_cli.cli.warm import run_warm
 
     def stops() -> bool:
         return work.request.fail_fast and tally.failed > 0
 
     _remove_stale_parts(planned)
     rest = dict.fromkeys(planned.jobs)
-    results = run([] if stops() else planned.jobs, work, reporter.report)
+    jobs = [] if stops() else planned.jobs
+    results = run_warm(jobs, work, reporter.report, warm=warm, progress=reporter.live)
     for result in results:
         rest.pop(result.job)
         _report(reporter, planned, result, tally)

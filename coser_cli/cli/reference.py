@@ -111,4 +111,4 @@ def reference(
         )
         work = prepare(request, reporter.report)
         planned = make_plan(files, pipes, request, kind="reference", references=references)
-        execute(reporter, planned, work, dry_run=tiles.dry_run)
+        execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

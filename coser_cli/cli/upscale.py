@@ -69,4 +69,4 @@ def upscale(
             references=1 if settings.reference_select == "clip" else used,
             compare=compare,
         )
-        execute(reporter, planned, work, dry_run=tiles.dry_run)
+        execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

@@ -6,13 +6,13 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load, loader
@@ -29,7 +29,7 @@ class DeviceCrew:
     """One process per device; see `dispatch.Crew`."""
 
     def __init__(self, devices: Sequence[str], work: Work) -> None:
-        self._members = [_Member(device, work) for device in devices]
+        self._members = [Member(_serve, device, work) for device in devices]
 
     def __enter__(self) -> Self:
         return self
@@ -57,18 +57,21 @@ class DeviceCrew:
         return [each.process.pid for each in self._members if each.process and each.process.pid]
 
     def hand(self, share: Sequence[tuple[int, Job]]) -> None:
-        next(member for member in self._members if not member.busy).hand(share)
+        member = next(member for member in self._members if not member.busy)
+        member.hand(share, [job for _, job in share])
 
     def wait(self) -> Iterable[tuple[int, Outcome]]:
         busy = {member.connection: member for member in self._members if member.busy}
         return [found for each in wait(list(busy)) for found in busy[each].receive()]  # type: ignore[index, arg-type]
 
 
-class _Member:
-    """One device's process, started when first needed, and again where it died."""
+class Member:
+    """A process that runs `target` with its end of a connection and `arguments`, started when first
+    needed, and again where it died. It is sent shares of jobs, and sends their outcomes in order.
+    """
 
-    def __init__(self, device: str, work: Work) -> None:
-        self._device, self._work = device, work
+    def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
+        self._target, self._arguments = target, arguments
         self._share: list[int] = []
         self.process: BaseProcess | None = None
         self.connection: Connection | None = None
@@ -77,27 +80,32 @@ class _Member:
     def busy(self) -> bool:
         return bool(self._share)
 
-    def hand(self, share: Sequence[tuple[int, Job]]) -> None:
+    def hand(self, share: Sequence[tuple[int, Job]], message: object) -> None:
+        """Send the message that asks for these jobs."""
         self._share = [index for index, _ in share]
         if self.connection is None:
-            self._start()
+            self.start()
         assert self.connection is not None
         with suppress(OSError):  # it died while it was idle, which `receive` finds
-            self.connection.send([job for _, job in share])
+            self.connection.send(message)
 
     def receive(self) -> list[tuple[int, Outcome]]:
         """What it has sent; all that it still had, where it has died."""
         assert self.connection is not None
         try:
-            outcome: Outcome = self.connection.recv()
+            message = self.connection.recv()
         except (EOFError, OSError):
             code = self._dead()
             lost, self._share = self._share, []
             return [(index, Lost(f"process ended with {code}")) for index in lost]
-        if isinstance(outcome, CoserError):
+        return self.outcomes(message)
+
+    def outcomes(self, message: Any) -> list[tuple[int, Outcome]]:
+        """What a message says of jobs: the outcome of the next one, or what ends the run."""
+        if isinstance(message, CoserError):
             index, self._share = self._share[0], []
-            return [(index, outcome)]
-        return [(self._share.pop(0), outcome)]
+            return [(index, message)]
+        return [(self._share.pop(0), message)]
 
     def end(self) -> None:
         """Now, whatever it does: what it writes is complete or not there."""
@@ -109,12 +117,12 @@ class _Member:
             self.process.kill()
         self._dead()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         # a fork would share the state of threads and of CUDA
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = theirs, self._device, self._work
-        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        arguments = theirs, *self._arguments
+        self.process = context.Process(target=self._target, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 

@@ -53,6 +53,18 @@ class Workers:
         ),
     ] = None
 
+    warm: Annotated[
+        bool | None,
+        typer.Option(
+            "--warm/--no-warm",
+            envvar="COSER_WARM",
+            help="Let a server that keeps the model loaded do the work, and start one if none runs "
+            "(see coser serve); by default one that runs already is used.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = None
+
     @property
     def batch(self) -> int | None:
         """The number of pictures made at once, None for auto. Raises `UsageError`."""

@@ -120,6 +120,11 @@ class Reporter:
         if self._log is not None:
             self._log.line(level, text)
 
+    @property
+    def live(self) -> bool:
+        """Whether somebody looks at progress: on a terminal."""
+        return self._live
+
     def hint(self, text: str) -> None:
         """A line for someone who sits and waits: on a terminal only."""
         if self._live:

@@ -181,7 +181,8 @@ is kept unless `--overwrite` is given.
 - `coser report DIR` shows what is known of a batch, with a divider between every input and its
   result, and model and settings from the records in the results: the records of
   `coser upscale --json` (of one file with `--log`, else of every `.jsonl` file in DIR), and the
-  pictures in DIR. A log may hold several runs: the last record of a target counts, but `skipped` leaves an earlier `done` as it is.
+  pictures in DIR. A log may hold several runs: the last record of a target counts, but `skipped`
+  leaves an earlier `done` as it is.
   Pictures without a record are shown, too, with their input beside them where the names tell it
   (`NAME_4x.png` and `NAME.jpg`). Names in a log are relative to where the command ran: they are
   looked for from the present folder, the log's, DIR, and the ones above these two, then by their

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.bench import bench
-from coser_cli.cli.command import Command, Group, PictureCommand
 from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.info import info
+from coser_cli.cli.options.command import Command, Group, PictureCommand
 from coser_cli.cli.output.errors import as_coser_error, show_error
 from coser_cli.cli.reference import reference
 from coser_cli.cli.report import report

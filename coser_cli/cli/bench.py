@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coser_cli.cli.command import Command, Group
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
+from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coser_cli.cli.command import Command, Group
 from coser_cli.cli.evaluate_metrics import AcceptLicense, Overwrite, metrics
 from coser_cli.cli.evaluate_pairs import make_pairs
 from coser_cli.cli.evaluate_study import study
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
+from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, Settings

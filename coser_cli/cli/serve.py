@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coser_cli.cli.command import Command, Group
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.tiling import parse_bytes
 from coser_cli.errors import Exit, UsageError, shown

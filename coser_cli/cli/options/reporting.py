@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from coser_cli.cli.command import show_everything
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.command import show_everything
 from coser_cli.cli.output.log import RunLog
 from coser_cli.cli.output.reporter import Reporter
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coser_cli.engine.feature_cache import EXACT, Intervals
 from coser_cli.engine.settings_check import require_imagines
 from coser_cli.sampling.guidance import Guidance
+from coser_cli.sampling.loop import Walk
+from coser_cli.sampling.noise import to_device
 from coser_cli.sampling.one_step import one_step_sampler
-from coser_cli.sampling.schedulers import Sampler, make_scheduler
+from coser_cli.sampling.schedulers import Sampler, add_noise, make_scheduler
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from coser_cli.config import ModelConfig, OneStep, ScheduleConfig
+    from coser_cli.sampling.types import Draw, OnStep
     from coser_cli.settings import ResolvedSettings
 
 
@@ -27,6 +33,16 @@ class Pass:
     guidance: Guidance = Guidance()  # noqa: RUF009 (it is frozen)
     intervals: Intervals = EXACT
     noised: bool = True
+
+    def begin(
+        self, latents: Tensor, schedule: ScheduleConfig, draw: Draw, on_step: OnStep | None
+    ) -> tuple[Walk, Tensor]:
+        """How to sample, and the start: both passes share its noise, as published."""
+        walk = Walk(self.sampler, self.guidance, partial(draw, self.stream), on_step)
+        if not self.noised:
+            return walk, latents
+        noise = to_device(draw("start", 0), latents.device).to(latents)
+        return walk, add_noise(latents, noise, schedule, self.sampler.start)
 
 
 def imagining(settings: ResolvedSettings, config: ModelConfig) -> Pass:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
@@ -14,7 +13,7 @@ from coser_cli.engine.compute.memory import require_memory
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.compute.runtime import Runtime, stage
 from coser_cli.engine.images import Image, Upscaled, chosen, pixels_of, upscaled_each
-from coser_cli.engine.passes import Pass, imagining, restoring
+from coser_cli.engine.passes import imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
 from coser_cli.engine.reference import (
@@ -27,9 +26,7 @@ from coser_cli.engine.reference import (
     score,
 )
 from coser_cli.engine.settings_check import is_guided
-from coser_cli.sampling.loop import Walk
 from coser_cli.sampling.noise import seeded_noise, to_device
-from coser_cli.sampling.schedulers import add_noise
 from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings, Settings
 
@@ -230,9 +227,13 @@ class Upscaler(Runtime):
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
         how = imagining(settings, self.model.config)
         different = count if how.noised else 1
+        schedule = self.model.config.schedule
         walks = (
-            self._walk(
-                how, low_res, draw_of(index, draw), on_step and part_of(on_step, index, different)
+            how.begin(
+                low_res.latents,
+                schedule,
+                draw_of(index, draw),
+                on_step and part_of(on_step, index, different),
             )
             for index in range(different)
         )
@@ -279,7 +280,7 @@ class Upscaler(Runtime):
         self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
         how = restoring(settings, self.model.config)
-        walk, start = self._walk(how, low_res, draw, on_step)
+        walk, start = how.begin(low_res.latents, self.model.config.schedule, draw, on_step)
         times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
         hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
         restorer = Restorer(self.model, cognition, times, hints, how.intervals)
@@ -340,14 +341,3 @@ class Upscaler(Runtime):
             steps = steps_of(tell, "imagine")
             latents = self.imagine(low_res, cognition, settings, on_step=steps)
         return choose(self.model, latents, low_res, settings.reference_select)
-
-    def _walk(
-        self, how: Pass, low_res: LowRes, draw: Draw, on_step: OnStep | None
-    ) -> tuple[Walk, Tensor]:
-        """How to sample, and the start: both passes share its noise, as published."""
-        walk = Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)
-        latents = low_res.latents
-        if not how.noised:
-            return walk, latents
-        noise = to_device(draw("start", 0), latents.device).to(latents)
-        return walk, add_noise(latents, noise, self.model.config.schedule, how.sampler.start)

@@ -11,7 +11,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import ncnn
+import ncnn  # type: ignore[import-not-found]
 import numpy as np
 from PIL import Image
 

@@ -59,19 +59,23 @@ def test_from_the_first_pair_to_the_count(study, tmp_path):
     )
     study.run("document.querySelector('#participant').value = ' Ann '")
     study.click("#begin")
-    sides = set()
+    visible = (
+        "return [...document.querySelectorAll('section')]"
+        ".filter((each) => each.offsetHeight).map((each) => each.id)"
+    )
     for number in range(6):
+        assert study.run(visible) == ["trial"]
         assert (
             study.run("return document.querySelector('#count').textContent") == f"{number + 1} of 6"
         )
         side = side_of(study, tmp_path / "shot.png", RED)
-        sides.add(side)
         if number == 2:
             study.press(DOWN)
         elif number % 2:
             study.press(LEFT if side == "left" else RIGHT)
         else:
             study.click(f"[data-choice={side}]")
+    assert study.run(visible) == ["end"]
     answer = exported(study)
     assert answer["participant"] == "Ann"
     assert sorted(each["picture"] for each in answer["choices"]) == [f"p{n}" for n in range(6)]

@@ -111,8 +111,13 @@ class Settings:
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
         """The same settings with every `None` replaced by the default of the model and preset; they
-        need no preset any more.
+        need no preset any more. Raises `UsageError` where the model has no such preset.
         """
+        if self.preset != "balanced" and self.preset not in config.presets:
+            raise UsageError(
+                f"the model {config.name} has no --{self.preset}",
+                "leave it out: nothing that was measured differs in that way",
+            )
         defaults = config.preset(self.preset)
         values = {
             each.name: getattr(defaults if getattr(self, each.name) is None else self, each.name)

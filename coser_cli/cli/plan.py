@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,7 @@ def make_plan(
     words = [*pipes.inputs, *_listed(files.from_file)]
     if not words:
         raise UsageError("no inputs", "name pictures, folders or patterns, or give --from-file")
+    _refuse_addresses(words)
     found: Found = find(words, recursive=files.recursive, all_frames=files.all_frames)
     jobs = plan(
         found.sources,
@@ -116,6 +118,17 @@ def make_plan(
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
         request.encoding.options(row)  # raises where the format cannot do as asked
     return Planned(jobs, found.problems, found.notes, pipes)
+
+
+def _refuse_addresses(words: Sequence[Path]) -> None:
+    """Raise `UsageError` for an address, with the command that does it."""
+    for word in words:
+        address = re.fullmatch(r"(https?|ftp):/+(.+)", str(word))
+        if address is not None and not word.exists():
+            raise UsageError(
+                f"{shown(word)} is an address, and only files are read",
+                f"fetch it: curl -L '{address[1]}://{address[2]}' | coser upscale - -o result.png",
+            )
 
 
 def _listed(name: str | None) -> list[Path]:

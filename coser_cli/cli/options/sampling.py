@@ -129,13 +129,13 @@ NegativePrompt = Annotated[
     choose("--negative-prompt", panel=SAMPLING, help="Say what the picture must not look like."),
 ]
 ReferenceMode = Annotated[
-    names.ReferenceMode,
-    typer.Option(
+    names.ReferenceMode | None,
+    choose(
         "--reference-mode",
         envvar="COSER_REFERENCE_MODE",
         help="Imagine one reference, steered by what the whole picture shows (global) or, in "
         "tiles, also by what each tile shows; or none.",
-        rich_help_panel=REFERENCE,
+        panel=REFERENCE,
     ),
 ]
 References = Annotated[
@@ -267,7 +267,7 @@ class Diffusion:
     negative_prompt: NegativePrompt = None
     fidelity: Fidelity = None
     color_fix: ColorFix = None
-    reference_mode: ReferenceMode = "global"
+    reference_mode: ReferenceMode = None
     references: References = 1
     reference_select: ReferenceSelect = "all"
     reference_steps: ReferenceSteps = None

@@ -106,42 +106,6 @@ class Walkthrough:
             write_photo(Path(folder) / "result.png", self.result[0].numpy())
 
 
-<<<<<<< HEAD
-=======
-class NaiveWalkthrough(Walkthrough):
-    """The same, with both passes of diffusion without the engine's shortcuts, in float32."""
-
-    path = "naive"
-
-    def __init__(self, upscaler: Upscaler, pixels: Tensor, settings: Settings) -> None:
-        super().__init__(upscaler, pixels, settings)
-        self._denoisers = Denoisers(upscaler.model, Shortcuts.none())
-
-    @torch.inference_mode()
-    def imagine(self, on_step: OnStep = NO_STEPS) -> None:
-        if not self.settings.reference_strength:
-            super().imagine(on_step)
-            return
-        how = imagining(self.settings, self.upscaler.model.config)
-        denoise = self._denoisers.imagining(self.cognition, how.sampler.timesteps)
-        self.reference = self._walk(how, denoise, on_step)
-
-    @torch.inference_mode()
-    def restore(self, on_step: OnStep = NO_STEPS) -> None:
-        how = restoring(self.settings, self.upscaler.model.config)
-        hints = self.low_res.latents, self.reference
-        denoise = self._denoisers.restoring(self.cognition, how.sampler.timesteps, *hints)
-        self.latents = self._walk(how, denoise, on_step)
-
-    def _walk(self, how: Pass, denoise: Denoise, on_step: OnStep) -> Tensor:
-        """A pass as `Upscaler` makes it, with this denoiser."""
-        schedule, latents = self.upscaler.model.config.schedule, self.low_res.latents
-        draw = seeded_noise(self.settings.seed, latents.shape)
-        start = add_noise(latents, draw("start", 0).to(latents), schedule, how.sampler.start)
-        return Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)(denoise, start)
-
-
->>>>>>> main
 @dataclass
 class _Measured:
     """What the repetitions of one stage have given."""

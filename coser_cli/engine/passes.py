@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from coser_cli.engine.feature_cache import EXACT, Intervals
 from coser_cli.engine.settings_check import require_imagines
 from coser_cli.sampling.guidance import Guidance
 from coser_cli.sampling.loop import Walk
@@ -31,7 +30,7 @@ class Pass:
     stream: str
     sampler: Sampler
     guidance: Guidance = Guidance()  # noqa: RUF009 (it is frozen)
-    intervals: Intervals = EXACT
+    deep_interval: int = 1
     noised: bool = True
 
     def begin(
@@ -80,7 +79,4 @@ def _pass(
 ) -> Pass:
     sampler = make_scheduler(settings.sampler, schedule, steps, strength)
     guidance = Guidance.within(settings.guidance_interval, scale, sampler.timesteps)
-    intervals = Intervals(
-        settings.control_interval, settings.reference_control_interval, settings.deep_interval
-    )
-    return Pass(stream, sampler, guidance, intervals)
+    return Pass(stream, sampler, guidance, settings.deep_interval)

@@ -24,8 +24,6 @@ _DIFFUSION = (
     "reference_steps",
     "reference_guidance_scale",
     "reference_strength",
-    "control_interval",
-    "reference_control_interval",
     "deep_interval",
     "seed",
 )

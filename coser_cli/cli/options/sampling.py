@@ -209,22 +209,6 @@ def _every(flag: str, variable: str, what: str) -> Any:
     )
 
 
-ControlInterval = Annotated[
-    int,
-    _every(
-        "--control-interval",
-        "COSER_CONTROL_INTERVAL",
-        "what the ControlNet sees in the low-resolution picture",
-    ),
-]
-ReferenceControlInterval = Annotated[
-    int,
-    _every(
-        "--reference-control-interval",
-        "COSER_REFERENCE_CONTROL_INTERVAL",
-        "what the ControlNet sees in the reference",
-    ),
-]
 DeepInterval = Annotated[
     int,
     _every(
@@ -273,8 +257,6 @@ class Diffusion:
     reference_steps: ReferenceSteps = None
     reference_guidance_scale: ReferenceGuidanceScale = None
     reference_strength: ReferenceStrength = None
-    control_interval: ControlInterval = 1
-    reference_control_interval: ReferenceControlInterval = 1
     deep_interval: DeepInterval = 1
 
     def settings(self, scale: float, preset: str) -> Settings:

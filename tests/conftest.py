@@ -1,8 +1,14 @@
 """What all tests share."""
 
-from hypothesis import settings
+import os
 
-from tests.file_host import host  # noqa: F401 (a fixture)
+# The toy networks are too small to share among threads; before torch is imported, and for the
+# processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from hypothesis import settings  # noqa: E402
+
+from tests.file_host import host  # noqa: E402, F401 (a fixture)
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("patient", deadline=None)

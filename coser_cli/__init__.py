@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from coser_cli.version import __version__
+
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaled, Upscaler
     from coser_cli.settings import Settings
 
-__version__ = "0.1.0"
 __all__ = ["Settings", "Upscaled", "Upscaler", "__version__"]
 
 _HOMES = {

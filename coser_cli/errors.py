@@ -88,3 +88,7 @@ def shown(path: object) -> str:
     """A path for a one-line message: quoted, with line breaks and control characters escaped."""
     text = str(path)
     return f"'{text}'" if text.isprintable() and "'" not in text else repr(text)
+
+
+class SourceError(WeightsError):
+    """This source will not do, now or in a minute; another may."""

@@ -19,13 +19,21 @@ COMPILER, USER = "torch._dynamo", "diffusers.utils.torch_utils"
 
 
 def _import_without_compiler() -> None:
-    """Import diffusers' helpers; the compiler can be imported as ever afterwards."""
+    """Import diffusers' helpers; the compiler can be imported as ever afterwards.
+
+    Where that fails, what was imported by halves is forgotten: the ordinary import begins anew.
+    """
     if COMPILER in sys.modules or USER in sys.modules:
         return
+    before = set(sys.modules)
     sys.modules[COMPILER] = None  # type: ignore[assignment]
     try:
         with _distributions_when_asked():
             import_module(USER)
+    except Exception:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
+            if name not in before:
+                del sys.modules[name]
     finally:
         del sys.modules[COMPILER]
 

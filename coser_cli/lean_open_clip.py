@@ -26,7 +26,7 @@ def import_towers() -> ModuleType:
         return sys.modules[ORDINARY]
     try:
         return _import_alone()
-    except (AttributeError, ImportError):
+    except Exception:  # whatever is in the way of the short one
         return import_module(ORDINARY)
 
 

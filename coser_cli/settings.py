@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from coser_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from coser_cli.models.config import ModelConfig
+    from coser_cli.config import ModelConfig
 
 Sampler = Literal[
     "ddpm",
@@ -63,8 +63,8 @@ class Settings:
 
     `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
     on. Features are computed at every step, or at every n-th where one of the intervals is more
-    than 1: an approximation (see `engine/reuse.py`). Raises `UsageError` that names the field where
-    a value is out of range.
+    than 1: an approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the
+    field where a value is out of range.
     """
 
     scale: float = 4.0

@@ -1,7 +1,9 @@
 """Imports point one way, and heavy or wrong ones do not creep in."""
 
 import ast
+import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,110 +11,154 @@ import pytest
 import coser_cli
 
 PACKAGE = Path(coser_cli.__file__).parent
-BASE = {"errors", "settings", "paths", "config", "lean_diffusers", "lean_open_clip", "lean_torch"}
-ROOMS = {"models", "sampling", "tiling", "imageio", "weights"}
-BY_THEMSELVES = {
-    "models.config": "config",
-    "dpm_solver": "sampling",
-    "weights.install": "install",
-    "weights.extend": "install",
-    "weights.installing": "install",
-    "weights.supply": "install",
-    "weights.audit": "install",
-}
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
-# What each box may import, beside the base. `config` is `models/config.py`: numbers only, which
-# everyone may know. A model is put together from files by `models/build.py`, hence its arrow.
-# `install` is `weights/install.py`, a box above both: it asks the networks for their shapes.
-MAY_IMPORT = {
-    "cli": {"engine", "pages", "training", "evaluation", "bench", "install"} | ROOMS,
-    "engine": ROOMS,
-    "pages": {"imageio"},
-    "training": {"engine"} | ROOMS,
-    "evaluation": {"engine"} | ROOMS,
-    "bench": {"engine"} | ROOMS,
-    "parity": {"engine"} | ROOMS,
-    "install": {"models", "weights"},
-    "models": {"weights"},
+GROUND = {
+    "errors", "version", "paths", "size", "config", "settings",
+    "lean_diffusers", "lean_open_clip",
+}  # fmt: skip
+WEIGHTS = {"weights", "weights.fetch", "weights.checkpoints", "weights.install"}
+ENGINE = {"engine.compute", "engine", "engine.tiled"}
+NETWORKS = {"models", "sampling", "tiling", "imageio", "weights", "weights.checkpoints"}
+
+# What the files of a folder may import, beside each other and the ground. From below upwards.
+MAY_IMPORT: dict[str, set[str]] = {
+    "ground": set(),
+    "models": set(),
     "sampling": set(),
     "tiling": set(),
     "imageio": set(),
-    "weights": set(),
-}
-BASE_MAY_IMPORT = {"settings": {"errors", "config"}, "errors": set(), "paths": set()}
-# Who may import what of others'.
+    "pages": {"imageio"},
+    "weights": {"models"},
+    "weights.fetch": {"weights"},
+    "weights.checkpoints": {"weights"},
+    "weights.install": {"models", "weights", "weights.fetch", "weights.checkpoints"},
+    "engine.compute": {"models", "imageio", "weights"},
+    "engine": {"models", "sampling", "tiling", "weights", "engine.compute"},
+    "engine.tiled": {"models", "sampling", "tiling", "engine", "engine.compute"},
+    "batch": {"imageio", "tiling", "weights"} | ENGINE,
+    "batch.workers": {"imageio", "batch"} | ENGINE,
+    "training": NETWORKS | ENGINE,
+    "evaluation": NETWORKS | ENGINE,
+    "bench": NETWORKS | ENGINE,
+    "parity": NETWORKS | ENGINE,
+    "cli.output": {"batch", "evaluation", "bench"} | WEIGHTS,
+    "cli.options": {"imageio", "batch", "batch.workers", "evaluation", "cli.output"} | WEIGHTS,
+    "cli": {
+        "imageio", "pages", "batch", "batch.workers", "training", "evaluation", "bench",
+        "cli.output", "cli.options",
+    } | WEIGHTS | ENGINE,
+    "entry": {"engine", "cli"},
+}  # fmt: skip
+# Who may import what of others': folders with all below them, or files of the ground.
 OWNERS = {
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"paths"},
     "open_clip": {"models", "parity", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
-    "httpx": {"weights"},
-    "filelock": {"weights"},
-    "gdown": {"weights"},
+    "httpx": {"weights.fetch"},
+    "filelock": {"weights.install"},
+    "gdown": {"weights.fetch"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},
-    "ray": {"engine"},
+    "ray": {"batch.workers"},
     "matplotlib": {"evaluation"},
     "triton": {"models"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 
-MODULES = sorted(PACKAGE.rglob("*.py"))
+
+def name_of(path: Path) -> str:
+    """`engine.tiled.cost`; a folder's `__init__.py` has the folder's name, the package's none."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def box_of(module: str) -> str:
-    """The box of a dotted module name inside the package."""
-    return BY_THEMSELVES.get(module, module.split(".")[0])
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+each_file = pytest.mark.parametrize("name", FILES, ids=lambda name: name or "__init__")
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Every imported module, with the imported names, which may be modules themselves."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def folder_of(name: str) -> str:
+    """The row of `MAY_IMPORT` that a file belongs to."""
+    if name in ("", "__main__"):
+        return "entry"
+    if name in GROUND:
+        return "ground"
+    return name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+
+
+def imports_of(name: str) -> Iterator[str]:
+    """Every imported module, wherever in the file, also for type checks alone."""
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             assert node.module
-            is_package = (PACKAGE.parent / node.module.replace(".", "/")).is_dir()
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names if is_package else [node.module]
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole.removeprefix("coser_cli.") in FILES else node.module
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+def own_imports(name: str) -> set[str]:
+    """The files of this package that a file imports."""
+    found = {each for each in imports_of(name) if each.split(".")[0] == "coser_cli"}
+    return {each.removeprefix("coser_cli").removeprefix(".") for each in found}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_arrows_point_down(path):
-    box = box_of(name_of(path))
-    if box.startswith("__"):
-        return
-    allowed = BASE_MAY_IMPORT.get(box, MAY_IMPORT.get(box, set()) | BASE) | {box, "__version__"}
-    for name in imports_of(path):
-        if name.startswith("coser_cli."):
-            assert box_of(name.removeprefix("coser_cli.")) in allowed, name
+@each_file
+def test_arrows_point_down(name):
+    own = folder_of(name)
+    for other in own_imports(name):
+        assert folder_of(other) in MAY_IMPORT[own] | {own, "ground"}, other
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_packages_have_owners(path):
-    box = box_of(name_of(path))
-    for name in imports_of(path):
-        root = name.split(".")[0]
-        assert root not in FORBIDDEN, name
-        assert box in OWNERS.get(root, {box}), name
+def test_the_table_itself_points_down():
+    TopologicalSorter(MAY_IMPORT).prepare()
 
 
-def test_every_box_is_in_the_table():
-    boxes = {box_of(name_of(path)) for path in MODULES}
-    assert {box for box in boxes if not box.startswith("__")} <= set(MAY_IMPORT) | BASE
+def test_no_files_import_each_other():
+    graph = {name: own_imports(name) for name in FILES if FILES[name].name != "__init__.py"}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_and_functions_stay_short(path):
-    text = path.read_text(encoding="utf-8")
+@each_file
+def test_packages_have_owners(name):
+    own = name if folder_of(name) == "ground" else folder_of(name)
+    for other in imports_of(name):
+        root = other.split(".")[0]
+        assert root not in FORBIDDEN, other
+        owners = OWNERS.get(root)
+        assert owners is None or any(f"{own}.".startswith(f"{each}.") for each in owners), other
+
+
+def test_every_folder_is_in_the_table():
+    assert {folder_of(name) for name in FILES} == set(MAY_IMPORT)
+
+
+@each_file
+def test_modules_and_functions_stay_short(name):
+    text = FILES[name].read_text(encoding="utf-8")
     assert text.count("\n") <= 350
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 60, node.name
+
+
+def test_the_page_names_no_file_that_does_not_exist():
+    text = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.(?:py|toml))`", text))
+    assert len(named) > 20
+    roots = PACKAGE, PAGE.parents[1]
+    assert not {each for each in named if not any((root / each).is_file() for root in roots)}
+
+
+def test_the_page_names_every_folder():
+    text = PAGE.read_text(encoding="utf-8")
+    folders = {folder.replace(".", "/") for folder in MAY_IMPORT} - {"ground", "entry"}
+    assert not {folder for folder in folders if f"`{folder}/`" not in text}

@@ -7,6 +7,7 @@ import pytest
 
 import coser_cli
 from coser_cli import paths
+from coser_cli.config import Defaults, ModelConfig
 from coser_cli.errors import (
     CoserError,
     DeviceError,
@@ -16,7 +17,6 @@ from coser_cli.errors import (
     WeightsError,
     shown,
 )
-from coser_cli.models.config import Defaults, ModelConfig
 from coser_cli.settings import SAMPLERS, Settings
 
 

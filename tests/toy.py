@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from coser_cli.models.config import (
+from coser_cli.config import (
     AutoencoderConfig,
     CFWConfig,
     ClipVisionConfig,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from coser_cli import __version__
+from coser_cli.version import __version__
 
 PACKAGES = ("torch", "diffusers", "open_clip_torch", "numpy")
 

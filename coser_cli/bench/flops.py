@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from coser_cli.config import ClipTextConfig, ModelConfig
 from coser_cli.models.aia import OneHotAttention
 from coser_cli.models.build import make_network, skeleton
-from coser_cli.models.config import ClipTextConfig, ModelConfig
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

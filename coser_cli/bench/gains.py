@@ -12,7 +12,9 @@ from torch import Tensor
 
 from coser_cli.bench.clock import Tell, Timing, silent, time_of
 from coser_cli.bench.naive import Shortcuts, step_of
-from coser_cli.sampling import Denoise, add_noise, seeded_noise
+from coser_cli.sampling.noise import seeded_noise
+from coser_cli.sampling.schedulers import add_noise
+from coser_cli.sampling.types import Denoise
 
 if TYPE_CHECKING:
     from coser_cli.engine.cognition import Cognition

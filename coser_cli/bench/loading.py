@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from coser_cli.bench.synthetic import synthetic_model, synthetic_sizes
-from coser_cli.engine.device import available_memory, choose_device, choose_dtype, gib
+from coser_cli.config import VARIANTS, ModelConfig
+from coser_cli.engine.compute.device import choose_device, choose_dtype
+from coser_cli.engine.compute.memory import available_memory, gib
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, WeightsError
 from coser_cli.models.build import CoSeR
-from coser_cli.models.config import VARIANTS, ModelConfig
 from coser_cli.models.residency import STAGES, Placement
 from coser_cli.weights.store import model_folder, read_model_config, resolve_model
 

@@ -24,7 +24,7 @@ from coser_cli.models.build import build, make_network
 from coser_cli.models.one_hot import plain_one_hot_attention
 from coser_cli.models.transformer import PreparedContext
 from coser_cli.models.unet import Controls, Time, UNetEncoder
-from coser_cli.sampling import Denoise
+from coser_cli.sampling.types import Denoise
 
 if TYPE_CHECKING:
     from coser_cli.engine.cognition import Cognition

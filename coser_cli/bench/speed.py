@@ -18,7 +18,7 @@ from coser_cli.bench.naive import Shortcuts
 from coser_cli.bench.shares import Share, measure_shares
 from coser_cli.bench.stages import NaiveWalkthrough, Stage, Walkthrough, measure_stages
 from coser_cli.bench.tiles import TiledStep, measure_tiled
-from coser_cli.engine.device import memory_errors_named
+from coser_cli.engine.compute.memory import memory_errors_named
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.models.residency import STAGES

@@ -17,7 +17,10 @@ from coser_cli.bench.flops import counting
 from coser_cli.bench.naive import Denoisers, Shortcuts
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.imageio.write import write_photo
-from coser_cli.sampling import Denoise, OnStep, Walk, add_noise, seeded_noise
+from coser_cli.sampling.loop import Walk
+from coser_cli.sampling.noise import seeded_noise
+from coser_cli.sampling.schedulers import add_noise
+from coser_cli.sampling.types import Denoise, OnStep
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from torch import Tensor
 from coser_cli.bench.clock import Tell, Timing, silent, time_of
 from coser_cli.bench.gains import RestorationStep
 from coser_cli.bench.naive import Shortcuts
-from coser_cli.engine.costs import Task
 from coser_cli.engine.passes import restoring
-from coser_cli.engine.preparation import padded_size
-from coser_cli.engine.restoration import tiles_with_controls
-from coser_cli.engine.tiled_sampling import TiledWalk
-from coser_cli.sampling import noise_rows, seeded_noise
+from coser_cli.engine.tiled.cost import Task, cost_in_tiles
+from coser_cli.engine.tiled.denoisers import tiles_with_controls
+from coser_cli.engine.tiled.sampling import TiledWalk
+from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import padded_size
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import make_grid
 
@@ -75,7 +75,7 @@ def measure_tiled(
     )
     grid = make_grid(cells, cells, tile, stride)
     small = max(1, round(side / settings.scale))
-    batch = upscaler.cost(Task((small, small), settings, spec)).diffusion.tile_batch
+    batch = cost_in_tiles(upscaler, Task((small, small), settings, spec)).diffusion.tile_batch
     low_res, reference, state = (_latents(upscaler, settings, cells, k) for k in range(3))
     how = restoring(replace(settings, sampler="ddim", steps=1), config.schedule)
     maps = TensorMap(low_res), [TensorMap(reference)]

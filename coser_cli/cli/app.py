@@ -9,19 +9,19 @@ from typing import Annotated
 
 import typer
 
-from coser_cli import __version__, lean_torch
 from coser_cli.cli.bench import bench
 from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
-from coser_cli.cli.gallery import report
 from coser_cli.cli.info import info
-from coser_cli.cli.optional_dir import OptionalDirCommand
+from coser_cli.cli.options.groups import OptionalDirCommand
 from coser_cli.cli.reference import reference
+from coser_cli.cli.report import report
 from coser_cli.cli.tile import tile
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale
 from coser_cli.errors import CoserError, Exit, warn_in_one_line
+from coser_cli.version import __version__
 
 app = typer.Typer(
     name="coser",
@@ -42,8 +42,6 @@ app.command()(info)
 app.add_typer(bench)
 
 PICTURES = ("upscale", "tile", "reference")
-INFERENCE = (*PICTURES, "info")
-"""Commands that need of torch no more than networks that run."""
 
 
 def _version(asked: bool) -> None:
@@ -70,8 +68,6 @@ def main(args: Sequence[str] | None = None) -> int:
     warn_in_one_line()
     words = sys.argv[1:] if args is None else args
     _be_heard(words)
-    if words and words[0] in INFERENCE:
-        lean_torch.prepare()
     try:
         app(args=args, prog_name="coser")
     except SystemExit as end:

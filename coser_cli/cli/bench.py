@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from coser_cli.cli import options
-from coser_cli.cli import sampling_options as sampling
-from coser_cli.cli.groups import with_groups
+from coser_cli.cli.options import common as options
+from coser_cli.cli.options import sampling
+from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings
 
@@ -114,7 +114,7 @@ def speed(
 
     from coser_cli.bench.loading import Choice
     from coser_cli.bench.speed import SpeedTest, measure
-    from coser_cli.cli.bench_report import report
+    from coser_cli.cli.output.bench import report
 
     what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
     test = SpeedTest(Choice(**asdict(chosen)), settings, **what)

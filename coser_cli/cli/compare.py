@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from coser_cli.cli import options
-from coser_cli.cli.page_output import Made, PageOutput, PageOverwrite, PageRun
+from coser_cli.cli.options import common as options
+from coser_cli.cli.page_files import Made, PageOutput, PageOverwrite, PageRun
 
 
 def compare(
@@ -43,7 +43,7 @@ def compare(
     """Write one HTML page with a slider between two pictures: B_compare.html beside B."""
 
     def plan() -> Path:
-        from coser_cli.engine.jobs import plan_page
+        from coser_cli.batch.jobs import plan_page
 
         return plan_page(output, after.with_name(f"{after.stem}_compare.html"), [before, after])
 

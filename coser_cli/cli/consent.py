@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from coser_cli.cli.weights_report import license_lines
+from coser_cli.cli.output.weights import license_lines
 from coser_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.weights.install.plan import Plan
     from coser_cli.weights.manifest import License, Manifest
-    from coser_cli.weights.plan import Plan
-    from coser_cli.weights.stock import Stock
 
 
 class Consent:

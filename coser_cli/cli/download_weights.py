@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coser_cli.cli import options
 from coser_cli.cli.consent import Consent, at_a_terminal
-from coser_cli.cli.weights_report import (
+from coser_cli.cli.options import common as options
+from coser_cli.cli.output.weights import (
     WeightsReporter,
     amount_text,
     license_lines,
@@ -21,8 +21,8 @@ from coser_cli.cli.weights_report import (
 from coser_cli.errors import Exit, UsageError, shown
 
 if TYPE_CHECKING:
-    from coser_cli.weights.plan import Choice, Plan
-    from coser_cli.weights.stock import Stock
+    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.weights.install.plan import Choice, Plan
 
 SHOW = "What to do instead"
 CONSENT = "Licences and trust"
@@ -154,7 +154,7 @@ def download_weights(
         files, names = import_ or [], as_ or []
         if len(files) != len(names):
             raise UsageError("every --import needs its --as", "write --import FILE --as ID")
-        from coser_cli.weights.hosts import is_offline
+        from coser_cli.weights.fetch.hosts import is_offline
 
         pairs = list(zip(files, names, strict=True))
         no_network = offline or is_offline()
@@ -170,8 +170,8 @@ def download_weights(
 
 def _stock(manifest: Path | None, dest: Path | None) -> Stock:
     from coser_cli.paths import weights_dir
+    from coser_cli.weights.install.inventory import Stock
     from coser_cli.weights.manifest import load_manifest
-    from coser_cli.weights.stock import Stock
 
     return Stock(load_manifest(manifest), dest or weights_dir())
 
@@ -198,7 +198,7 @@ def _act(
 
 def _choice(stock: Stock, asked: Asked) -> Choice:
     """What SET means; nothing where only files are imported."""
-    from coser_cli.weights.plan import Choice, choose
+    from coser_cli.weights.install.plan import Choice, choose
 
     if not asked.sets and (asked.imports or asked.from_dir):
         return Choice(())
@@ -207,7 +207,7 @@ def _choice(stock: Stock, asked: Asked) -> Choice:
 
 def _imports(reporter: WeightsReporter, stock: Stock, asked: Asked) -> list[tuple[str, Path]]:
     """Ids and files to import. Raises UsageError for an id that the manifest does not have."""
-    from coser_cli.weights.imports import discover
+    from coser_cli.weights.install.local_files import discover
 
     found: dict[str, Path] = {}
     if asked.from_dir is not None:
@@ -239,9 +239,9 @@ def _supply(
     imports: list[tuple[str, Path]],
 ) -> None:
     """Import, fetch, convert, install."""
-    from coser_cli.weights.hosts import hosts_from, patience_from
-    from coser_cli.weights.plan import make_plan, require_space
-    from coser_cli.weights.supply import Supply, Told, require_network
+    from coser_cli.weights.fetch.hosts import hosts_from, patience_from
+    from coser_cli.weights.install.plan import make_plan, require_space
+    from coser_cli.weights.install.run import Supply, Told, require_network
 
     hosts, patience = hosts_from(mirror=asked.mirror), patience_from()
     coming = [name for name, _ in imports]
@@ -283,7 +283,7 @@ def _supply(
 
 def _announce(reporter: WeightsReporter, stock: Stock, plan: Plan, imported: Sequence[str]) -> None:
     """Say what will be fetched, how much that is, and under which licences."""
-    from coser_cli.weights.plan import download_bytes
+    from coser_cli.weights.install.plan import download_bytes
 
     if plan.fetch:
         names, amount = ", ".join(plan.fetch), download_bytes(stock, plan.fetch)
@@ -306,18 +306,18 @@ def _say_left_out(reporter: WeightsReporter, stock: Stock, name: str) -> None:
 def _dry_run(
     reporter: WeightsReporter, stock: Stock, asked: Asked, choice: Choice, coming: list[str]
 ) -> None:
-    from coser_cli.weights.plan import conversion_bytes, download_bytes, free_bytes, make_plan
+    from coser_cli.weights.install import plan as planning
 
-    plan = make_plan(stock, choice, coming=coming)
-    conversion = conversion_bytes(stock, plan, asked.dtype)
-    needed = download_bytes(stock, plan.fetch).bytes + conversion
-    free = free_bytes(stock.root)
+    plan = planning.make_plan(stock, choice, coming=coming)
+    conversion = planning.conversion_bytes(stock, plan, asked.dtype)
+    needed = planning.download_bytes(stock, plan.fetch).bytes + conversion
+    free = planning.free_bytes(stock.root)
     show_plan(reporter, stock, plan, needed=needed, conversion=conversion, free=free)
 
 
 def _all_or(stock: Stock, asked: Asked) -> list[str]:
     """Single files of the sets that were named; without one, all of the manifest."""
-    from coser_cli.weights.plan import choose
+    from coser_cli.weights.install.plan import choose
 
     if asked.sets:
         return list(choose(stock.manifest, asked.sets).files)
@@ -325,9 +325,9 @@ def _all_or(stock: Stock, asked: Asked) -> list[str]:
 
 
 def _verify(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
-    from coser_cli.weights.audit import verify
-    from coser_cli.weights.plan import Choice, choose
-    from coser_cli.weights.supply import Told
+    from coser_cli.weights.install.plan import Choice, choose
+    from coser_cli.weights.install.run import Told
+    from coser_cli.weights.install.verify import verify
 
     told = Told(reporter.say, reporter.progress, lambda names: None)
     choice = choose(stock.manifest, asked.sets) if asked.sets else Choice(())
@@ -338,8 +338,8 @@ def _verify(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
 
 def _print_pins(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
     from coser_cli.errors import WeightsError
-    from coser_cli.weights.audit import pins
-    from coser_cli.weights.hosts import hosts_from, patience_from
+    from coser_cli.weights.fetch.hosts import hosts_from, patience_from
+    from coser_cli.weights.install.verify import pins
 
     if asked.offline:
         raise WeightsError("offline: --print-pins asks the hosts", "allow the network")

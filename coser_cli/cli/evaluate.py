@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from coser_cli.cli import options, sampling_options
-from coser_cli.cli.records import JSON_VERSION
+from coser_cli.cli.options import common as options
+from coser_cli.cli.options import sampling as sampling_options
+from coser_cli.cli.output.json_lines import JSON_VERSION
 from coser_cli.errors import UsageError
 from coser_cli.settings import DEFAULT_SEED
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coser_cli import __version__
-from coser_cli.cli import options
+from coser_cli.cli.options import common as options
 from coser_cli.errors import DeviceError
 from coser_cli.paths import bundled_weights_dir, weights_dir
+from coser_cli.version import __version__
 
 if TYPE_CHECKING:
     from coser_cli.weights.manifest import Manifest, Variant
@@ -43,7 +43,7 @@ def info(
 ) -> None:
     """Show versions, models, device and missing optional parts; of a FILE, how it was made."""
     if files:
-        from coser_cli.cli.told import tell_files
+        from coser_cli.cli.reproduce import tell_files
 
         tell_files(files, as_json=as_json)
         return
@@ -103,7 +103,8 @@ def _compute(device: str, dtype: str) -> dict[str, Any]:
     """Device, number type and free memory that a run would find."""
     import torch
 
-    from coser_cli.engine.device import available_memory, choose_device, choose_dtype
+    from coser_cli.engine.compute.device import choose_device, choose_dtype
+    from coser_cli.engine.compute.memory import available_memory
 
     try:
         chosen = choose_device(device)

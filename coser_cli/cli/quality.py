@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coser_cli.cli import options
-from coser_cli.cli.groups import with_groups
-from coser_cli.cli.quality_options import Compared, Count, Crop, Kept, Scale
+from coser_cli.cli.options import common as options
+from coser_cli.cli.options.groups import with_groups
+from coser_cli.cli.options.quality import Compared, Count, Crop, Kept, Scale
 from coser_cli.errors import InputError, UsageError, shown
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def quality(
     """
     kept.require_sane()
     _require_packages(kept.plot)
-    from coser_cli.cli.quality_report import report, title
+    from coser_cli.cli.output.quality import report, title
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.evaluation.crops import read_crops
-    from coser_cli.evaluation.measured import Ledger
+    from coser_cli.evaluation.ledger import Ledger
     from coser_cli.evaluation.noise import compare
     from coser_cli.evaluation.quality import measure_grid, subject_of
 
@@ -90,7 +90,7 @@ def _teller(*, quiet: bool) -> Tell:
 
     def tell(settings: Settings, done: int, total: int) -> None:
         if not quiet:
-            from coser_cli.cli.quality_report import words
+            from coser_cli.cli.output.quality import words
 
             minutes = (time.monotonic() - began) / 60
             typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)

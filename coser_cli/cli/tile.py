@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coser_cli.cli.groups import like
+from coser_cli.cli.options.groups import like
 from coser_cli.cli.upscale import upscale
 
 

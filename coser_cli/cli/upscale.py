@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from coser_cli.cli import options
-from coser_cli.cli.files import Files, make_plan
-from coser_cli.cli.groups import with_groups
-from coser_cli.cli.pipes import Pipes
-from coser_cli.cli.references import read_references, require_fitting, warn_of_idle_options
-from coser_cli.cli.reporting import Reporting
-from coser_cli.cli.running import Compute, act, choose_model, provenance_of
-from coser_cli.cli.sampling_options import Diffusion, Presets
-from coser_cli.cli.spread import Spread
-from coser_cli.cli.tile_options import Tiles
+from coser_cli.cli.execute import act, choose_model, provenance_of
+from coser_cli.cli.options import common as options
+from coser_cli.cli.options.compute import Compute
+from coser_cli.cli.options.files import Files
+from coser_cli.cli.options.groups import with_groups
+from coser_cli.cli.options.reporting import Reporting
+from coser_cli.cli.options.sampling import Diffusion, Presets
+from coser_cli.cli.options.tiling import Tiles
+from coser_cli.cli.options.workers import Spread
+from coser_cli.cli.plan import make_plan, read_references, require_fitting, warn_of_idle_options
+from coser_cli.cli.stdio import Pipes
 
 
 @with_groups
@@ -42,7 +43,7 @@ def upscale(
         Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
         reporting.reporter(results=not pipes.to_stdout) as reporter,
     ):
-        from coser_cli.engine.worker import Work
+        from coser_cli.batch.request import Work
 
         spec = tiles.spec
         spread.require_sane(reporting.fail_fast)

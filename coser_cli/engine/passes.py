@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from coser_cli.engine.reuse import EXACT, Intervals
-from coser_cli.sampling import Guidance, Sampler, make_scheduler
+from coser_cli.engine.feature_cache import EXACT, Intervals
+from coser_cli.sampling.guidance import Guidance
+from coser_cli.sampling.schedulers import Sampler, make_scheduler
 
 if TYPE_CHECKING:
-    from coser_cli.models.config import ScheduleConfig
+    from coser_cli.config import ScheduleConfig
     from coser_cli.settings import Settings
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.errors import InputError
+from coser_cli.size import srresnet_passes, target_size
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -52,11 +52,6 @@ def require_picture(pixels: Tensor) -> None:
         raise InputError(f"pixels range from {low:g} to {high:g}", "give numbers in [0, 1]")
 
 
-def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width of the result: each side times `scale`, rounded, at least 1."""
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, pad, encode."""
     size = target_size(pixels.shape[-2], pixels.shape[-1], scale)
@@ -97,17 +92,6 @@ def enlarge_srresnet(
         return enlarged
     resized = F.interpolate(enlarged.float(), size=size, mode="bicubic", antialias=True)
     return resized.clamp(0, 1).to(enlarged.dtype)
-
-
-def srresnet_passes(scale: float) -> int:
-    """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
-    return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
-
-
-def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """Height and width filled up to multiples of `multiple`."""
-    height, width = (side + -side % multiple for side in size)
-    return height, width
 
 
 def pad_to_multiple(pixels: Tensor, multiple: int) -> Tensor:

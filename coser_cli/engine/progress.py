@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coser_cli.sampling import OnStep
+    from coser_cli.sampling.types import OnStep
 
 Progress = Callable[[str, int, int], None]
 """(stage, steps done, steps in all); stages: prepare, understand, imagine, restore, decode."""

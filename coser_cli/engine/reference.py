@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from coser_cli.engine.cognition import Cognition
-from coser_cli.engine.passes import Pass
-from coser_cli.engine.reuse import EXACT, Intervals, Kept, predict
-from coser_cli.engine.tiled_sampling import PredictTiles
-from coser_cli.sampling import Walk, guide
+from coser_cli.engine.decoding import decode_references
+from coser_cli.engine.feature_cache import EXACT, Intervals, Kept, predict
+from coser_cli.engine.preparation import pad_to_multiple
+from coser_cli.errors import InputError
+from coser_cli.sampling.loop import Walk
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
+    from coser_cli.engine.preparation import LowRes
     from coser_cli.models.build import CoSeR
     from coser_cli.models.resnet import PreparedTime
+    from coser_cli.sampling.types import Draw
+
+SAME_ASPECT = 0.02
+"""Aspect ratios that differ by no more than this share count as one."""
 
 
 def imagine(
@@ -56,19 +64,131 @@ class Imaginer:
         )
 
 
-def tiles_without_controls(
-    model: CoSeR, cognition: Callable[[Sequence[Box]], Cognition], how: Pass
-) -> PredictTiles:
-    """An `Imaginer` and guidance for batches of tiles; see `tiles_with_controls`."""
-    times: dict[int, PreparedTime] = {}
-    kept = Kept()
+@dataclass(frozen=True)
+class References:
+    """What guides a restoration: latents `(N, 4, h, w)`.
 
-    def predict_tiles(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
-        understood = cognition(tiles)
-        if not times:
-            times.update(model.unet.prepare_times(how.sampler.timesteps, understood.embedding))
-        place = tuple(tiles)
-        imaginer = Imaginer(model, understood, times, how.intervals, kept, place)
-        return guide(imaginer, how.guidance)(latents, timestep)
+    `scores` of all candidates, in [-1, 1], higher is nearer to the input, and the index that was
+    `chosen` among them: None where nobody compared or chose.
+    """
 
-    return predict_tiles
+    latents: Tensor
+    scores: tuple[float, ...] | None = None
+    chosen: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """References as pictures `(N, 3, H, W)` in [0, 1], float32 on the CPU, and their scores; None
+    for a single one, which has nothing to be compared with.
+    """
+
+    pictures: Tensor
+    scores: tuple[float, ...] | None = None
+
+    def nearest(self) -> Tensor:
+        """The picture with the highest score, `(1, 3, H, W)`."""
+        best = nearest(self.scores or (0.0,))
+        return self.pictures[best : best + 1]
+
+
+def draw_of(candidate: int, draw: Draw) -> Draw:
+    """The noise of a candidate: that of `draw` for the first, streams `start/k` and `imagine/k` of
+    their own for the k-th. So the first is the same among any number.
+    """
+    return lambda stream, step: draw(candidate_stream(stream, candidate), step)
+
+
+def candidate_stream(stream: str, candidate: int) -> str:
+    """The name of a candidate's stream of noise."""
+    return f"{stream}/{candidate}" if candidate else stream
+
+
+def place(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture `(1, 3, H, W)` in [0, 1] as the whole frame `size` (height, width), float32.
+
+    Where the aspect ratios differ by more than `SAME_ASPECT`, what the frame does not show is cut
+    off on both sides alike. Bicubic, antialiased when it shrinks, clamped to [0, 1].
+    """
+    height, width = picture.shape[-2:]
+    cut = centre_cut((height, width), size).crop(picture.float())
+    if cut.shape[-2:] == size:
+        return cut
+    return F.interpolate(cut, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+@torch.inference_mode()
+def encode(model: CoSeR, pictures: Iterable[Tensor], low_res: LowRes) -> Tensor:
+    """Latents `(N, 4, h, w)`, float32, of pictures `(1, 3, H, W)` in [0, 1] of any size, each
+    placed into the frame of `low_res` and padded as that.
+    """
+    padded = low_res.padded
+    placed = (place(picture, low_res.size).to(padded) for picture in pictures)
+    multiple = model.config.pixel_multiple
+    encoded = [model.autoencoder.encode(pad_to_multiple(each, multiple)) for each in placed]
+    return torch.cat(encoded).float()
+
+
+@torch.inference_mode()
+def score(model: CoSeR, pictures: Tensor, low_res: LowRes) -> tuple[float, ...]:
+    """How near each of the pictures `(N, 3, H, W)` in [0, 1] is to the input, as the image tower
+    sees both: the cosine between their class tokens, in [-1, 1].
+
+    The input is seen as it is understood: pre-restored. The token is projected without the tower's
+    last norm, as everything that CoSeR takes from CLIP. `mini` has a small tower of its own instead
+    of CLIP, and so much less of an opinion.
+    """
+    pre_restored = low_res.pre_restored
+    if pre_restored is None:
+        pre_restored = model.srresnet(low_res.pixels)
+    seen = (each.to(low_res.pixels) for each in pictures.split(1))
+    return tuple(similarity(model, each, pre_restored) for each in seen)
+
+
+def similarity(model: CoSeR, picture: Tensor, other: Tensor) -> float:
+    """Cosine between the class tokens of two pictures `(1, 3, H, W)`, in [-1, 1]."""
+    tokens = _class_token(model, picture), _class_token(model, other)
+    return F.cosine_similarity(*tokens).item()
+
+
+def nearest(scores: Sequence[float]) -> int:
+    """Index of the highest score; the first of equals."""
+    return max(range(len(scores)), key=scores.__getitem__)
+
+
+@torch.inference_mode()
+def choose(model: CoSeR, latents: Tensor, low_res: LowRes, select: str) -> References:
+    """What guides the restoration among latents `(N, 4, h, w)`: with `select` "all" each of them,
+    with "clip" the one whose picture scores highest.
+    """
+    if select == "all" or len(latents) == 1:
+        return References(latents)
+    scores = score(model, decode_references(model, latents, low_res), low_res)
+    best = nearest(scores)
+    return References(latents[best : best + 1], scores, best)
+
+
+def require_single(pixels: Tensor) -> None:
+    """Raise `InputError` for a batch `(B, 3, H, W)`: references are scored for one picture."""
+    if pixels.dim() == 4 and len(pixels) > 1:
+        raise InputError(f"there are {len(pixels)} pictures at once", "give them one by one")
+
+
+def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:
+    """Of a picture of `size` (height, width), the largest centred part with the aspect ratio of
+    `frame`, to the pixel; all of it, where the ratios count as one.
+    """
+    height, width = size
+    excess = (width / height) / (frame[1] / frame[0])
+    if abs(excess - 1) <= SAME_ASPECT:
+        return Box(0, 0, height, width)
+    rows = height if excess > 1 else max(1, round(height * excess))
+    columns = max(1, round(width / excess)) if excess > 1 else width
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return Box(top, left, top + rows, left + columns)
+
+
+def _class_token(model: CoSeR, pixels: Tensor) -> Tensor:
+    """Projected class token `(1, C)` in float32 of pixels `(1, 3, H, W)`, nominally [0, 1]."""
+    tokens: Tensor = model.cognition.clip(pixels)
+    return tokens[:, 0].float()

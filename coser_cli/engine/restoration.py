@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,13 +11,8 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
-from coser_cli.engine.passes import Pass
-from coser_cli.engine.reuse import EXACT, Intervals, Kept, Maps, predict
-from coser_cli.engine.tiled_sampling import PredictTiles
+from coser_cli.engine.feature_cache import EXACT, Intervals, Kept, Maps, predict
 from coser_cli.models.step import forward, forward_shallow
-from coser_cli.sampling import guide
-from coser_cli.tiling.canvas import Map
-from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -107,35 +102,6 @@ class Restorer:
 
     def _interval(self, index: int) -> int:
         return self.intervals.reference if index else self.intervals.controls
-
-
-def tiles_with_controls(
-    model: CoSeR,
-    cognition: Callable[[Sequence[Box]], Cognition],
-    how: Pass,
-    low_res: Map,
-    references: Sequence[Map],
-) -> PredictTiles:
-    """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile's field.
-
-    `cognition` of given tiles has one entry for all or one each; `low_res` and the `references` are
-    latents `(4, h, w)` of the whole picture.
-    """
-    times: list[Times] = []  # known from the first tile on: that brings device and dtype
-    kept = Kept()
-
-    def predict_tiles(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
-        hints = [torch.cat([each.read(box) for box in tiles]) for each in (low_res, *references)]
-        understood = cognition(tiles)
-        if not times:
-            times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
-        seen = tuple(hint.to(latents.device) for hint in hints)
-        restorer = Restorer(
-            model, understood, times[0], seen, how.intervals, kept, place=tuple(tiles)
-        )
-        return guide(restorer, how.guidance)(latents, timestep)
-
-    return predict_tiles
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

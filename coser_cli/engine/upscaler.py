@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.device import memory_errors_named, require_memory
+from coser_cli.engine.compute.memory import memory_errors_named, require_memory
+from coser_cli.engine.compute.retry import require_finite
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
-from coser_cli.engine.references import (
+from coser_cli.engine.reference import (
     Candidates,
     References,
     choose,
@@ -23,18 +25,16 @@ from coser_cli.engine.references import (
     require_single,
     score,
 )
-from coser_cli.engine.retry import require_finite
-from coser_cli.engine.sizing import Sizing
-from coser_cli.sampling import Draw, OnStep, Walk, add_noise, seeded_noise, to_device
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.sampling.loop import Walk
+from coser_cli.sampling.noise import seeded_noise, to_device
+from coser_cli.sampling.schedulers import add_noise
+from coser_cli.sampling.types import Draw, OnStep
+from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coser_cli.engine.cognition import Cognition
-    from coser_cli.engine.costs import Cost
-    from coser_cli.engine.tiled import TiledUpscaler
-    from coser_cli.tiling.canvas import Scratch
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
 
@@ -53,7 +53,7 @@ class Upscaled:
     chosen: int | None = None
 
 
-class Upscaler(Sizing):
+class Upscaler(Runtime):
     """CoSeR for single pictures, or several of one size at once.
 
     `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
@@ -280,21 +280,6 @@ class Upscaler(Sizing):
         self.enter("decode")
         pictures = decoding.decode_references(self.model, latents, low_res)
         return require_finite(pictures, what="reference")
-
-    def in_tiles(
-        self, cost: Cost, spec: TileSpec, scratch: Scratch, on_progress: Progress = silent
-    ) -> TiledUpscaler:
-        """The same for one picture in tiles, as `cost` says."""
-        from coser_cli.engine.tiled import TiledUpscaler
-
-        return TiledUpscaler(
-            self,
-            spec,
-            scratch,
-            tile_batch=cost.diffusion.tile_batch,
-            vae=cost.vae,
-            on_progress=on_progress,
-        )
 
     def _diffuse(
         self,

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from coser_cli.evaluation.grid import Evaluations, Grid
-from coser_cli.evaluation.measured import Row
-from coser_cli.models.config import ModelConfig
+from coser_cli.config import ModelConfig
+from coser_cli.evaluation.ledger import Row
+from coser_cli.evaluation.settings_grid import Evaluations, Grid
 from coser_cli.settings import Settings
 
 BETTER = {"st_lpips": -1, "psnr_y": 1}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from coser_cli.evaluation.grid import EVERYWHERE
 from coser_cli.evaluation.noise import Comparison, Standing
+from coser_cli.evaluation.settings_grid import EVERYWHERE
 from coser_cli.settings import SAMPLERS
 
 PALETTE = (

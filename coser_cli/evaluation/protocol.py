@@ -16,11 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from coser_cli.engine.preparation import enlarge_srresnet, target_size
+from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import InputError
 from coser_cli.evaluation.metrics import METRICS
 from coser_cli.settings import Settings
+from coser_cli.size import target_size
 
 Enlarge = Callable[[Upscaler, Tensor, Settings], Tensor]
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.evaluation.crops import Crops
-from coser_cli.evaluation.grid import Grid, evaluations
-from coser_cli.evaluation.measured import Ledger, Row, Subject
+from coser_cli.evaluation.ledger import Ledger, Row, Subject
 from coser_cli.evaluation.metrics import METRICS
 from coser_cli.evaluation.noise import BETTER, Comparison, compare
-from coser_cli.sampling import seeded_noise
+from coser_cli.evaluation.settings_grid import Grid, evaluations
+from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import Settings
-from coser_cli.weights.fingerprint import fingerprint
+from coser_cli.weights.lock import fingerprint
 from coser_cli.weights.store import model_folder
 
 SPREAD = 10**6

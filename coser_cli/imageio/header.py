@@ -8,10 +8,9 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from coser_cli.imageio import wide
-from coser_cli.imageio.metadata import read_dpi, read_exif, read_orientation
+from coser_cli.imageio import sixteen_bit
+from coser_cli.imageio.metadata import read_dpi, read_exif, read_orientation, read_xmp, usable
 from coser_cli.imageio.opening import damaged, opened, picture_kind
-from coser_cli.imageio.xmp import read_xmp, usable
 
 _SIDEWAYS = (5, 6, 7, 8)
 # The second picture of an MPO is a preview, a depth map or the other eye, and no frame.
@@ -42,7 +41,7 @@ class Header:
 def read_header(path: Path, frame: int | None = None) -> Header:
     """A file's header, without decoding its pixels. Raises `InputError` as `read_photo` does."""
     kind = picture_kind(path)
-    if kind == "TIFF" and frame is None and wide.only_vips_reads(path):
+    if kind == "TIFF" and frame is None and sixteen_bit.only_vips_reads(path):
         return header_of_tiff(path)
     with opened(path, kind, frame) as image:
         return header_of(path, image)

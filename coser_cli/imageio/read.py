@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from coser_cli.imageio import wide
+from coser_cli.imageio import sixteen_bit
 from coser_cli.imageio.color import fill_transparent, is_srgb, profile_space, to_srgb
 from coser_cli.imageio.header import Header, header_of, header_of_tiff
 from coser_cli.imageio.opening import damaged, opened, picture_kind, too_large, unreadable
 from coser_cli.imageio.photo import FloatArray, Photo
-from coser_cli.imageio.wide import WideArray
+from coser_cli.imageio.sixteen_bit import WideArray
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _WIDE_MODES = ("I", "F")
@@ -43,13 +43,13 @@ def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = No
     file, the reason and the remedy.
     """
     kind = picture_kind(path)
-    if kind == "TIFF" and frame is None and wide.only_vips_reads(path):
+    if kind == "TIFF" and frame is None and sixteen_bit.only_vips_reads(path):
         header = header_of_tiff(path)
         _require_size(path, header.stored, max_pixels or Image.MAX_IMAGE_PIXELS)
         return _decode_wide(path, header, 0)
     with opened(path, kind, frame) as image:
         _require_size(path, image.size, max_pixels)
-        is_wide = wide.is_wide(image)  # before EXIF is looked for, which loads a PNG
+        is_wide = sixteen_bit.is_wide(image)  # before EXIF is looked for, which loads a PNG
         notes = _header_notes(path, image) if frame is None else ()
         header = header_of(path, image)
         if is_wide:
@@ -83,7 +83,7 @@ def _decode(path: Path, image: Image.Image, header: Header, notes: tuple[str, ..
 def _decode_wide(path: Path, header: Header, frame: int, notes: tuple[str, ...] = ()) -> Photo:
     """The same of a picture with 16 bits that Pillow does not hold."""
     try:
-        values = wide.upright(wide.read_wide(path, frame), header.orientation)
+        values = sixteen_bit.upright(sixteen_bit.read_wide(path, frame), header.orientation)
     except OSError as error:
         raise damaged(path, error) from None
     grey = values.shape[2] < 3
@@ -126,7 +126,7 @@ def _header_notes(path: Path, image: Image.Image) -> tuple[str, ...]:
     if animated and image.format != "MPO":
         notes.append("only the first frame or page is used (--all-frames takes all)")
     bits = getattr(image, "tag_v2", {}).get(258, (8,))  # TIFF BitsPerSample
-    if max(bits) > 8 and not (wide.is_wide(image) or image.mode.startswith("I")):
+    if max(bits) > 8 and not (sixteen_bit.is_wide(image) or image.mode.startswith("I")):
         notes.append("16-bit colour is read as 8-bit")
     return tuple(notes)
 
@@ -176,7 +176,7 @@ def _wide_to_srgb(values: WideArray, icc: bytes | None) -> _Colours:
         notes = (_DAMAGED_PROFILE if space is None else _WRONG_PROFILE,)
     elif kept is not None and space == "RGB" and not is_srgb(kept):
         try:
-            values, convert = wide.wide_to_srgb(values, kept), True
+            values, convert = sixteen_bit.wide_to_srgb(values, kept), True
         except OSError:
             kept, notes = None, (_WRONG_PROFILE,)
     pixels = np.broadcast_to(values, (*values.shape[:2], 3)).transpose(2, 0, 1)

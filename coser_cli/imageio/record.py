@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 
 from coser_cli.imageio.atomic import atomic_file
+from coser_cli.imageio.metadata import prefixes, read_xmp, removed
 from coser_cli.imageio.sniff import sniff
-from coser_cli.imageio.xmp import prefixes, read_xmp, removed
 
 NAMESPACE = "urn:coser-cli:record/1.0/"
 FOLDER = ".coser-records"

@@ -18,11 +18,10 @@ from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.color import from_srgb, profile_space
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.imageio.formats import Format, format_of
-from coser_cli.imageio.metadata import exif_for_size
+from coser_cli.imageio.metadata import exif_for_size, xmp_for_size
 from coser_cli.imageio.photo import FloatArray, Photo
 from coser_cli.imageio.record import Record, beside, with_record
-from coser_cli.imageio.wide import WideArray, wide_from_srgb, write_wide
-from coser_cli.imageio.xmp import xmp_for_size
+from coser_cli.imageio.sixteen_bit import WideArray, wide_from_srgb, write_wide
 
 # EXIF lies in one JPEG segment: 2 length bytes and 65,533 of content, 6 of them "Exif\0\0".
 _JPEG_EXIF_LIMIT = 65533

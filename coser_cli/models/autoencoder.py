@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coser_cli.config import AutoencoderConfig, CFWConfig
 from coser_cli.models.attention import Attention, to_maps, to_tokens
-from coser_cli.models.config import AutoencoderConfig, CFWConfig
 from coser_cli.models.convolution import SILU, activated, added, leaky
 
 Features = tuple[Tensor, ...]

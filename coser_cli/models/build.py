@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from coser_cli.config import ClipTextConfig, ModelConfig, PartSize
 from coser_cli.errors import WeightsError
-from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
-from coser_cli.models.residency import ONCE, STAGES, Held, Placement, peak, stream
+from coser_cli.models.residency import ONCE, STAGES, Held, Placement, peak
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.step import Execute, eagerly
-from coser_cli.weights import store
-from coser_cli.weights.store import PartSize, available_models, resolve_model
 
 if TYPE_CHECKING:
     from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
     from coser_cli.models.clip import ClipText
-    from coser_cli.models.cognition import CognitiveEncoder
+    from coser_cli.models.cognitive_encoder import CognitiveEncoder
     from coser_cli.models.controlnet import ControlNet
     from coser_cli.models.text import SentenceText
     from coser_cli.models.unet import UNet
-
-__all__ = [
-    "CoSeR",
-    "Placement",
-    "available_models",
-    "build",
-    "load_model",
-    "make_network",
-    "part_sizes",
-    "resolve_model",
-    "save_component",
-    "save_text_states",
-]
 
 Load = Callable[[str], Any]
 PARTS = ("srresnet", "vae", "cfw", "text", "cognitive_encoder", "unet", "controlnet")
@@ -154,55 +135,6 @@ class CoSeR:
         return held.network
 
 
-def load_model(
-    model: str | Path,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    *,
-    offload: str = "none",
-    low_memory: bool = False,
-) -> CoSeR:
-    """The model of that name ("auto": `sd21` if installed, else `mini`) or in that folder.
-
-    `offload` and `low_memory` as in `Placement`. Raises WeightsError if there is none; networks may
-    raise it later, when first used.
-    """
-    folder = store.model_folder(model)
-    config = store.read_model_config(folder)
-    placement = Placement(torch.device(device), dtype, offload, low_memory)
-    load = partial(_load_part, folder, config, placement)
-    reload = partial(load_model, folder, device, offload=offload, low_memory=low_memory)
-    return CoSeR(config, load, placement, part_sizes(folder, dtype), reload)
-
-
-def part_sizes(folder: Path, dtype: torch.dtype) -> dict[str, PartSize]:
-    """Sizes in `dtype` of the parts that the model in `folder` has; only headers are read."""
-    sizes = {}
-    for part in PARTS:
-        with suppress(WeightsError):  # a part that is missing or damaged is reported when needed
-            sizes[part] = store.part_size(folder, part, dtype.itemsize)
-    return sizes
-
-
-def _load_part(folder: Path, config: ModelConfig, placement: Placement, part: str) -> Any:
-    if part == "cfw" and not store.has_part(folder, part):
-        return None
-    if part == "text" and isinstance(config.text, SentenceTextConfig):
-        return _load_text_states(folder, config.text, placement)
-    make, source = partial(make_network, config, part), str(folder / part)
-    if not placement.streams(part):
-        fit = partial(placement.fit, device=placement.home)
-        return build(make, store.convert_part(folder, part, fit), source)
-    if placement.forgets:
-        network = build(make, store.read_part(folder, part), source)
-        stream(network, partial(store.read_tensors, folder, part), placement.fit)
-        return network
-    state = store.convert_part(folder, part, partial(placement.fit, device=placement.home))
-    network = build(make, state, source)
-    stream(network, lambda names: {name: state[name] for name in names}, placement.fit)
-    return network
-
-
 def make_network(config: ModelConfig, part: str) -> nn.Module:
     """A freshly initialised network of the model: `part` is the name of its folder."""
     if part == "srresnet":
@@ -222,7 +154,7 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
 
         return ControlNet(config.controlnet)
     if part == "cognitive_encoder":
-        from coser_cli.models.cognition import CognitiveEncoder, CognitiveEncoderConfig
+        from coser_cli.models.cognitive_encoder import CognitiveEncoder, CognitiveEncoderConfig
 
         return CognitiveEncoder(CognitiveEncoderConfig(config.clip_vision, config.qformer))
     if part == "text" and isinstance(config.text, ClipTextConfig):
@@ -275,26 +207,3 @@ def build(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: st
         )
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def save_component(network: nn.Module, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a network with its `config` into a part's folder, floating tensors as `dtype`."""
-    config: Any = network.config
-    store.save_part(network.state_dict(), asdict(config), folder, dtype)
-
-
-def save_text_states(text: SentenceText, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write the states that a sentence text side holds into its part's folder."""
-    config = asdict(text.config) | {"prompts": list(text.states)}
-    states = torch.stack(list(text.states.values()))
-    store.save_part({"states": states}, config, folder, dtype)
-
-
-def _load_text_states(
-    folder: Path, config: SentenceTextConfig, placement: Placement
-) -> SentenceText:
-    from coser_cli.models.text import SentenceText
-
-    prompts = store.read_part_config(folder, "text")["prompts"]
-    states = placement.fit(store.read_part(folder, "text")["states"])
-    return SentenceText(config, dict(zip(prompts, states, strict=True)))

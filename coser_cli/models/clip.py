@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coser_cli.config import ClipTextConfig, ClipVisionConfig
 from coser_cli.lean_open_clip import import_towers
-from coser_cli.models.config import ClipTextConfig, ClipVisionConfig
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from coser_cli.config import ControlNetConfig
 from coser_cli.models.attention import match_batch
-from coser_cli.models.config import ControlNetConfig
 from coser_cli.models.transformer import PreparedContext
 from coser_cli.models.unet import Time, UNet, UNetEncoder, map_channels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coser_cli.models.config import SRResNetConfig
+from coser_cli.config import SRResNetConfig
 from coser_cli.models.convolution import RELU, activated, added, leaky
 
 LEAKY = leaky(0.1)

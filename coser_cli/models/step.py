@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Step = Callable[[Any, Any], Any]
@@ -17,6 +18,10 @@ Step = Callable[[Any, Any], Any]
 device nor keeps anything."""
 Execute = Callable[[Step, Any, Any], Any]
 """How a step of a network is run on what it is given; `eagerly`, unless somebody asks for more."""
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Relative distance up to which two ways to compute one step in a number type are the same. What is
+wrong is off by far more; what rounds otherwise by less, the jumps of the one-hot attention between
+equally similar places among it."""
 
 
 def eagerly(step: Step, network: Any, given: Any) -> Any:
@@ -80,3 +85,21 @@ def _parts(tree: Any) -> tuple[Any, ...]:
     if is_dataclass(tree):
         return tuple(getattr(tree, each.name) for each in fields(tree))
     raise TypeError(f"a tree of tensors holds no {type(tree).__name__}")
+
+
+def agree(found: Any, expected: Any) -> bool:
+    """Whether two trees of tensors, the second of them finite, are the same but for rounding: each
+    tensor by itself."""
+    pairs = zip(leaves(found), leaves(expected), strict=True)
+    return all(_same(one, other) for one, other in pairs)
+
+
+def _same(found: Tensor, expected: Tensor) -> bool:
+    distance = (found.float() - expected.float()).norm()
+    limit = TOLERANCE.get(expected.dtype, 1e-3) * expected.float().norm()
+    return found.shape == expected.shape and bool(distance <= limit)  # not so for what is no number
+
+
+def is_finite(found: Any) -> bool:
+    """Whether there is something to compare with."""
+    return all(bool(leaf.isfinite().all()) for leaf in leaves(found))

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coser_cli.config import SentenceTextConfig
 from coser_cli.errors import UsageError
-from coser_cli.models.config import SentenceTextConfig
 
 BATCH = 256
 

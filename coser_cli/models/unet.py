@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coser_cli.config import ControlNetConfig, UNetConfig
 from coser_cli.models.aia import AiATransformer, ControlMaps, initialise_from_base
 from coser_cli.models.attention import match_batch
 from coser_cli.models.blocks import Downsample2D, TimestepEmbedding, Timesteps, Upsample2D
-from coser_cli.models.config import ControlNetConfig, UNetConfig
 from coser_cli.models.resnet import EPS, PreparedTime, ResnetBlock, number_resnets
 from coser_cli.models.transformer import (
     PreparedContext,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from coser_cli.errors import InputError
 from coser_cli.imageio.preview import Preview, data_uri, read_preview
-from coser_cli.pages.records import Batch, Entry, Size, is_there
+from coser_cli.pages.batch_log import Batch, Entry, Size, is_there
 from coser_cli.pages.template import Markup, fill, href, name_text, page, read_template
 
 DEFAULT_THUMBNAIL_SIDE = 360

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.models.clip import token_lengths
-from coser_cli.models.qformer import cognitive_loss, select_text_tokens
+from coser_cli.models.cognitive_encoder import cognitive_loss, select_text_tokens
 from coser_cli.models.transformer import number_transformers, prepare_context
 from coser_cli.models.unet import Controls
 from coser_cli.parity import networks

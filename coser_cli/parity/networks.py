@@ -8,11 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from coser_cli.models.aia import AiABlock, AiATransformer, OneHotAttention
-from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
-from coser_cli.models.clip import ClipText, ClipVision
-from coser_cli.models.cognition import CognitiveEncoder, CognitiveEncoderConfig
-from coser_cli.models.config import (
+from coser_cli.config import (
     AutoencoderConfig,
     CFWConfig,
     ClipTextConfig,
@@ -22,13 +18,16 @@ from coser_cli.models.config import (
     SRResNetConfig,
     UNetConfig,
 )
+from coser_cli.models.aia import AiABlock, AiATransformer, OneHotAttention
+from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+from coser_cli.models.clip import ClipText, ClipVision
+from coser_cli.models.cognitive_encoder import CognitiveEncoder, CognitiveEncoderConfig, QFormer
 from coser_cli.models.controlnet import ControlNet
-from coser_cli.models.qformer import QFormer
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.unet import UNet
 from coser_cli.parity.load import GoldenSet
-from coser_cli.weights import tables
-from coser_cli.weights.convert import PREFIXES, apply_table
+from coser_cli.weights.checkpoints import tables
+from coser_cli.weights.checkpoints.names import PREFIXES, apply_table
 
 Published = dict[str, Any]
 Network = TypeVar("Network", bound=nn.Module)

@@ -9,16 +9,16 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from coser_cli.config import ModelConfig, ScheduleConfig
 from coser_cli.engine import decoding
 from coser_cli.engine.cognition import Cognition, understand
 from coser_cli.engine.color_fix import color_fix
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.models.build import CoSeR
-from coser_cli.models.config import ModelConfig, ScheduleConfig
 from coser_cli.parity.load import GoldenSet
 from coser_cli.parity.networks import Networks
-from coser_cli.sampling import add_noise
+from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import Settings
 
 Tensors = dict[str, Tensor]

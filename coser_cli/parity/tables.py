@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coser_cli.config import ScheduleConfig
 from coser_cli.engine.color_fix import color_fix
-from coser_cli.models.config import ScheduleConfig
 from coser_cli.parity.load import GoldenSet
-from coser_cli.sampling import alphas_cumprod, base_betas, make_scheduler
+from coser_cli.sampling.schedulers import alphas_cumprod, base_betas, make_scheduler
 from coser_cli.tiling.blend import PUBLISHED, VARIANCE
 
 Tensors = dict[str, Tensor]

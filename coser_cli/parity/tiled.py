@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.config import ScheduleConfig
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
 from coser_cli.engine.preparation import LowRes, enlarge_bicubic
-from coser_cli.engine.restoration import tiles_with_controls
-from coser_cli.engine.tiled_sampling import TiledWalk
-from coser_cli.models.config import ScheduleConfig
+from coser_cli.engine.tiled.denoisers import tiles_with_controls
+from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
-from coser_cli.sampling import Guidance, make_scheduler
+from coser_cli.sampling.guidance import Guidance
+from coser_cli.sampling.schedulers import make_scheduler
 from coser_cli.tiling.blend import PUBLISHED
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box, boxes, make_grid

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coser_cli.models.config import ScheduleConfig
+from coser_cli.config import ScheduleConfig
 from coser_cli.models.controlnet import ControlNet
 from coser_cli.models.unet import Controls, UNet
 from coser_cli.training.latents import Captions, LatentPool

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from coser_cli.models.autoencoder import Autoencoder
-from coser_cli.models.qformer import select_text_tokens
+from coser_cli.models.cognitive_encoder import select_text_tokens
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
 from coser_cli.training.data import PairPool, TrainPhoto

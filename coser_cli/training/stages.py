@@ -19,10 +19,10 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
+from coser_cli.config import VARIANTS, ModelConfig, SentenceTextConfig
 from coser_cli.errors import InputError, UsageError
 from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
-from coser_cli.models.build import make_network, save_component, save_text_states
-from coser_cli.models.config import VARIANTS, ModelConfig, SentenceTextConfig
+from coser_cli.models.build import make_network
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
 from coser_cli.training.data import PairPool, PoolConfig, list_photos
@@ -30,6 +30,7 @@ from coser_cli.training.degradation import DegradationConfig
 from coser_cli.training.latents import Captions, LatentPool, caption_states, write_latents
 from coser_cli.training.loop import Loop, LoopConfig
 from coser_cli.training.pixels import Batches, PixelWeights
+from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import MODEL_FILE, read_model_config, save_model_config
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ STAGE_KEYS = {"weights", "rows", "depth"}
 
 def read_recipe(path: Path) -> dict[str, Any]:
     """A recipe's tables. `model` is one of the package's own, or the folder of a `model.json`
-    (from the recipe's folder, unless absolute).
-
-    Raises:
-        UsageError: it cannot be read, or names no model.
+    (from the recipe's folder, unless absolute). Raises `UsageError` where it cannot be read, or
+    names no model.
     """
     try:
         recipe = tomllib.loads(path.read_text())
@@ -243,7 +242,7 @@ def train_cfw(space: Workspace) -> None:
 
 def train_cognition(space: Workspace) -> None:
     """Image tower and Q-Former by L_CE."""
-    from coser_cli.models.cognition import CognitiveEncoder
+    from coser_cli.models.cognitive_encoder import CognitiveEncoder
     from coser_cli.training.cognition import CognitionStage
 
     config = space.loop_config("cognition")

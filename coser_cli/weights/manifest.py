@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from coser_cli.config import VARIANTS, Defaults
 from coser_cli.errors import UsageError, WeightsError, shown
-from coser_cli.models.config import VARIANTS, Defaults
 from coser_cli.paths import weights_manifest
 from coser_cli.settings import Settings
 from coser_cli.weights.fields import Fields
@@ -93,7 +93,7 @@ class FileSet:
 
 @dataclass(frozen=True)
 class Variant:
-    """A model: `config` names its networks in `models.config.VARIANTS`.
+    """A model: `config` names its networks in `config.VARIANTS`.
 
     `files` are the file ids that it is made of, what comes first counting first; of these it can
     do without `optional`. `fallback` ids are needed only where the files lack their networks.

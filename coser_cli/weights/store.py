@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from coser_cli.config import ClipTextConfig, ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.errors import WeightsError, shown
-from coser_cli.models.config import ClipTextConfig, ModelConfig, SentenceTextConfig
 from coser_cli.paths import bundled_weights_dir, weights_dir
 
 if TYPE_CHECKING:
@@ -27,19 +27,9 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.json"
 PREFERRED, BUNDLED = "sd21", "mini"
-
 READ_AT_ONCE = 32 * 2**20
 """Bytes that are converted before their pages are given up."""
-
 Config = TypeVar("Config")
-
-
-@dataclass(frozen=True)
-class PartSize:
-    """Bytes of a part's weights, and of its largest tensor."""
-
-    total: int
-    largest: int
 
 
 def available_models() -> list[str]:

@@ -9,8 +9,8 @@ from coser_cli.bench.gains import RestorationStep
 from coser_cli.bench.speed import picture
 from coser_cli.bench.stages import Walkthrough
 from coser_cli.bench.synthetic import synthetic_model
+from coser_cli.config import Defaults
 from coser_cli.engine.upscaler import Upscaler
-from coser_cli.models.config import Defaults
 from coser_cli.models.residency import Placement
 from coser_cli.settings import Settings
 from tests import toy

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from coser_cli.bench.flops import flops_of, network_flops
+from coser_cli.config import MINI, SD21
 from coser_cli.models.aia import OneHotAttention
 from coser_cli.models.attention import Attention
-from coser_cli.models.config import MINI, SD21
 from coser_cli.models.one_hot import chunked_one_hot_attention
 from tests.bench.conftest import TOY
 

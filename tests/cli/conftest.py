@@ -9,13 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.cli import running
+from coser_cli.cli import execute
 from coser_cli.cli.app import main
-from coser_cli.engine.preparation import enlarge_bicubic, target_size
-from coser_cli.engine.references import Candidates
+from coser_cli.engine.preparation import enlarge_bicubic
+from coser_cli.engine.reference import Candidates
 from coser_cli.engine.upscaler import Upscaled
-from coser_cli.models.build import make_network, save_component, save_text_states
+from coser_cli.models.build import make_network
 from coser_cli.models.text import SentenceText
+from coser_cli.size import target_size
+from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
 from tests.toy import TOY
 
@@ -97,7 +99,7 @@ class Plain:
 @pytest.fixture
 def plain(coser, monkeypatch):
     """`coser` with `Plain` instead of a model."""
-    monkeypatch.setattr(running, "load_model", lambda *_: Plain())
+    monkeypatch.setattr(execute, "load_model", lambda *_: Plain())
     return coser
 
 

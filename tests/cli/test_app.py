@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from coser_cli import __version__
-from coser_cli.cli import docs
 from coser_cli.errors import Exit
+from tools.cli_docs import markdown
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("COSER_")}
 
@@ -143,10 +143,10 @@ def test_info_shows_a_device_that_is_not_there_instead_of_failing(coser):
 
 def test_reference_page_is_current():
     page = Path(__file__).parents[2] / "docs" / "cli.md"
-    hint = "run: python -m coser_cli.cli.docs > docs/cli.md"
-    assert page.read_text(encoding="utf-8") == docs.page(), hint
+    hint = "run: python -m tools.cli_docs.markdown > docs/cli.md"
+    assert page.read_text(encoding="utf-8") == markdown.page(), hint
 
 
 @pytest.mark.parametrize("code", list(Exit))
 def test_every_exit_code_is_documented(code):
-    assert f"| {int(code)} |" in docs.CONVENTIONS
+    assert f"| {int(code)} |" in markdown.CONVENTIONS

@@ -9,7 +9,7 @@ from json_page import check
 from coser_cli.bench import speed
 from coser_cli.bench.ceiling import measure_ceiling
 from coser_cli.bench.naive import Shortcuts
-from coser_cli.cli.bench_report import plain_columns
+from coser_cli.cli.output.bench import plain_columns
 from coser_cli.errors import Exit
 from tests.cli.test_app import python
 

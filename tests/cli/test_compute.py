@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from coser_cli.cli import running
-from coser_cli.cli.spread import Spread
-from coser_cli.engine import devices
-from coser_cli.engine.devices import Loading
+from coser_cli.batch.workers import processes
+from coser_cli.batch.workers.processes import Loading
+from coser_cli.cli import execute
+from coser_cli.cli.options.compute import Compute
+from coser_cli.cli.options.workers import Spread
 from coser_cli.errors import Exit, UsageError
 
 
@@ -32,7 +33,7 @@ def test_what_does_not_go_together_is_a_usage_error(coser, photo, flags, words):
 def test_a_record_of_a_compiled_run_repeats_it_compiled(plain, photo, monkeypatch):
     photo("a.png")
     assert plain("upscale", "a.png", "-s", 2, "-o", "plain.png").code == Exit.OK
-    monkeypatch.setattr(type(running.load_model()), "is_compiled", True)
+    monkeypatch.setattr(type(execute.load_model()), "is_compiled", True)
     assert plain("upscale", "a.png", "-s", 2, "-o", "fast.png").code == Exit.OK
     (slow,), (fast,) = (plain("info", f"{n}.png", "--json").records for n in ("plain", "fast"))
     assert "--compile" in fast["command"] and "--compile" not in slow["command"]
@@ -43,7 +44,7 @@ def test_a_record_of_a_compiled_run_repeats_it_compiled(plain, photo, monkeypatc
 def test_compiled_results_are_not_made_again_without_it(plain, photo, monkeypatch):
     photo("a.png")
     with monkeypatch.context() as patched:
-        patched.setattr(type(running.load_model()), "is_compiled", True)
+        patched.setattr(type(execute.load_model()), "is_compiled", True)
         plain("upscale", "a.png", "-s", 2, "-o", "b.png")
     ran = plain("upscale", "a.png", "-s", 2, "-o", "b.png", "--json")
     assert ran.records[0]["status"] == "skipped"
@@ -56,13 +57,13 @@ def test_workers_of_other_devices_are_told(tmp_path, monkeypatch):
         loadings.extend(found)
         return nullcontext()
 
-    monkeypatch.setattr(devices, "DeviceCrew", crew)
+    monkeypatch.setattr(processes, "DeviceCrew", crew)
     from contextlib import ExitStack
 
-    compute = running.Compute(compile=True, cuda_graphs=True, dtype="float32")
+    compute = Compute(compile=True, cuda_graphs=True, dtype="float32")
     reporter = SimpleNamespace(hint=lambda text: None)
     with ExitStack() as stack:
-        Spread()._crew(stack, reporter, ["cuda:0", "cuda:1"], 2, compute, "mini", None)
+        execute._crew(stack, reporter, Spread(), ["cuda:0", "cuda:1"], 2, compute, "mini", None)
     assert loadings == [
         Loading("mini", device, "float32", compile=True, cuda_graphs=True)
         for device in ("cuda:0", "cuda:1")
@@ -75,6 +76,6 @@ def test_what_the_engine_says_is_told_once(coser, photo):
     told = []
     reporter = SimpleNamespace(message=told.append)
     for _ in range(2):
-        running._listen(reporter)
-    logging.getLogger("coser_cli.engine.compiling").info("compiled in 3 s")
+        execute._listen(reporter)
+    logging.getLogger("coser_cli.engine.compute.compiled").info("compiled in 3 s")
     assert told == ["compiled in 3 s"]

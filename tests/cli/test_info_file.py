@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coser_cli.cli.repeat import tell
+from coser_cli.cli.reproduce import tell
 from coser_cli.errors import Exit
 
 

@@ -46,7 +46,7 @@ def test_problems(coser, photo, tmp_path):
 
 
 def test_problem_records():
-    from coser_cli.cli.records import problem_record
+    from coser_cli.cli.output.json_lines import problem_record
     from coser_cli.errors import InputError
 
     check([problem_record(InputError("x", "y"))], "problem")

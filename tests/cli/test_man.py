@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coser_cli.cli import man
-from coser_cli.cli.commands import commands
-from coser_cli.cli.roff import escaped, from_markdown, inline, line
+from tools.cli_docs import man
+from tools.cli_docs.commands import commands
+from tools.cli_docs.roff import escaped, from_markdown, inline, line
 
 PAGE = Path(__file__).parents[2] / "docs" / "coser.1"
 
@@ -30,7 +30,7 @@ def groff(text):
 
 
 def test_the_page_is_current():
-    hint = "run: python -m coser_cli.cli.man > docs/coser.1"
+    hint = "run: python -m tools.cli_docs.man > docs/coser.1"
     assert PAGE.read_text(encoding="utf-8") == man.page(), hint
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from coser_cli.cli.log import RunLog
-from coser_cli.cli.report import Reporter
-from coser_cli.cli.table import MAX_ROWS, Row, listed, plain_table
+from coser_cli.cli.output.log import RunLog
+from coser_cli.cli.output.reporter import Reporter
+from coser_cli.cli.output.table import MAX_ROWS, Row, listed, plain_table
 from coser_cli.errors import CoserWarning, Exit
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \d+ "
@@ -129,7 +129,7 @@ def test_ctrl_c_in_tiles(coser, photo, stage, format_):
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from coser_cli.cli.app import main\n"
-        "from coser_cli.cli.report import Reporter\n"
+        "from coser_cli.cli.output.reporter import Reporter\n"
         "told = Reporter.progress\n"
         "def progress(self, stage, done, total):\n"
         "    if stage == sys.argv[1] and self._started == 2:\n"

@@ -209,8 +209,8 @@ def batch(coser, weights, tmp_path):
 SERVER = """
 import json, os, signal, sys, time
 import torch
-import coser_cli.engine.large_work, coser_cli.engine.upscaler, coser_cli.engine.tiled
-import coser_cli.models.build, coser_cli.models.cognition, coser_cli.models.unet
+import coser_cli.batch.large, coser_cli.engine.upscaler, coser_cli.engine.tiled.upscaler
+import coser_cli.models.build, coser_cli.models.cognitive_encoder, coser_cli.models.unet
 from coser_cli.cli.app import main
 torch.set_num_threads(1)
 for line in sys.stdin:

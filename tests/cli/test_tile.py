@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coser_cli.cli.tile_options import parse_bytes
-from coser_cli.engine import sizing
+from coser_cli.cli.options.tiling import parse_bytes
+from coser_cli.engine.compute import runtime
 from coser_cli.errors import Exit, UsageError
 
 TILES = ("--tile-size", 64, "--overlap", 32)
@@ -22,7 +22,7 @@ def test_upscale_becomes_tile_by_itself_and_says_so(coser, photo, monkeypatch):
     photo("a.png", size=(20, 16))
     plain = coser("upscale", "a.png", "-o", "whole.png")
     assert "tiles" not in plain.err
-    monkeypatch.setattr(sizing, "NATIVE_TIMES", 0.1)
+    monkeypatch.setattr(runtime, "NATIVE_TIMES", 0.1)
     switched = coser("upscale", "a.png", "-o", "switched.png", *TILES)
     assert "more than 51" in switched.err
     assert "in tiles" in switched.err
@@ -86,7 +86,7 @@ def test_references_in_tiles(coser, photo):
 
 
 def test_candidates_of_large_pictures(coser, photo, monkeypatch):
-    monkeypatch.setattr(sizing, "NATIVE_TIMES", 0.1)
+    monkeypatch.setattr(runtime, "NATIVE_TIMES", 0.1)
     photo("a.png", size=(30, 20))
     ran = coser("reference", "a.png", "-n", 2, *TILES)
     assert ran.code == Exit.OK

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.cli import running
-from coser_cli.engine import device
+from coser_cli.cli import execute
+from coser_cli.engine.compute import memory
 from coser_cli.errors import Exit
-from coser_cli.models.build import part_sizes
+from coser_cli.weights.load import part_sizes
 
 
 def test_result_lies_beside_the_input_and_its_path_is_printed(coser, photo, tmp_path):
@@ -303,9 +303,9 @@ def test_value_out_of_range_in_the_config_file_names_the_option(coser, photo, tm
 
 
 def test_documented_config_is_valid_toml():
-    from coser_cli.cli import docs
+    from tools.cli_docs import markdown
 
-    block = docs.CONVENTIONS.split("```toml\n")[1].split("```")[0]
+    block = markdown.CONVENTIONS.split("```toml\n")[1].split("```")[0]
     assert tomllib.loads(block)["upscale"]["guidance-scale"] == 2.5
 
 
@@ -471,7 +471,7 @@ def test_memory_options_from_variables_and_files(coser, photo, tmp_path, monkeyp
 def test_what_auto_offload_gives_up_is_said(coser, photo, weights, monkeypatch):
     photo("a.png")
     total = sum(size.total for size in part_sizes(weights / "toy", torch.float32).values())
-    monkeypatch.setattr(device, "available_memory", lambda _: int(1.5 * total))
+    monkeypatch.setattr(memory, "available_memory", lambda _: int(1.5 * total))
     ran = coser("upscale", "a.png", "-s", 1)
     assert ran.code == Exit.OK
     assert ran.err.count("--offload model") == 1
@@ -500,9 +500,9 @@ def test_interruption_says_how_to_go_on_and_goes_on(coser, photo, monkeypatch):
     names = ["a.png", "b.png", "c.png"]
     for name in names:
         photo(name)
-    load = running.load_model
+    load = execute.load_model
     with monkeypatch.context() as patched:
-        patched.setattr(running, "load_model", lambda *args: Interrupting(load(*args)))
+        patched.setattr(execute, "load_model", lambda *args: Interrupting(load(*args)))
         ran = coser("upscale", *names, "-s", 1)
     assert ran.code == Exit.INTERRUPTED
     assert ran.out == "a_1x.png\n"

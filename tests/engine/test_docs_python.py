@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coser_cli.models.build import save_component, save_text_states
 from coser_cli.paths import WEIGHTS_DIR_VARIABLE, bundled_weights_dir
+from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
 
 ROOT = Path(__file__).parents[2]

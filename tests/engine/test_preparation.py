@@ -5,15 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coser_cli.engine.preparation import (
-    enlarge_bicubic,
-    enlarge_srresnet,
-    pad_to_multiple,
-    srresnet_passes,
-    target_size,
-)
-from coser_cli.models.config import SRResNetConfig
+from coser_cli.config import SRResNetConfig
+from coser_cli.engine.preparation import enlarge_bicubic, enlarge_srresnet, pad_to_multiple
 from coser_cli.models.srresnet import SRResNet
+from coser_cli.size import srresnet_passes, target_size
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 64))

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from coser_cli.engine import device as devices
+from coser_cli.engine.compute import memory
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, InputError
 from coser_cli.models.build import CoSeR
-from coser_cli.sampling import seeded_noise
+from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import COLOR_FIXES, SAMPLERS, Settings
-
-from .conftest import TOY, save_toy, toy_part
+from tests.toy_upscaler import TOY, save_toy, toy_part
 
 SIDES = st.integers(1, 40)
 QUICK = Settings(scale=2, steps=1, sampler="ddim")
@@ -286,7 +285,7 @@ def test_what_is_no_picture_is_refused(upscaler: Upscaler, pixels, complaint):
 
 
 def test_too_little_memory_is_said_at_once(upscaler: Upscaler, monkeypatch):
-    monkeypatch.setattr(devices, "available_memory", lambda device: 1000)
+    monkeypatch.setattr(memory, "available_memory", lambda device: 1000)
     with pytest.raises(DeviceError, match="10×12 to 20×24 pixels") as caught:
         upscaler.upscale(photo(), QUICK)
     assert "smaller scale" in caught.value.hint

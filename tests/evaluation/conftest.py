@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from coser_cli.config import Defaults
 from coser_cli.engine.upscaler import Upscaler
-from coser_cli.models.build import make_network, save_component, save_text_states
-from coser_cli.models.config import Defaults
+from coser_cli.models.build import make_network
 from coser_cli.models.text import SentenceText
+from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
 from tests import toy
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from coser_cli.evaluation.grid import Grid, evaluations
-from coser_cli.evaluation.measured import Row
+from coser_cli.evaluation.ledger import Row
 from coser_cli.evaluation.noise import compare
+from coser_cli.evaluation.settings_grid import Grid, evaluations
 
 GRID = Grid(("ddim", "euler", "ddpm"), (2, 4, 9), seeds=(0, 1, 2), baseline_steps=9)
 BASE = (0.30, 0.32, 0.34), (20.0, 21.0, 22.0)

@@ -13,12 +13,12 @@ from PIL import Image
 
 from coser_cli.cli.app import main
 from coser_cli.evaluation.crops import read_crops
-from coser_cli.evaluation.grid import Grid
-from coser_cli.evaluation.measured import Ledger
+from coser_cli.evaluation.ledger import Ledger
 from coser_cli.evaluation.metrics import METRICS
 from coser_cli.evaluation.noise import compare
 from coser_cli.evaluation.plot import draw
 from coser_cli.evaluation.quality import SPREAD, measure_grid, measure_row, subject_of
+from coser_cli.evaluation.settings_grid import Grid
 
 GRID = Grid(("ddim", "ddpm"), (1, 2), ((0.0, 1.0), (0.5, 1.0)), seeds=(4, 5), baseline_steps=2)
 """Without diffusion; two samplers with two steps and two intervals; a baseline of two seeds."""

@@ -16,8 +16,8 @@ from coser_cli.imageio.formats import WRITABLE_SUFFIXES
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.record import FOLDER, read_record, record_in, with_record
-from coser_cli.imageio.stream import write_streamed
 from coser_cli.imageio.write import write_photo
+from coser_cli.imageio.write_rows import write_streamed
 
 PIXELS = np.random.default_rng(0).random((3, 12, 20), dtype=np.float32)
 RECORD = {"coser_record": 1, "name": "a<&>'\"]]>\n\udcff é.png", "scale": 0.1, "none": None}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from coser_cli.models.config import (
+from coser_cli.config import (
     AutoencoderConfig,
     ClipTextConfig,
     ClipVisionConfig,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+from coser_cli.config import AutoencoderConfig, CFWConfig
 from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
-from coser_cli.models.config import AutoencoderConfig, CFWConfig
 
 from .conftest import AUTOENCODER, assert_near, randomise
 

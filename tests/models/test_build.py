@@ -5,25 +5,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from coser_cli.errors import WeightsError
-from coser_cli.models.build import (
-    available_models,
-    build,
-    load_model,
-    make_network,
-    resolve_model,
-    save_component,
-    save_text_states,
-)
-from coser_cli.models.config import (
+from coser_cli.config import (
     CFWConfig,
     ModelConfig,
     ScheduleConfig,
     SentenceTextConfig,
     SRResNetConfig,
 )
+from coser_cli.errors import WeightsError
+from coser_cli.models.build import build, make_network
 from coser_cli.models.text import SentenceText
-from coser_cli.weights.store import config_from_dict, save_model_config
+from coser_cli.weights.load import load_model, save_component, save_text_states
+from coser_cli.weights.store import (
+    available_models,
+    config_from_dict,
+    resolve_model,
+    save_model_config,
+)
 
 from .conftest import AUTOENCODER, CLIP_TEXT, CLIP_VISION, CONTROLNET, QFORMER, UNET
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from coser_cli.config import AutoencoderConfig, CFWConfig, SRResNetConfig
 from coser_cli.models import convolution
 from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
-from coser_cli.models.config import AutoencoderConfig, CFWConfig, SRResNetConfig
 from coser_cli.models.convolution import RELU, SILU, activated, added, leaky
 from coser_cli.models.srresnet import SRResNet
 

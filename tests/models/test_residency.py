@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from coser_cli.models.build import load_model, make_network, save_component
+from coser_cli.config import ModelConfig
+from coser_cli.models.build import make_network
 from coser_cli.models.clip import ClipText
-from coser_cli.models.config import ModelConfig
 from coser_cli.models.residency import STREAMED, Placement, stream
 from coser_cli.weights import store
+from coser_cli.weights.load import load_model, save_component
 
 from .conftest import (
     AUTOENCODER,

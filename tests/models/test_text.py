@@ -3,8 +3,8 @@ import sys
 import pytest
 import torch
 
+from coser_cli.config import SentenceTextConfig
 from coser_cli.errors import Exit, UsageError
-from coser_cli.models.config import SentenceTextConfig
 from coser_cli.models.text import SentenceEncoder, SentenceText
 
 from .conftest import assert_near

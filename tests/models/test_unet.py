@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coser_cli.models.config import ControlNetConfig, UNetConfig
+from coser_cli.config import ControlNetConfig, UNetConfig
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.unet import (
     Controls,

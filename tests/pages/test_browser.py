@@ -2,8 +2,8 @@
 
 import pytest
 
+from coser_cli.pages.batch_log import Batch, Entry
 from coser_cli.pages.compare import compare_page
-from coser_cli.pages.records import Batch, Entry
 from coser_cli.pages.report import report_page
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from coser_cli.pages.records import Batch, Entry
+from coser_cli.pages.batch_log import Batch, Entry
 from coser_cli.pages.report import counts_of, duration, report_page
 
 

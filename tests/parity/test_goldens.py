@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from coser_cli.config import ModelConfig
 from coser_cli.errors import Exit
 from coser_cli.models.build import build, make_network
-from coser_cli.models.config import ModelConfig
 from coser_cli.parity.__main__ import collect, main
 from coser_cli.parity.load import GoldenSet, compare, compare_picture
-from coser_cli.weights.convert import PREFIXES, apply_table
-from coser_cli.weights.tables import controlnet_table, unet_table
+from coser_cli.weights.checkpoints.names import PREFIXES, apply_table
+from coser_cli.weights.checkpoints.tables import controlnet_table, unet_table
 from tests.parity.full_size import full_size_cases
 
 FOLDER = Path(__file__).parent / "golden"

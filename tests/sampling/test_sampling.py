@@ -12,19 +12,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from coser_cli import settings
+from coser_cli.config import ScheduleConfig
 from coser_cli.errors import UsageError
-from coser_cli.models.config import ScheduleConfig
-from coser_cli.sampling import (
+from coser_cli.sampling.guidance import Guidance, guide
+from coser_cli.sampling.loop import Walk, sample
+from coser_cli.sampling.noise import noise_rows, seeded_noise
+from coser_cli.sampling.schedulers import (
     SAMPLERS,
-    Guidance,
-    Walk,
     add_noise,
     alphas_cumprod,
-    guide,
     make_scheduler,
-    noise_rows,
-    sample,
-    seeded_noise,
     start_timestep,
 )
 
@@ -245,7 +242,7 @@ def test_scheduler_import_leaves_the_compiler_alone_but_usable():
     """torch._dynamo costs more than all the rest; it must stay out, and stay importable."""
     code = (
         "import sys; from coser_cli.sampling import make_scheduler;"
-        "from coser_cli.models.config import ScheduleConfig;"
+        "from coser_cli.config import ScheduleConfig;"
         "make_scheduler('ddpm', ScheduleConfig(), 4);"
         "assert 'torch._dynamo' not in sys.modules;"
         "import torch._dynamo"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.models.config import (
+from coser_cli.config import (
     AutoencoderConfig,
     CFWConfig,
     ClipVisionConfig,

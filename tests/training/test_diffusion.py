@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from coser_cli.config import ScheduleConfig
 from coser_cli.models.build import make_network
-from coser_cli.models.config import ScheduleConfig
 from coser_cli.models.controlnet import controlnet_from_unet
 from coser_cli.models.unet import UNet, initialise_aia_from_base
 from coser_cli.training.cognition import CognitionStage

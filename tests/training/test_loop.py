@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from coser_cli.models.config import SRResNetConfig
+from coser_cli.config import SRResNetConfig
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.training.loop import Loop, LoopConfig, step_seed
 from coser_cli.training.losses import Discriminator

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from coser_cli.models import config as numbers
+from coser_cli import config as numbers
+from coser_cli.config import ClipTextConfig
 from coser_cli.models.build import make_network
-from coser_cli.models.config import ClipTextConfig
-from coser_cli.weights.checkpoints import Origin
-from coser_cli.weights.convert import LINEAR, places, published_name
+from coser_cli.weights.checkpoints.names import LINEAR, places, published_name
+from coser_cli.weights.checkpoints.open import Origin
 from tests import toy
 from tests.weights.published import CALLBACK, save_lightning
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coser_cli.models.build import load_model
-from coser_cli.models.config import SD21
-from coser_cli.weights.checkpoints import Origin, convert_file
-from coser_cli.weights.install import install_model, verify_model
+from coser_cli.config import SD21
+from coser_cli.weights.checkpoints.open import Origin, convert_file
+from coser_cli.weights.install.model import install_model, verify_model
+from coser_cli.weights.load import load_model
 from coser_cli.weights.lock import read_lock
 from coser_cli.weights.manifest import load_manifest
 from tests.parity.full_size import full_size_cases

@@ -1,0 +1,1 @@
+"""Many pictures: jobs from what the user names, and a result for each."""

@@ -1,0 +1,76 @@
+"""What is checked round one job, and how its errors get the picture's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coser_cli.errors import (
+    CoserError,
+    DeviceError,
+    InputError,
+    UsageError,
+    WeightsError,
+    shown,
+)
+from coser_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coser_cli.imageio.photo import FloatArray
+
+
+def target(size: tuple[int, int], settings: Settings) -> tuple[int, int]:
+    """Size of the result of a picture of `size`, both (width, height)."""
+    from coser_cli.size import target_size
+
+    height, width = target_size(size[1], size[0], settings.scale)
+    return width, height
+
+
+@contextmanager
+def naming(source: Path) -> Iterator[None]:
+    """Put the picture's name before what the engine reports, which knows no names."""
+    try:
+        yield
+    except (WeightsError, UsageError):
+        raise
+    except CoserError as error:
+        if shown(source) in error.message:
+            raise
+        raise type(error)(f"cannot enlarge {shown(source)}: {error.message}", error.hint) from error
+    except RuntimeError as error:
+        from coser_cli.engine.compute.retry import REMEDY, is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(f"cannot enlarge {shown(source)}: out of memory", REMEDY) from error
+
+
+def arrays(pixels: Tensor) -> list[FloatArray]:
+    """`(N, 3, H, W)` tensor → N float32 arrays `(3, H, W)`; `InputError` where it is not finite."""
+    values: FloatArray = pixels.detach().float().cpu().numpy()
+    if not bool((values == values).all()):
+        raise InputError("the network's result is not a number somewhere", "use --dtype float32")
+    return list(values)
+
+
+def require_writable(paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Find out before minutes of work, not after, that the result could not be written."""
+    from coser_cli.imageio.formats import require_fits
+
+    for path in paths:
+        require_fits(path, *size)
+        with suppress(FileNotFoundError):
+            path.lstat()  # raises where the name is too long for the file system
+        if path.is_dir():
+            raise InputError(f"cannot write {shown(path)}: it is a folder", "give another name")
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(
+                f"cannot write into {shown(path.parent)}: permission denied",
+                "name a folder of your own with -o",
+            )

@@ -1,0 +1,143 @@
+"""`--dry-run`: what each job would make, and what it would take; nothing is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coser_cli.batch.checks import naming, require_writable, target
+from coser_cli.batch.jobs import Job
+from coser_cli.batch.request import Work
+from coser_cli.batch.resume import lies
+from coser_cli.engine.tiled.cost import Cost, Task, cost_at_once, cost_in_tiles
+from coser_cli.errors import CoserError, WeightsError
+from coser_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from coser_cli.engine.upscaler import Upscaler
+
+CALIBRATION_STEPS = 1
+"""Steps of the picture of one tile whose stages are timed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job would be. Sizes are (width, height).
+
+    `cost` is what it takes; `why` it is done in tiles, "" where it is done whole; `seconds` by a
+    short calibration, None where nothing could be timed. `existing` outputs would be skipped or,
+    with `overwrite`, replaced. `error` is why it would fail.
+    """
+
+    job: Job
+    source_size: tuple[int, int] | None = None
+    target_size: tuple[int, int] | None = None
+    cost: Cost | None = None
+    why: str = ""
+    seconds: float | None = None
+    existing: tuple[Path, ...] = ()
+    error: CoserError | None = None
+
+
+def plans(jobs: Sequence[Job], load: Callable[[], Upscaler], work: Work) -> Iterator[Plan]:
+    """A plan per job, in order. Where the weights are missing, that is the error of each."""
+    try:
+        upscaler, missing = load(), None
+    except WeightsError as error:
+        upscaler, missing = None, error
+    rates: _Rates | None = None
+    for job in jobs:
+        existing = tuple(path for path in job.outputs if lies(path))
+        plan = _planned(Plan(job, existing=existing), upscaler, work)
+        if missing is not None and plan.error is None:
+            plan = replace(plan, error=missing)
+        if plan.error is None and plan.cost is not None and upscaler is not None:
+            rates = rates or _calibrate(upscaler, work)
+            plan = replace(plan, seconds=rates.seconds(plan.cost))
+        yield plan
+
+
+def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
+    """With sizes and cost, or with the error that the job would end in."""
+    from coser_cli.imageio.header import read_header
+
+    job = plan.job
+    try:
+        size = read_header(job.source, job.frame).size
+        with naming(job.source):
+            settings = work.settings_for(size)
+            plan = replace(plan, source_size=size, target_size=target(size, settings))
+            require_writable(job.outputs, target(size, settings))
+            if upscaler is None:
+                return plan
+            return _costed(plan, upscaler, work, settings)
+    except CoserError as error:
+        return replace(plan, error=error)
+
+
+def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: Settings) -> Plan:
+    from coser_cli.imageio.formats import require_streamable
+
+    assert plan.source_size is not None and plan.target_size is not None
+    width, height = plan.source_size
+    why = upscaler.why_tiled((height, width), settings, work.spec)
+    if work.always_tiles or upscaler.low_memory:
+        why = why or "asked for"
+    complete = upscaler.complete(settings)
+    references = plan.job.kind == "reference" or bool(plan.job.references)
+    task = Task((height, width), complete, work.spec, len(work.references), references)
+    if not why:
+        return replace(plan, cost=cost_at_once(upscaler, task))
+    for path in plan.job.outputs:
+        require_streamable(path, *plan.target_size)
+    return replace(plan, cost=cost_in_tiles(upscaler, task), why=why)
+
+
+@dataclass
+class _Rates:
+    """Seconds per output pixel of what is not sampled, and per evaluation of what is."""
+
+    pixel: float = 0.0
+    evaluation: dict[str, float] = field(default_factory=dict)
+
+    def seconds(self, cost: Cost) -> float:
+        diffusion = cost.diffusion
+        imagined = diffusion.tiles * diffusion.references * diffusion.reference_steps
+        restored = diffusion.tiles * diffusion.steps
+        return (
+            cost.padded[0] * cost.padded[1] * self.pixel
+            + imagined * self.evaluation.get("imagine", 0.0)
+            + restored * self.evaluation.get("restore", 0.0)
+        )
+
+
+def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
+    """Time the stages of a picture of one tile, at the second go: then nothing is loaded."""
+    import torch
+
+    spec = work.spec
+    side = max(1, round(spec.tile_size / work.settings.scale))
+    pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    settings = replace(work.settings, steps=CALIBRATION_STEPS, references=1)
+    moments: list[tuple[str, float]] = []
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if done == total:
+            moments.append((stage, time.monotonic()))
+
+    for _ in range(2):
+        began = time.monotonic()
+        moments.clear()
+        upscaler.upscale(pixels, settings, on_progress=tell)
+    rates, before, rest = _Rates(), began, 0.0
+    for stage, moment in moments:
+        if stage in ("imagine", "restore"):
+            rates.evaluation[stage] = (moment - before) / CALIBRATION_STEPS
+        else:
+            rest += moment - before
+        before = moment
+    rates.pixel = rest / (round(side * work.settings.scale) ** 2)
+    return rates

@@ -1,0 +1,291 @@
+"""Many jobs with one model: the next pictures are read, and finished ones written, meanwhile.
+
+One thread reads ahead, two write behind; the networks run in the thread that asks. What waits is
+bounded by its bytes. Decoders and encoders let other threads run for most of their time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Condition
+from types import TracebackType
+from typing import Self
+
+from coser_cli.batch.jobs import Job
+from coser_cli.batch.minibatch import batch_key, batch_size, make_together
+from coser_cli.batch.picture import Made, Making
+from coser_cli.batch.results import Result
+from coser_cli.batch.worker import Worker, attempt, make
+
+AHEAD, AHEAD_BYTES = 32, 256 * 2**20
+"""Pictures that are read and wait, at most. One that alone has more bytes is read in its turn."""
+WRITERS, BEHIND_BYTES = 2, 256 * 2**20
+"""Threads that write; bytes of results that wait for them, or a single one of any size."""
+PIXEL_BYTES = 16
+"""Float32 RGB and alpha."""
+WINDOW = 4
+"""For so many batches' length of jobs a picture waits for others that share its batch."""
+
+
+def overlapped(
+    worker: Worker, jobs: Sequence[Job], on_start: Callable[[Job], None]
+) -> Iterator[Result]:
+    """A result per job, in order; `run.run` says what is raised.
+
+    What is made when it ends early is still written, and, unless the caller has gone, told.
+    """
+    with _Ahead(worker, jobs) as ahead, _Behind(worker) as behind:
+        flow = _Flow(worker, ahead, behind, on_start)
+        try:
+            while flow.advance():
+                yield from flow.finished(wait=False)
+        except (Exception, KeyboardInterrupt):
+            yield from flow.finished(wait=True)
+            raise
+        yield from flow.finished(wait=True)
+
+
+@dataclass
+class _Step:
+    """A job after its first phase: what was read, or what has become of it already; None as soon
+    as others hold what they need of it."""
+
+    job: Job
+    read: Making | Result | None
+    seconds: float
+    result: Future[Result] | None = None
+
+
+class _Room:
+    """Bytes that may be held by several threads."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held, self._closed = limit, 0, False
+        self._changed = Condition()
+
+    def enter(self, amount: int) -> None:
+        """Wait until there is room; what alone exceeds the limit waits until all is free."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or not self._held or self._held + amount <= self._limit
+            )
+            self._held += amount
+
+    def leave(self, amount: int) -> None:
+        with self._changed:
+            self._held -= amount
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let in whoever waits: nobody will leave any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class _Ahead:
+    """Reads the jobs' pictures in order, in a thread of its own."""
+
+    def __init__(self, worker: Worker, jobs: Sequence[Job]) -> None:
+        self._worker = worker
+        self._jobs = iter(jobs)
+        self._room = _Room(AHEAD_BYTES)
+        self._pool = ThreadPoolExecutor(1, "coser-read")
+        self._queue: deque[tuple[Job, Future[tuple[_Step, int] | None]]] = deque()
+
+    def __enter__(self) -> Self:
+        self._fill()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._room.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def take(self) -> _Step | None:
+        """The next job, read; None after the last. Raises what ends the run."""
+        if not self._queue:
+            return None
+        job, future = self._queue.popleft()
+        self._fill()
+        found = future.result()
+        if found is None:
+            return self._read(job)
+        step, held = found
+        self._room.leave(held)
+        return step
+
+    def _fill(self) -> None:
+        for job in self._jobs:
+            self._queue.append((job, self._pool.submit(self._read_ahead, job)))
+            if len(self._queue) >= AHEAD:
+                return
+
+    def _read_ahead(self, job: Job) -> tuple[_Step, int] | None:
+        """The step and the bytes it holds; None for a picture that is too large to wait."""
+        held = _photo_bytes(job)
+        if held > AHEAD_BYTES:
+            return None
+        self._room.enter(held)
+        return self._read(job), held
+
+    def _read(self, job: Job) -> _Step:
+        began = time.monotonic()
+        read = attempt(self._worker, job, lambda: self._worker.read(job))
+        return _Step(job, read, time.monotonic() - began)
+
+
+class _Behind:
+    """Writes what is made."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._room = _Room(BEHIND_BYTES)
+        self._pool = ThreadPoolExecutor(WRITERS, "coser-write")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True)
+
+    def write(self, making: Making, made: Made, seconds: float) -> Future[Result]:
+        """Write it in the background, as soon as there is room for it to wait."""
+        held = made.nbytes + making.photo.pixels.nbytes
+        self._room.enter(held)
+        return self._pool.submit(self._write, making, made, seconds, held)
+
+    def _write(self, making: Making, made: Made, seconds: float, held: int) -> Result:
+        began = time.monotonic()
+        try:
+            result = attempt(self._worker, making.job, lambda: making.write(made))
+            return replace(result, seconds=seconds + time.monotonic() - began)
+        finally:
+            self._room.leave(held)
+
+
+class _Flow:
+    """From what is read to what is written."""
+
+    def __init__(
+        self, worker: Worker, ahead: _Ahead, behind: _Behind, on_start: Callable[[Job], None]
+    ) -> None:
+        self._worker, self._ahead, self._behind = worker, ahead, behind
+        self._on_start = on_start
+        self._largest: int | None = None
+        self._longest = 1
+        self._steps: deque[_Step] = deque()
+        self._waiting: dict[object, list[_Step]] = {}
+
+    def advance(self) -> bool:
+        """Take the next job, and make what is due; whether there was one. The last makes all."""
+        step = self._ahead.take()
+        if step is None:
+            while self._waiting:
+                self._make_oldest()
+            return False
+        self._steps.append(step)
+        key, size = self._batch(step)
+        self._longest = max(self._longest, size)
+        group = self._waiting.setdefault(key, [])
+        group.append(step)
+        if len(group) >= size:
+            self._make(self._waiting.pop(key))
+        if self._waiting and len(self._steps) >= WINDOW * self._longest:
+            self._make_oldest()
+        return True
+
+    def finished(self, *, wait: bool) -> Iterator[Result]:
+        """Results in the order of jobs, as far as they go without a gap."""
+        while self._steps and (result := self._steps[0].result) is not None:
+            if not (wait or result.done()):
+                return
+            self._steps.popleft()
+            yield result.result()
+
+    def _make_oldest(self) -> None:
+        self._make(self._waiting.pop(next(iter(self._waiting))))
+
+    def _batch(self, step: _Step) -> tuple[object, int]:
+        """The key of the batch that a picture may share, and how many share it; None and 1 where it
+        is made by itself."""
+        making = step.read
+        if not isinstance(making, Making):
+            return None, 1
+        key = attempt(self._worker, step.job, lambda: batch_key(making))
+        if key is None or isinstance(key, Result):  # its error comes again when it is made
+            return None, 1
+        size = attempt(self._worker, step.job, lambda: batch_size(making))
+        if isinstance(size, Result):
+            return None, 1
+        return key, size if self._largest is None else min(size, self._largest)
+
+    def _make(self, group: Sequence[_Step]) -> None:
+        for step in group:
+            self._on_start(step.job)
+        notes: tuple[str, ...] = ()
+        if len(group) > 1:
+            if self._make_together(group):
+                return
+            self._largest = max(1, len(group) // 2)
+            notes = (f"made by itself, as a batch of {len(group)} failed",)
+        for step in group:
+            self._make_one(step, notes)
+
+    def _make_together(self, group: Sequence[_Step]) -> bool:
+        makings = [step.read for step in group if isinstance(step.read, Making)]
+        began = time.monotonic()
+        together = make_together(makings)
+        if together is None:
+            return False
+        seconds = (time.monotonic() - began) / len(group)
+        for step, made in zip(group, together, strict=True):
+            self._hand_over(step, made, step.seconds + seconds)
+        return True
+
+    def _make_one(self, step: _Step, notes: tuple[str, ...]) -> None:
+        read, began = step.read, time.monotonic()
+        made = (
+            attempt(self._worker, step.job, partial(make, read))
+            if isinstance(read, Making)
+            else read
+        )
+        assert made is not None
+        seconds = step.seconds + time.monotonic() - began
+        if isinstance(made, Made):
+            noted = replace(made.result, notes=made.result.notes + notes)
+            self._hand_over(step, replace(made, result=noted), seconds)
+            return
+        step.read, step.result = None, Future()
+        step.result.set_result(replace(made, seconds=seconds))
+
+    def _hand_over(self, step: _Step, made: Made, seconds: float) -> None:
+        """What was made is written from here on; nobody else holds it."""
+        making, step.read = step.read, None
+        assert isinstance(making, Making)
+        step.result = self._behind.write(making, made, seconds)
+
+
+def _photo_bytes(job: Job) -> int:
+    """Bytes of the decoded picture, by its header; 0 where that says nothing: reading will."""
+    from coser_cli.imageio.header import read_header
+
+    try:
+        width, height = read_header(job.source, job.frame).size
+    except Exception:  # decoders raise anything on damaged files
+        return 0
+    return width * height * PIXEL_BYTES

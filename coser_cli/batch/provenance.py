@@ -1,0 +1,225 @@
+"""What the record of a picture says: from what, with which settings and weights it was made.
+
+A record tells the same for the same command: there is no time in it, no folder, and nothing of the
+machine but the kind of device, the number type and the version of torch, on which the last bits of
+results may depend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coser_cli.batch.jobs import Job
+from coser_cli.imageio.encoding import Encoding
+from coser_cli.imageio.formats import format_of
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.version import __version__
+
+if TYPE_CHECKING:
+    from coser_cli.batch.fit import Fit
+    from coser_cli.config import ModelConfig
+
+SCHEMA = 1
+KEY = "coser_record"
+_TILING = ("tile_size", "overlap", "jitter")
+"""Of how a picture is cut: what is chosen, and not found out by the free memory."""
+
+
+@dataclass(frozen=True)
+class NamedHash:
+    """A file by its name, without folders, and the SHA-256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What all records of a run have in common: the model's name, its weights' fingerprint and its
+    configuration, the user's reference files, and the number type that was asked for.
+    """
+
+    model: str
+    weights: str
+    config: ModelConfig
+    references: tuple[NamedHash, ...] = ()
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a record says before anything is computed; `settings` are complete."""
+
+    provenance: Provenance
+    input: NamedHash
+    settings: Settings
+    fit: Fit | None
+    encoding: Encoding
+    spec: TileSpec
+    always_tiles: bool
+
+
+def provenance(model: str, references: Sequence[Path], dtype: str) -> Provenance:
+    """Of a run with an installed model. Raises `WeightsError`, and OSError where a reference cannot
+    be read.
+    """
+    from coser_cli.weights.lock import fingerprint
+    from coser_cli.weights.store import model_folder, read_model_config
+
+    folder = model_folder(model)
+    hashes = tuple(hashed(path) for path in references)
+    config = read_model_config(folder)
+    return Provenance(folder.name, fingerprint(folder), config, hashes, dtype)
+
+
+def hashed(path: Path) -> NamedHash:
+    """A file's name and hash. Raises OSError."""
+    status = path.stat()
+    key = str(path), status.st_ino, status.st_size, status.st_mtime_ns
+    return NamedHash(path.name, _sha256(*key))
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: str, _inode: int, _size: int, _changed: int) -> str:
+    """Once for all frames of a file."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
+    """What is known of one of a job's outputs before it is made."""
+    role, number = role_of(job, path)
+    return {
+        KEY: SCHEMA,
+        "program": f"coser {__version__}",
+        "kind": job.kind,
+        "role": role,
+        "number": number,
+        "input": {**asdict(origin.input), "frame": job.frame},
+        "settings": _as_json(asdict(origin.settings)),
+        "fit": None if origin.fit is None else asdict(origin.fit),
+        "encoding": _effective(origin.encoding, path),
+        "references": [asdict(each) for each in origin.provenance.references],
+        "model": {"name": origin.provenance.model, "weights": origin.provenance.weights},
+        "tiling": None,
+        "compute": None,
+    }
+
+
+def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As they are read back: JSON has lists and no tuples."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+
+
+def tiling_of(spec: TileSpec, tile_batch: int) -> dict[str, Any]:
+    """How a picture was cut; `tile_batch` as it was found to suffice."""
+    return {name: getattr(spec, name) for name in _TILING} | {"tile_batch": tile_batch}
+
+
+def compute_of(device: Any, dtype: Any, compiled: bool = False) -> dict[str, Any]:
+    """Where and how exactly it was computed, from torch's device and dtype."""
+    import torch
+
+    found = {
+        "device": device.type,
+        "dtype": str(dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+    }
+    return found | ({"compiled": True} if compiled else {})
+
+
+def role_of(job: Job, path: Path) -> tuple[str, int | None]:
+    """What an output is to its job, and which of several, counted from 1."""
+    if path in job.references:
+        return "reference", job.references.index(path) + 1
+    if path == job.comparison:
+        return "comparison", None
+    if job.kind == "upscale":
+        return "result", None
+    return ("sheet", None) if job.references else ("reference", 1)
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Origin) -> list[str]:
+    """What a record has otherwise than one that would be written now, in words.
+
+    The program's version, the device and what was found out by the free memory may differ.
+    """
+    told = [*_settings(found, wanted), *_origins(found, wanted), *_encoding(found, wanted)]
+    tiling, spec = _table(found, "tiling"), origin.spec
+    if wanted["role"] != "comparison":
+        if origin.always_tiles and not tiling:
+            told.append("it was not made in tiles")
+        told += [
+            f"{name} was {tiling.get(name)}, is {getattr(spec, name)}"
+            for name in _TILING
+            if tiling and tiling.get(name) != getattr(spec, name)
+        ]
+        dtype, was = origin.provenance.dtype, _table(found, "compute").get("dtype")
+        if dtype not in ("auto", was):
+            told.append(f"dtype was {was}, is {dtype}")
+    return told
+
+
+def _settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    was, now = _table(found, "settings"), wanted["settings"]
+    names = [name for name in now if was.get(name) != now[name]]
+    return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
+
+
+def _origins(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    told = []
+    if any(found.get(name) != wanted[name] for name in ("kind", "role", "number")):
+        told.append(f"it is a {found.get('role')}")
+    was, now = _table(found, "input"), wanted["input"]
+    if was.get("sha256") != now["sha256"]:
+        told.append("the input has changed")
+    elif was.get("frame") != now["frame"]:
+        told.append("it is another frame")
+    was, now = _table(found, "model"), wanted["model"]
+    if was.get("weights") != now["weights"]:
+        same = was.get("name") == now["name"]
+        told.append(
+            "the weights have changed" if same else f"model was {was.get('name')}, is {now['name']}"
+        )
+    if _hashes(found) != _hashes(wanted):
+        told.append("the reference files are others")
+    return told
+
+
+def _encoding(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    was, now = _table(found, "encoding"), wanted["encoding"]
+    return [
+        f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]
+    ]
+
+
+def _hashes(record: Mapping[str, Any]) -> list[Any]:
+    found = record.get("references")
+    if not isinstance(found, list):
+        return []
+    return [each.get("sha256") if isinstance(each, dict) else None for each in found]
+
+
+def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a record, which may come from anywhere."""
+    found = record.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _effective(encoding: Encoding, path: Path) -> dict[str, Any]:
+    """What of an encoding has an effect in the format of this file, defaults filled in."""
+    row = format_of(path)
+    found: dict[str, Any] = {"quality": None, "chroma": None, "lossless": False}
+    if "quality" in row.options:
+        if encoding.lossless:
+            found["lossless"] = True
+        else:
+            found["quality"] = encoding.quality or row.options["quality"]
+            usual = "420" if row.name == "WEBP" else "444"
+            found["chroma"] = encoding.chroma or usual
+    return found | {"strip_metadata": encoding.strip_metadata}

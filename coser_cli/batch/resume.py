@@ -1,0 +1,93 @@
+"""What of a job's outputs is there already, by their records: what to make, and what stays."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from coser_cli.batch.jobs import Job
+from coser_cli.batch.provenance import KEY, SCHEMA, Origin, differences, hashed, record_of
+from coser_cli.errors import shown
+
+if TYPE_CHECKING:
+    from coser_cli.batch.request import Work
+
+State = Literal["absent", "current", "stale", "foreign"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Outputs of a job that are to be made, what the user should know of the others, and what
+    records will say (None: there will be none).
+    """
+
+    missing: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+
+def lies(path: Path) -> bool:
+    """Whether something lies there, even a link to nothing."""
+    return os.path.lexists(path)
+
+
+def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[str]]:
+    """Whether an output is there and may be kept, and what its record has otherwise.
+
+    "current": it was made from this very input with these settings and weights. "stale": it is our
+    own, but was made otherwise. "foreign": it has no record that is understood, or nothing is known
+    to compare it with.
+    """
+    if not lies(path):
+        return "absent", []
+    from coser_cli.imageio.record import read_record
+
+    found = None if origin is None else read_record(path)
+    if origin is None or found is None or found.get(KEY) != SCHEMA:
+        return "foreign", []
+    told = differences(found, record_of(job, path, origin), origin)
+    return ("stale", told) if told else ("current", [])
+
+
+def standing_of(job: Job, work: Work) -> Standing:
+    """What is to be made of a job. Raises `InputError` where that takes an input's size, and it
+    cannot be read.
+    """
+    origin = _origin(job, work)
+    missing, notes = [], []
+    for path in job.outputs:
+        if work.overwrite:
+            missing.append(path)
+            continue
+        state, told = state_of(path, job, origin)
+        if state in ("absent", "stale"):
+            missing.append(path)
+        if state == "stale":
+            notes.append(f"{shown(path)} is made again: {', '.join(told)}")
+        elif state == "foreign" and origin is not None:
+            notes.append(
+                f"{shown(path)} has no record of how it was made, and is left as it is (--overwrite"
+                " replaces it)"
+            )
+    return Standing(tuple(missing), tuple(notes), origin)
+
+
+def _origin(job: Job, work: Work) -> Origin | None:
+    """None where no records are kept, or the input cannot be read, which reading it will report."""
+    known = work.provenance
+    if known is None or not job.source.is_file():
+        return None
+    try:
+        source = hashed(job.source)
+    except OSError:
+        return None
+    settings = work.settings
+    if work.fit is not None:
+        from coser_cli.imageio.header import read_header
+
+        settings = work.settings_for(read_header(job.source, job.frame).size)
+    complete = settings.with_defaults(known.config)
+    how = work.fit, work.encoding, work.spec, work.always_tiles
+    return Origin(known, source, complete, *how)

@@ -1,0 +1,1 @@
+"""Jobs shared out among processes of other devices or machines."""

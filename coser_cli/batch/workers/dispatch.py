@@ -1,0 +1,133 @@
+"""Many jobs, several workers: each takes the next jobs when it is free; results come in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from coser_cli.batch.jobs import Job
+from coser_cli.batch.results import Result
+from coser_cli.errors import CoserError, DeviceError, shown
+
+if TYPE_CHECKING:
+    from coser_cli.engine.progress import Progress
+
+ATTEMPTS = 3
+"""How often a job is begun whose worker dies."""
+MAX_SHARE = 8
+"""Jobs that a worker is handed at once, at most: it reads and writes beside computing."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What becomes of a job whose worker died, or failed without saying why."""
+
+    reason: str
+
+
+Outcome = Result | CoserError | Lost
+"""An error is one that ends the run."""
+
+
+class Crew(Protocol):
+    """Workers that can be handed jobs; a context manager that ends them."""
+
+    @property
+    def size(self) -> int:
+        """How many workers there are, or are about to be."""
+        ...
+
+    @property
+    def idle(self) -> int:
+        """How many could begin now."""
+        ...
+
+    def hand(self, share: Sequence[tuple[int, Job]]) -> None:
+        """Let an idle worker do some jobs."""
+        ...
+
+    def wait(self) -> Iterable[tuple[int, Outcome]]:
+        """What has become of jobs, as soon as something has; nothing where a worker came or went.
+        Raises `DeviceError` where no worker is left that could do any."""
+        ...
+
+
+def dispatch(
+    jobs: Sequence[Job],
+    crew: Crew,
+    share: int,
+    *,
+    on_start: Callable[[Job], None],
+    on_progress: Progress,
+) -> Iterator[Result]:
+    """A result per job, in order. Jobs are handed out `share` at a time while there are many.
+
+    A job whose worker dies is given to another, by itself, `ATTEMPTS` times in all. What ends the
+    run, as in `batch.run.run`, is raised when the results before it are told.
+    """
+    state = _State(jobs, deque(_shares(len(jobs), crew.size, share)), on_start)
+    told = 0
+    while told < len(jobs):
+        while crew.idle and state.waiting:
+            crew.hand(state.next())
+        for index, outcome in crew.wait():
+            state.note(index, outcome)
+        on_progress("spread", len(state.ended) + told, len(jobs))
+        while told in state.ended:
+            outcome = state.ended.pop(told)
+            if isinstance(outcome, CoserError):
+                raise outcome
+            told += 1
+            yield outcome
+
+
+class _State:
+    """Which jobs wait, and what has become of others."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        waiting: deque[tuple[int, ...]],
+        on_start: Callable[[Job], None],
+    ) -> None:
+        self._jobs, self._on_start = jobs, on_start
+        self._deaths = [0] * len(jobs)
+        self.waiting = waiting
+        self.ended: dict[int, Result | CoserError] = {}
+
+    def next(self) -> list[tuple[int, Job]]:
+        """The next share, begun."""
+        share = [(index, self._jobs[index]) for index in self.waiting.popleft()]
+        for index, job in share:
+            if not self._deaths[index]:
+                self._on_start(job)
+        return share
+
+    def note(self, index: int, outcome: Outcome) -> None:
+        """Remember what has become of a job, or let it wait again."""
+        if isinstance(outcome, CoserError):  # nothing behind it will be told
+            self.waiting = deque(share for share in self.waiting if share[0] < index)
+        if not isinstance(outcome, Lost):
+            if self._deaths[index] and isinstance(outcome, Result):
+                notes = (*outcome.notes, "done at another go: a worker died while it was at it")
+                outcome = replace(outcome, notes=notes)
+            self.ended[index] = outcome
+            return
+        self._deaths[index] += 1
+        if self._deaths[index] < ATTEMPTS:
+            self.waiting.appendleft((index,))
+            return
+        job = self._jobs[index]
+        message = f"cannot enlarge {shown(job.source)}: its worker died or failed {ATTEMPTS} times"
+        self.ended[index] = Result(job, "failed", error=DeviceError(message, outcome.reason))
+
+
+def _shares(count: int, workers: int, most: int) -> Iterator[tuple[int, ...]]:
+    """Indices of jobs in runs of `most`, shorter towards the end, so that all end together."""
+    begin = 0
+    while begin < count:
+        length = max(1, min(most, (count - begin) // (2 * workers)))
+        yield tuple(range(begin, begin + length))
+        begin += length

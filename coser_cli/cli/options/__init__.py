@@ -1,0 +1,1 @@
+"""Options of the command line, declared once and grouped by what they are about."""

@@ -1,0 +1,108 @@
+"""Options declared once, as the fields of a dataclass, for every command that takes them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters that are annotated with a dataclass are spelt out as one option
+    per field; the command itself gets the dataclass. Names that begin with `_` are no options.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups = {
+        each.name: each.annotation
+        for each in signature.parameters.values()
+        if isinstance(each.annotation, type) and is_dataclass(each.annotation)
+    }
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.name in groups:
+            parameters += _spelt_out(groups[parameter.name])
+        elif not parameter.name.startswith("_"):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def spelt_out(**values: Any) -> None:
+        given = {
+            name: group(**{each.name: values.pop(each.name) for each in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **values)
+
+    return _with_signature(spelt_out, parameters)
+
+
+def like(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with the options of another."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        return _with_signature(command, list(inspect.signature(other).parameters.values()))
+
+    return decorate
+
+
+def _spelt_out(group: type) -> list[inspect.Parameter]:
+    hints = inspect.get_annotations(group, eval_str=True)
+    found = []
+    for each in fields(group):
+        default = inspect.Parameter.empty if each.default is MISSING else each.default
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        found.append(
+            inspect.Parameter(each.name, keyword, default=default, annotation=hints[each.name])
+        )
+    return found
+
+
+def _with_signature(
+    command: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__dict__.pop("__wrapped__", None)
+    return command
+
+
+class OptionalDirCommand(TyperCommand):
+    """A command whose `--save-reference` may stand with or without a folder."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse after giving a bare `--save-reference` its empty value."""
+        return super().parse_args(ctx, list(_with_optional_dir(args)))  # type: ignore[arg-type]
+
+
+def _with_optional_dir(args: list[str]) -> Iterable[str]:
+    """`--save-reference` takes the next word only where that can be nothing but a folder.
+
+    Typer knows no options with an optional value. Pictures never are folders, so a word that is a
+    folder, ends in a slash, or neither exists nor has an extension is meant as one.
+    """
+    rest = iter(enumerate(args))
+    for index, word in rest:
+        if word == "--":
+            yield from args[index:]
+            return
+        if word != "--save-reference":
+            yield word
+            continue
+        following = args[index + 1] if index + 1 < len(args) else ""
+        if _names_a_folder(following):
+            next(rest)
+            yield f"{word}={following}"
+        else:
+            yield f"{word}="
+
+
+def _names_a_folder(word: str) -> bool:
+    if not word or word.startswith("-"):
+        return False
+    path = Path(word)
+    return path.is_dir() or word.endswith("/") or not (path.exists() or path.suffix)

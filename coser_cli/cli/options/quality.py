@@ -1,0 +1,212 @@
+"""The options of `coser bench quality`: what is compared, on what, and where it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coser_cli.cli.options.common import IN_OUT, choose
+from coser_cli.errors import UsageError, shown
+from coser_cli.settings import DEFAULT_SEED, MAX_SEED, MAX_STEPS, SAMPLERS
+
+if TYPE_CHECKING:
+    from coser_cli.evaluation.settings_grid import Grid
+
+MEASURED = "What is measured"
+DISTILLED_ONLY = ("lcm",)
+"""Samplers of distilled models, which the default leaves out."""
+EVERY_SAMPLER = ",".join(name for name in SAMPLERS if name not in DISTILLED_ONLY)
+SAME = "same"
+MAX_SEEDS, MIN_CROP, MAX_CROP, MAX_COUNT = 100, 8, 4096, 100_000
+
+
+def _measure(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
+    return typer.Option(*flags, help=help, rich_help_panel=MEASURED, **more)
+
+
+Samplers = Annotated[
+    str, _measure("--samplers", help="Samplers, by commas; lcm is for distilled models.")
+]
+Steps = Annotated[str, _measure("--steps", help="Steps of the result, by commas.")]
+Intervals = Annotated[
+    str, _measure("--intervals", help="Parts of the steps that are guided, FROM-TO, by commas.")
+]
+ReferenceSteps = Annotated[
+    str,
+    _measure(
+        "--reference-steps",
+        help="Steps of the reference, by commas: `same`, or a number, which counts where the "
+        "result has more.",
+    ),
+]
+Strength = Annotated[
+    float,
+    _measure("--strength", min=0.0, max=1.0, help="Start both passes here; 1 is pure noise."),
+]
+BaselineSteps = Annotated[
+    int,
+    _measure(
+        "--baseline-steps",
+        min=1,
+        max=MAX_STEPS,
+        help="Compare to ddpm with this many steps, all of them guided.",
+    ),
+]
+Seeds = Annotated[
+    int,
+    _measure(
+        "--seeds",
+        min=2,
+        max=MAX_SEEDS,
+        help="Measure the baseline, and what proves best, with this many seeds.",
+    ),
+]
+Seed = Annotated[
+    int, _measure("--seed", min=0, max=MAX_SEED, help="The first seed, and the only one else.")
+]
+Scale = Annotated[int, _measure("--scale", "-s", min=1, max=16, help="Scale of the sets.")]
+Crop = Annotated[
+    int,
+    _measure(
+        "--crop",
+        min=MIN_CROP,
+        max=MAX_CROP,
+        help="Take from each picture the square of this many LR pixels a side that has the most "
+        "detail.",
+    ),
+]
+Count = Annotated[
+    int | None,
+    _measure(
+        "--count",
+        min=1,
+        max=MAX_COUNT,
+        show_default="all",
+        help="Take this many pictures of each set, evenly spaced.",
+    ),
+]
+Results = Annotated[
+    Path | None,
+    choose(
+        "--results",
+        metavar="FILE.jsonl",
+        panel=IN_OUT,
+        help="Keep what has been measured in this file, and measure only what it lacks.",
+    ),
+]
+Measured = Annotated[
+    bool,
+    typer.Option(
+        "--measured",
+        help="Measure nothing: report what the file of --results has.",
+        rich_help_panel=IN_OUT,
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    choose(
+        "--plot", metavar="FILE.svg", panel=IN_OUT, help="Also draw quality against evaluations."
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Draw a plot again that exists.", rich_help_panel=IN_OUT),
+]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The values of the options that say what is compared."""
+
+    samplers: Samplers = EVERY_SAMPLER
+    steps: Steps = "4,6,8,10,15,20,50,200"
+    intervals: Intervals = "0-1,0.2-0.8"
+    reference_steps: ReferenceSteps = "same,4"
+    strength: Strength = 1.0
+    baseline_steps: BaselineSteps = 200
+    seeds: Seeds = 3
+    seed: Seed = DEFAULT_SEED
+
+    def grid(self, scale: int) -> Grid:
+        """All combinations. Raises `UsageError` that names the option where a value is wrong."""
+        from coser_cli.evaluation.settings_grid import Grid
+
+        return Grid(
+            _by_commas(self.samplers, "--samplers", _sampler),
+            _by_commas(self.steps, "--steps", _number),
+            _by_commas(self.intervals, "--intervals", _interval),
+            _by_commas(self.reference_steps, "--reference-steps", _number_or_same),
+            strength=self.strength,
+            scale=scale,
+            seeds=tuple((self.seed + index) % (MAX_SEED + 1) for index in range(self.seeds)),
+            baseline_steps=self.baseline_steps,
+        )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The values of the options about files."""
+
+    results: Results = None
+    measured: Measured = False
+    plot: Plot = None
+    overwrite: Overwrite = False
+
+    def require_sane(self) -> None:
+        """What could fail only after hours fails now. Raises `UsageError`."""
+        if self.measured and (self.results is None or not self.results.is_file()):
+            raise UsageError("--measured reports a file that is there", "name it with --results")
+        for option, path in (("--results", self.results), ("--plot", self.plot)):
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise UsageError(
+                    f"{option}: {shown(path)} can be no file", "name one in a folder that exists"
+                )
+        if self.plot is not None:
+            self._require_drawable(self.plot)
+
+    def _require_drawable(self, plot: Path) -> None:
+        if plot.suffix.lower() != ".svg":
+            raise UsageError(f"--plot: {shown(plot)} is no name of an SVG", "end it in .svg")
+        if plot.exists() and not self.overwrite:
+            raise UsageError(f"{shown(plot)} exists", "give --overwrite to draw it again")
+
+
+def _by_commas(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, ...]:
+    """Each value once, in its order. Raises `UsageError`."""
+    found = []
+    for each in text.split(","):
+        try:
+            found.append(parse(each.strip()))
+        except ValueError as error:
+            raise UsageError(f"{option}: {each.strip()!r} {error}") from None
+    return tuple(dict.fromkeys(found))
+
+
+def _sampler(text: str) -> str:
+    if text not in SAMPLERS:
+        raise ValueError(f"is none of {', '.join(SAMPLERS)}")
+    return text
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MAX_STEPS:
+        raise ValueError(f"is no whole number from 1 to {MAX_STEPS}")
+    return int(text)
+
+
+def _number_or_same(text: str) -> int | None:
+    return None if text == SAME else _number(text)
+
+
+def _interval(text: str) -> tuple[float, float]:
+    try:
+        first, last = (float(each) for each in text.split("-"))
+    except ValueError:
+        raise ValueError("is no interval such as 0.2-0.8") from None
+    if not 0 <= first < last <= 1:
+        raise ValueError("must be two numbers from 0 to 1, the lesser first")
+    return first, last

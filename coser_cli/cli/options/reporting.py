@@ -1,0 +1,48 @@
+"""The options about what is told of a run, for every command that makes pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coser_cli.cli.options import common as options
+from coser_cli.cli.output.log import RunLog
+from coser_cli.cli.output.reporter import Reporter
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """The values of the options about reporting, and where a run ends."""
+
+    config: options.Config = None
+    quiet: options.Quiet = False
+    as_json: options.Json = False
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            envvar="COSER_LOG",
+            help="Append what happens to this file: a line each, with time and level.",
+            rich_help_panel=options.REPORTING,
+            show_default=False,
+            dir_okay=False,
+        ),
+    ] = None
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            envvar="COSER_FAIL_FAST",
+            help="End with the first picture that fails; the rest is not started.",
+            rich_help_panel=options.REPORTING,
+        ),
+    ] = False
+
+    def reporter(self, *, results: bool = True) -> Reporter:
+        """Who says what happens. Raises `UsageError` where the log cannot be opened."""
+        log = None if self.log is None else RunLog(self.log)
+        return Reporter(as_json=self.as_json, quiet=self.quiet, results=results, log=log)

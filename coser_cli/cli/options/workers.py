@@ -1,0 +1,82 @@
+"""The options about how the pictures of a run are shared out: batches, devices, machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from coser_cli.cli.options.common import MODEL
+from coser_cli.errors import UsageError
+
+MAX_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The values of these options."""
+
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            "--batch-size",
+            metavar="auto|N",
+            envvar="COSER_BATCH_SIZE",
+            help="Make as many small pictures of one size at once; auto goes by device and memory "
+            "(one on a CPU, where more are no faster).",
+            rich_help_panel=MODEL,
+        ),
+    ] = "auto"
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="NAME,NAME",
+            envvar="COSER_DEVICES",
+            help="Share the pictures out among these devices, as in cuda:0,cuda:1; instead of "
+            "--device.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = None
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="auto|ray://HOST:PORT",
+            envvar="COSER_CLUSTER",
+            help="Share the pictures out among the GPUs (or CPUs) of a Ray cluster; auto is the "
+            "one that this machine belongs to, or else this machine.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def batch(self) -> int | None:
+        """The number of pictures made at once, None for auto. Raises `UsageError`."""
+        if self.batch_size == "auto":
+            return None
+        if self.batch_size.isascii() and self.batch_size.isdigit():
+            number = int(self.batch_size)
+            if 1 <= number <= MAX_BATCH:
+                return number
+        hint = f"give auto or a number from 1 to {MAX_BATCH}"
+        raise UsageError(f"--batch-size {self.batch_size!r} is no batch size", hint)
+
+    def require_sane(self, fail_fast: bool) -> None:
+        """Raise `UsageError` where the options contradict each other, before anything runs."""
+        from coser_cli.batch.workers.processes import parse_devices
+
+        _ = self.batch
+        if fail_fast and (self.devices is not None or self.cluster is not None):
+            raise UsageError(
+                "--fail-fast goes with neither --devices nor --cluster, which work on several "
+                "pictures at once",
+                "leave one out",
+            )
+        if self.devices is not None:
+            parse_devices(self.devices)
+            if self.cluster is not None:
+                raise UsageError("--devices and --cluster go not together", "choose one")

@@ -1,0 +1,157 @@
+"""What `coser bench quality` has found, as JSON Lines or as a table that Markdown takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from coser_cli.cli.output.json_lines import JSON_VERSION
+
+if TYPE_CHECKING:
+    from coser_cli.evaluation.noise import Comparison, Level, Standing, Value
+    from coser_cli.evaluation.settings_grid import Grid
+    from coser_cli.settings import Settings
+
+HEADS = (
+    "sampler", "steps", "reference", "guided", "evaluations", "U-Net", "ControlNet", "s/picture",
+    "ST-LPIPS", "± baseline", "PSNR-Y", "± baseline", "within noise",
+)  # fmt: skip
+NAMES = {"st_lpips": "ST-LPIPS", "psnr_y": "PSNR-Y"}
+DIGITS = {"st_lpips": 4, "psnr_y": 2}
+
+
+def report(found: Comparison, pictures: int, *, as_json: bool) -> None:
+    """Print every setting, the baseline's noise, and the best setting."""
+    if as_json:
+        records = [
+            _noise_record(found, pictures),
+            *(_record(each, "setting") for each in found.standings),
+        ]
+        best = {"type": "best"} if found.best is None else _record(found.best, "best")
+        for record in (*records, best):
+            kind = {"type": record.pop("type"), "version": JSON_VERSION}
+            typer.echo(json.dumps(kind | record))
+        return
+    rows = [_cells(each, is_baseline=each.settings == found.baseline) for each in found.standings]
+    typer.echo(_markdown(HEADS, rows))
+    typer.echo("\n" + "\n".join(_noise_lines(found, pictures)))
+
+
+def words(settings: Settings) -> str:
+    """A setting on one line."""
+    if not settings.strength:
+        return "without diffusion"
+    return (
+        f"{settings.sampler}, {settings.steps} steps, reference {settings.reference_steps},"
+        f" guided {_guided(settings)}, seed {settings.seed}"
+    )
+
+
+def title(model: str, pictures: int, crop: int, grid: Grid) -> str:
+    """Of a drawing."""
+    return (
+        f"{model}, {pictures} pictures of {crop}×{crop} pixels enlarged ×{grid.scale},"
+        f" both passes from strength {grid.strength:g}\n"
+        "solid: all steps guided · dashed: a part of them · dotted: reference in fewer steps"
+    )
+
+
+def _guided(settings: Settings) -> str:
+    assert settings.guidance_interval
+    first, last = settings.guidance_interval
+    return f"{first:g}-{last:g}"
+
+
+def _cells(standing: Standing, *, is_baseline: bool) -> list[str]:
+    settings, count = standing.settings, standing.evaluations
+    how = ["none", "", "", ""]
+    if settings.strength:
+        steps = str(settings.steps), str(settings.reference_steps)
+        how = [str(settings.sampler), *steps, _guided(settings)]
+    verdict = {None: "", True: "yes", False: "no"}[standing.within_noise]
+    return [
+        *how,
+        str(count.total),
+        f"{count.reference_unet}+{count.unet}",
+        str(count.controlnet),
+        f"{standing.seconds:.2f}",
+        *(text for name in NAMES for text in _value_cells(standing.values[name], name)),
+        "baseline" if is_baseline else verdict,
+    ]
+
+
+def _value_cells(value: Value, name: str) -> tuple[str, str]:
+    digits = DIGITS[name]
+    mean = f"{value.mean:.{digits}f}"
+    if value.difference is None:
+        return mean, ""
+    change = f"{value.difference:+.{digits}f}"
+    return mean, change if value.error is None else f"{change} ± {value.error:.{digits}f}"
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown that is aligned as text as well, the first column to the left."""
+    table = [list(heads), *(list(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def _noise_lines(found: Comparison, pictures: int) -> list[str]:
+    baseline, best = found.baseline, found.best
+    lines = [f"pictures: {pictures}; settings not measured: {found.missing}"]
+    if not found.levels:
+        return [*lines, f"the baseline ({words(baseline)}) lacks seeds: nothing is compared yet"]
+    for name, level in found.levels.items():
+        digits = DIGITS[name] + 1
+        lines.append(
+            f"noise of {baseline.sampler}, {baseline.steps} steps, {level.seeds} seeds, in"
+            f" {NAMES[name]}: mean {level.mean:.{digits}f}, standard deviation"
+            f" {level.deviation:.{digits}f}; one seed is within noise when at most"
+            f" {level.limit():.{digits}f} worse"
+        )
+    if best is None:
+        return [*lines, "best: none is within noise in both metrics"]
+    seconds = f"{best.seconds:.2f} s per picture"
+    lines.append(
+        f"best: {words(best.settings)} ({best.seeds} seeds): {best.evaluations.total} evaluations"
+        f" within noise in both metrics, {seconds}"
+    )
+    return lines
+
+
+def _noise_record(found: Comparison, pictures: int) -> dict[str, Any]:
+    levels = {name: _level_record(level) for name, level in found.levels.items()}
+    return {
+        "type": "noise",
+        "pictures": pictures,
+        "missing": found.missing,
+        "settings": asdict(found.baseline),
+        "levels": levels,
+    }
+
+
+def _level_record(level: Level) -> dict[str, Any]:
+    return {
+        "mean": level.mean,
+        "deviation": level.deviation,
+        "seeds": level.seeds,
+        "limit": level.limit(),
+    }
+
+
+def _record(standing: Standing, kind: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "settings": asdict(standing.settings),
+        "seeds": standing.seeds,
+        "evaluations": {"total": standing.evaluations.total, **asdict(standing.evaluations)},
+        "seconds": standing.seconds,
+        "metrics": {name: asdict(value) for name, value in standing.values.items()},
+        "within_noise": standing.within_noise,
+    }

@@ -1,0 +1,85 @@
+"""The table that ends a run of several pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from coser_cli.errors import shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from coser_cli.batch.results import Result
+
+MAX_ROWS = 50
+"""Of more pictures, only those are listed that were not simply made."""
+HEADINGS = ("picture", "status", "size", "seconds", "")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture."""
+
+    picture: str
+    status: str
+    size: str = ""
+    seconds: str = ""
+    remark: str = ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Texts in the order of `HEADINGS`."""
+        return self.picture, self.status, self.size, self.seconds, self.remark
+
+
+def row_of(result: Result) -> Row:
+    """The row of a result; its remark is the error, or how many notes there were."""
+    size = result.target_size
+    notes = len(result.notes)
+    remark = "" if not notes else "1 note" if notes == 1 else f"{notes} notes"
+    return Row(
+        shown(result.job.source),
+        result.status.replace("_", " "),
+        "" if size is None else f"{size[0]}×{size[1]}",
+        f"{result.seconds:.1f}" if result.status in ("done", "failed") else "",
+        remark if result.error is None else result.error.message,
+    )
+
+
+def listed(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """The rows to show, and how many are left out."""
+    if len(rows) <= MAX_ROWS:
+        return list(rows), 0
+    odd = [row for row in rows if row.status not in ("done", "skipped") or row.remark]
+    kept = odd[:MAX_ROWS]
+    return kept, len(rows) - len(kept)
+
+
+def plain_table(rows: Sequence[Row]) -> str:
+    """The table as lines of text; "" without rows."""
+    kept, left_out = listed(rows)
+    cells = [row.cells for row in kept]
+    widths = [max((len(row[column]) for row in cells), default=0) for column in range(5)]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        for row in cells
+    ]
+    lines += [f"... and {left_out} more"] if left_out else []
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def rich_table(rows: Sequence[Row]) -> Table:
+    """The same for a terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    kept, left_out = listed(rows)
+    table = Table(box=None, pad_edge=False, caption=f"and {left_out} more" if left_out else None)
+    for heading in HEADINGS:
+        right = heading in ("size", "seconds")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for row in kept:
+        table.add_row(*(escape(text) for text in row.cells))
+    return table

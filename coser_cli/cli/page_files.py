@@ -1,0 +1,122 @@
+"""What commands that write a page have in common: where it goes, how it is written and told."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coser_cli.cli.options import common as options
+from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
+from coser_cli.errors import CoserError, InputError, shown
+
+PageOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        help="Write to this .html file or into this folder.",
+        rich_help_panel=options.IN_OUT,
+        show_default=False,
+    ),
+]
+PageOverwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write the page again if it exists; without it, it is kept.",
+        rich_help_panel=options.IN_OUT,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A page's bytes, the facts for its JSON record, and what the user should know."""
+
+    html: bytes
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class PageRun:
+    """One page from plan to record. `facts` holds the record's own keys, with what is known."""
+
+    kind: str
+    as_json: bool
+    quiet: bool
+    facts: dict[str, Any]
+    began: float = field(default_factory=time.monotonic)
+
+    def run(
+        self, plan: Callable[[], Path], make: Callable[[Path], Made], *, overwrite: bool
+    ) -> None:
+        """Plan, make and write the page; its path, or its record, goes to stdout.
+
+        An error still gets its record, and is raised.
+        """
+        target = None
+        try:
+            target = plan()
+            if os.path.lexists(target) and not overwrite:
+                self._message(f"skipped: {shown(target)} exists (--overwrite)")
+                self._record(target, "skipped")
+                return
+            made = make(target)
+            write_page(target, made.html)
+        except CoserError as error:
+            self._record(target, "failed", error=error)
+            raise
+        self.facts |= made.facts
+        for note in made.notes:
+            self._message(f"note: {note}")
+        self._record(target, "done", made.notes)
+
+    def _message(self, text: str) -> None:
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def _record(
+        self,
+        target: Path | None,
+        status: str,
+        notes: tuple[str, ...] = (),
+        error: CoserError | None = None,
+    ) -> None:
+        """One line on stdout: the record; or the path of a page that is there."""
+        if not self.as_json:
+            if error is None and not self.quiet:
+                typer.echo(str(target))
+            return
+        record = {
+            "type": self.kind,
+            "version": JSON_VERSION,
+            "target": None if target is None else str(target),
+            "status": status,
+            "seconds": round(time.monotonic() - self.began, 3),
+            **self.facts,
+            "notes": list(notes),
+            "error": None if error is None else error_record(error),
+        }
+        typer.echo(json.dumps(record))
+
+
+def write_page(path: Path, html: bytes) -> None:
+    """Write a page, complete or not at all. Raises `InputError` (disk, permission)."""
+    from coser_cli.imageio.atomic import atomic_file
+
+    try:
+        with atomic_file(path) as file:
+            file.write(html)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        remedy = "check the folder, its permissions and the free space"
+        raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error

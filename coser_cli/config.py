@@ -1,0 +1,290 @@
+"""The numbers of every network, one frozen dataclass each; no torch here.
+
+`mini`, `sd21` and the toy sizes of the tests differ in these numbers only. Where the published
+checkpoints and the paper part (reference projection, ControlNet attention levels), the field's
+default is what the published checkpoints need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SRResNetConfig:
+    """Light pre-restorer, ×4, without batch norm."""
+
+    num_feat: int = 64
+    num_block: int = 16
+
+
+@dataclass(frozen=True)
+class ClipVisionConfig:
+    """Image tower of open_clip; `output_dim` is the width after `visual.proj`."""
+
+    image_size: int = 224
+    patch_size: int = 14
+    width: int = 1280
+    layers: int = 32
+    heads: int = 16
+    mlp_ratio: float = 4.0
+    output_dim: int = 1024
+
+
+@dataclass(frozen=True)
+class ClipTextConfig:
+    """Text tower of open_clip; the last block is skipped (penultimate-layer tokens)."""
+
+    context_length: int = 77
+    vocab_size: int = 49408
+    width: int = 1024
+    heads: int = 16
+    layers: int = 24
+
+
+@dataclass(frozen=True)
+class SentenceTextConfig:
+    """Text side of a model without a text tower of its own: states of a frozen sentence encoder.
+
+    Token states are cut or filled (by repeating the last one) to `context_length`.
+    """
+
+    encoder: str = "all-MiniLM-L6-v2"
+    context_length: int = 32
+    width: int = 384
+
+
+@dataclass(frozen=True)
+class QFormerConfig:
+    """Cognitive adapter: `num_queries` (T_e) learnable queries over image tokens."""
+
+    num_queries: int = 50
+    hidden_size: int = 1024
+    num_layers: int = 12
+    num_heads: int = 16
+    intermediate_size: int = 3072
+    encoder_width: int = 1024
+    cross_attention_frequency: int = 2
+    layer_norm_eps: float = 1e-12
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """AutoencoderKL; pixels in [0, 1] outside, [-1, 1] inside; latents are scaled.
+
+    `norm_num_groups` 0 leaves the group norms out: a pixel then depends on its neighbourhood only.
+    `patch_size` > 1 folds squares of pixels into channels at
+    both ends (pixel shuffle), which spares a small network its dearest convolutions.
+    """
+
+    patch_size: int = 1
+    block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
+    layers_per_block: int = 2
+    latent_channels: int = 4
+    norm_num_groups: int = 32
+    mid_block_attention: bool = True
+    scaling_factor: float = 0.18215
+
+
+@dataclass(frozen=True)
+class CFWConfig:
+    """Controllable feature wrapping: a decoder of its own that fuses encoder features.
+
+    `own_encoder`: the published checkpoint carries a whole second autoencoder; without it the
+    features come from the VAE's encoder, which has already run on the same picture.
+    """
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    fuse_levels: tuple[int, ...] = (2, 1)
+    num_fuse_blocks: int = 2
+    growth_channels: int = 32
+    own_encoder: bool = True
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Denoising U-Net with All-in-Attention in its middle and decoder blocks.
+
+    `attention_factors` are the down-factors (1, 2, 4 ...) that carry transformer blocks; the
+    middle block always has one.
+    """
+
+    in_channels: int = 4
+    out_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    attention_factors: tuple[int, ...] = (1, 2, 4)
+    head_dim: int = 64
+    context_dim: int = 1024
+    norm_num_groups: int = 32
+    project_reference: bool = False
+
+
+@dataclass(frozen=True)
+class ControlNetConfig:
+    """Encoder and middle of the U-Net, fed with a latent hint; zero convolutions on its maps."""
+
+    in_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    attention_factors: tuple[int, ...] = (1, 4)
+    head_dim: int = 64
+    context_dim: int = 1024
+    norm_num_groups: int = 32
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Forward diffusion: scaled-linear betas over `num_train_timesteps`."""
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.0120
+    prediction_type: str = "epsilon"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model uses where the user says nothing. `strength` 1 starts at the last timestep;
+    `reference_steps` None are as many as `steps`."""
+
+    steps: int = 50
+    sampler: str = "ddpm"
+    guidance_scale: float = 3.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    reference_steps: int | None = None
+    reference_guidance_scale: float = 3.0
+    strength: float = 1.0
+    reference_strength: float = 1.0
+    fidelity: float = 0.5
+    color_fix: str = "none"
+    negative_prompt: str = (
+        "worst quality, normal quality, low quality, low res, blurry, text, watermark, logo, "
+        "banner, extra digits, cropped, jpeg artifacts, signature, username, error, sketch, "
+        "duplicate, ugly, monochrome, horror, geometry, mutation, disgusting"
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
+    made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
+    `native_size`: side in pixels of the pictures that its diffusion networks are at home with.
+    `presets`: fields of `defaults` that are others under a preset's name.
+    """
+
+    name: str
+    srresnet: SRResNetConfig = field(default_factory=SRResNetConfig)
+    clip_vision: ClipVisionConfig = field(default_factory=ClipVisionConfig)
+    text: ClipTextConfig | SentenceTextConfig = field(default_factory=ClipTextConfig)
+    qformer: QFormerConfig = field(default_factory=QFormerConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    cfw: CFWConfig = field(default_factory=CFWConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    controlnet: ControlNetConfig = field(default_factory=ControlNetConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    low_res_source: str = "bicubic"
+    reference_roundtrip: bool = False
+    native_size: int = 512
+    defaults: Defaults = field(default_factory=Defaults)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def preset(self, name: str) -> Defaults:
+        """The defaults under that name; "balanced" are `defaults`, as is what the model lacks."""
+        return replace(self.defaults, **self.presets.get(name, {}))
+
+    @property
+    def downscale(self) -> int:
+        """Pixels per latent cell, f."""
+        levels = len(self.autoencoder.block_out_channels)
+        return self.autoencoder.patch_size * 2 ** (levels - 1)
+
+    @property
+    def pixel_multiple(self) -> int:
+        """Sides of the enlarged picture must be multiples of this for the U-Net's skips to fit."""
+        return self.downscale * 2 ** (len(self.unet.block_out_channels) - 1)
+
+
+_MINI_AUTOENCODER = AutoencoderConfig(
+    patch_size=2,
+    block_out_channels=(48, 96),
+    layers_per_block=1,
+    norm_num_groups=0,
+    mid_block_attention=False,
+    scaling_factor=1.0,
+)
+# Nobody has measured these two: the paper's steps, and what sister methods use by default
+# (DiffBIR). What is usual are the published settings.
+SD21 = ModelConfig(
+    name="sd21",
+    presets={
+        "fast": {"sampler": "dpmpp-2m-sde", "steps": 10},
+        "best": {"steps": 200},
+    },
+)
+MINI = ModelConfig(
+    name="mini",
+    srresnet=SRResNetConfig(num_feat=48, num_block=12),
+    clip_vision=ClipVisionConfig(
+        image_size=224, patch_size=16, width=160, layers=4, heads=5, output_dim=160
+    ),
+    text=SentenceTextConfig(),
+    qformer=QFormerConfig(
+        num_queries=16,
+        hidden_size=384,
+        num_layers=2,
+        num_heads=6,
+        intermediate_size=512,
+        encoder_width=160,
+        cross_attention_frequency=1,
+    ),
+    autoencoder=_MINI_AUTOENCODER,
+    cfw=CFWConfig(
+        _MINI_AUTOENCODER,
+        fuse_levels=(1, 0),
+        num_fuse_blocks=1,
+        growth_channels=16,
+        own_encoder=False,
+    ),
+    unet=UNetConfig(
+        block_out_channels=(48, 96, 144),
+        layers_per_block=1,
+        attention_factors=(4,),
+        head_dim=48,
+        context_dim=384,
+        norm_num_groups=16,
+    ),
+    controlnet=ControlNetConfig(
+        block_out_channels=(48, 96, 144),
+        layers_per_block=1,
+        attention_factors=(4,),
+        head_dim=48,
+        context_dim=384,
+        norm_num_groups=16,
+    ),
+    schedule=ScheduleConfig(prediction_type="v_prediction"),
+    low_res_source="srresnet",
+    defaults=Defaults(
+        steps=4,
+        sampler="ddim",
+        guidance_scale=1.5,
+        guidance_interval=(0.2, 0.8),
+        reference_guidance_scale=1.5,
+        strength=0.0,
+        reference_strength=0.2,
+        fidelity=1.0,
+    ),
+    # the decoder without CFW; nothing that was measured is better than what is usual
+    presets={"fast": {"fidelity": 0.0}},
+)
+VARIANTS = {config.name: config for config in (MINI, SD21)}
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Bytes of a part's weights, and of its largest tensor."""
+
+    total: int
+    largest: int

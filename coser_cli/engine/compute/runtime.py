@@ -1,0 +1,203 @@
+"""A loaded model, and where and how exactly it computes: what `Upscaler` is built on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine.compute.device import choose_device, choose_dtype, dtype_note
+from coser_cli.engine.compute.execution import Wanted
+from coser_cli.engine.compute.memory import (
+    PROCESS_BYTES,
+    available_memory,
+    choose_offload,
+    gib,
+    memory_errors_named,
+    needed_memory,
+)
+from coser_cli.engine.compute.retry import REMEDY, NotFiniteError, free_cache
+from coser_cli.errors import DeviceError, UsageError
+from coser_cli.models.residency import STAGES
+from coser_cli.models.step import eagerly
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import target_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from coser_cli.models.build import CoSeR
+
+AMPLE = 8 * 2**30
+"""Free bytes on an accelerator from which on networks that are used once per picture stay there."""
+Made = TypeVar("Made")
+MAX_BATCH = 16
+"""Small pictures made at once, at most."""
+BATCH_SHARE = 0.5
+"""Of the free memory that a batch may take, by the estimate."""
+NATIVE_TIMES = 3
+"""Longest side of a result, in native sizes of the model, that is done without tiles."""
+
+
+class Runtime:
+    """Networks, device and dtype, and what pictures take. Networks are loaded when first needed.
+
+    `note` says in a line what was given up for want of memory, if anything was. The model
+    runs its steps as they are `wanted`.
+    """
+
+    def __init__(
+        self,
+        model: CoSeR,
+        device: torch.device,
+        dtype: torch.dtype,
+        note: str = "",
+        wanted: Wanted = Wanted(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.dtype = dtype
+        self.note = note
+        self._wanted = wanted
+        self._execution = wanted.on(model.placement)
+        if self._execution is not None:
+            model.execute = self._execution
+        self._texts: dict[str, Tensor] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "auto",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        offload: str = "auto",
+        low_memory: bool = False,
+        compile: bool = False,  # noqa: A002 (torch's word)
+        cuda_graphs: bool = False,
+    ) -> Self:
+        """An upscaler with the installed model of that name or in that folder.
+
+        "auto": `sd21` if installed, else the bundled `mini`. `offload` as `settings.Offload`;
+        `low_memory` streams the weights from their files and keeps nothing that can be read again.
+        `compile` compiles the networks of the denoising step when they are first needed, and
+        `cuda_graphs` replays its launches; what that takes and brings, and why it was given up if
+        it was, is told to the logger `coser_cli.engine`. Neither goes with weights that do not stay
+        on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
+        """
+        from coser_cli.weights.load import load_model, part_sizes
+        from coser_cli.weights.store import model_folder
+
+        if low_memory and offload in ("none", "model"):
+            raise UsageError(f"low memory is more than offload {offload}", "leave one of them out")
+        where, folder = choose_device(device), model_folder(model)
+        precision = choose_dtype(dtype, where)
+        speed = Wanted(compile, cuda_graphs, str(folder))
+        speed.require_sane(offload, low_memory, where)
+        wanted = "sequential" if low_memory else offload
+        chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
+        loaded = load_model(folder, where, precision, offload=chosen, low_memory=low_memory)
+        notes = dtype_note(dtype, precision, where), note, speed.given_up(loaded.placement)
+        return cls(loaded, where, precision, "; ".join(filter(None, notes)), speed)
+
+    @property
+    def low_memory(self) -> bool:
+        """Whether memory goes before time wherever there is a choice."""
+        return self.model.placement.low_memory
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps were compiled: results may then differ in their last bits."""
+        return self._execution is not None and self._execution.is_compiled
+
+    def in_float32(self) -> Self:
+        """The same in float32; the networks of this one are dropped, and read again if needed."""
+        if self.model.reload is None:
+            raise NotFiniteError("the model cannot be loaded again", "use --dtype float32")
+        return self._instead(torch.float32)
+
+    def streaming(self) -> Self:
+        """The same with weights that stream in layer by layer; this one's networks are dropped.
+
+        Raises `DeviceError` where they stream already.
+        """
+        if self.model.reload is None or self.model.placement.offload == "sequential":
+            raise DeviceError("the memory does not suffice", REMEDY)
+        return self._instead(self.dtype, offload="sequential")
+
+    def _instead(self, dtype: torch.dtype, **how: str) -> Self:
+        assert self.model.reload is not None
+        self.model.forget()
+        self._texts.clear()
+        model, wanted = self.model.reload(dtype, **how), self._wanted
+        self.model.execute, self._execution = eagerly, None  # what was made goes with the networks
+        return type(self)(model, self.device, dtype, self.note, wanted)
+
+    def run(self, run: Callable[[Self], Made]) -> Made:
+        """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""
+        with memory_errors_named(self.device):
+            try:
+                return run(self)
+            except NotFiniteError:
+                if self.dtype.itemsize >= torch.float32.itemsize or self.model.reload is None:
+                    raise
+            # the error is gone, and with it the frames that held what was computed
+            return run(self.in_float32())
+
+    def enter(self, stage: str) -> None:
+        """Let the networks leave the device that the stage does not use, as they are placed."""
+        accelerator = self.device.type != "cpu"
+        free = available_memory(self.device) if accelerator and stage == "sample" else None
+        self.model.enter(stage, tight=free is not None and free < AMPLE)
+        if self.model.placement.offload != "none":
+            free_cache(self.device)
+
+    def complete(self, settings: Settings | None) -> Settings:
+        """The settings with the model's defaults where they say nothing."""
+        return (settings or Settings()).with_defaults(self.model.config)
+
+    def text(self, prompt: str) -> Tensor:
+        """Embedding `(1, L, C)` of a prompt; computed once per model."""
+        if prompt not in self._texts:
+            self._texts[prompt] = self.model.text.encode([prompt])
+        return self._texts[prompt]
+
+    def why_tiled(self, size: tuple[int, int], settings: Settings, spec: TileSpec) -> str:
+        """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
+        settings, config = self.complete(settings), self.model.config
+        height, width = target_size(*size, settings.scale)
+        limit = NATIVE_TIMES * config.native_size
+        if max(height, width) > limit:
+            return f"{width}×{height} pixels are more than {limit} on a side"
+        free, needed = available_memory(self.device), self.needed_memory(size, settings)
+        if spec.max_memory is not None:
+            free, needed = spec.max_memory, needed + PROCESS_BYTES
+        if free is None or needed <= free:
+            return ""
+        return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"
+
+    def batch_limit(self, size: tuple[int, int], settings: Settings) -> int:
+        """How many pictures of `size` (height, width) are best made at once: one on a CPU, where
+        more were measured to be no faster; one where the result is larger than the model's native
+        size, which keeps an accelerator busy; else as many as memory suffices for.
+        """
+        height, width = target_size(*size, settings.scale)
+        free = available_memory(self.device)
+        if self.device.type == "cpu" or max(height, width) > self.model.config.native_size:
+            return 1
+        if self.low_memory or free is None:
+            return 1
+        weights = self.pending(settings)
+        each = max(1, self.needed_memory(size, settings) - weights)
+        return max(1, min(MAX_BATCH, int((free * BATCH_SHARE - weights) // each)))
+
+    def pending(self, settings: Settings) -> int:
+        """Bytes of weights that a picture will still bring."""
+        return self.model.pending(STAGES if settings.strength else ("prepare", "decode"))
+
+    def needed_memory(self, size: tuple[int, int], settings: Settings) -> int:
+        """Bytes that a picture of `size` (height, width) takes at once, weights among them."""
+        weights = self.pending(settings)
+        return needed_memory(self.model.config, size, settings.scale, self.dtype, weights)

@@ -1,0 +1,240 @@
+"""What a large picture will take, known before anything runs: tiles, memory, disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from coser_cli.engine.compute.memory import PROCESS_BYTES, available_memory, gib
+from coser_cli.engine.tiled import vae as tiled_vae
+from coser_cli.errors import UsageError
+from coser_cli.sampling.schedulers import start_timestep
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import padded_size, target_size
+from coser_cli.tiling.grid import Grid, make_grid
+
+if TYPE_CHECKING:
+    from coser_cli.config import ModelConfig
+    from coser_cli.engine.compute.runtime import Runtime
+    from coser_cli.models.build import CoSeR
+
+MAPS_PER_BRANCH = 24
+"""Maps of the U-Net's widest level at its peak, per guidance branch (measured with `mini`: 23)."""
+ENLARGING_BYTES = 160 * 2**20
+"""Tiles on their way through the SRResNet; their size is fixed."""
+INPUT_BYTES = 4 * 3 * 2
+"""Per pixel of the input: decoded, and as float32."""
+BATCHES = (8, 4, 2, 1)
+"""Of tiles, tried in this order where nobody says; a CPU is busy with one tile."""
+SMALLEST_VAE_TILE = 64
+VAE_MARGIN = 2.6
+"""What a CPU's convolutions and allocator take beyond the tensors that a plan counts (measured:
+24 Mpx with `mini`, 0.9 GB for 0.35 GB counted)."""
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """How often the networks run: steps of each reference and of the result, tiles per step, and
+    evaluations, counting tiles.
+    """
+
+    references: int
+    reference_steps: int
+    steps: int
+    tiles: int
+    tile_batch: int
+
+    @property
+    def batches(self) -> int:
+        """Calls of the U-Net per step."""
+        return -(-self.tiles // self.tile_batch)
+
+    @property
+    def unet(self) -> int:
+        """Evaluations of the U-Net (both guidance branches are one)."""
+        return self.tiles * (self.references * self.reference_steps + self.steps)
+
+    @property
+    def controlnet(self) -> int:
+        """Evaluations of the ControlNet (all hints are one)."""
+        return self.tiles * self.steps
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Sizes are (height, width) in pixels, `memory` and `disk` bytes at the peak; `vae_tiles` are
+    those of encoder and decoder together.
+    """
+
+    size: tuple[int, int]
+    padded: tuple[int, int]
+    diffusion: Diffusion
+    vae: tiled_vae.Tiling
+    vae_tiles: int
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One large picture: `size` (height, width) of the input, complete settings, how to cut, and
+    what is there besides: `imported` references, and whether references are written.
+    """
+
+    size: tuple[int, int]
+    settings: Settings
+    spec: TileSpec
+    imported: int = 0
+    want_reference: bool = False
+
+    def target(self) -> tuple[int, int]:
+        """Size of the result."""
+        return target_size(*self.size, self.settings.scale)
+
+    @property
+    def samples(self) -> bool:
+        """Whether anything is sampled."""
+        return self.settings.strength != 0 or self.want_reference
+
+    @property
+    def references(self) -> int:
+        """How many references are made or given."""
+        guided = self.settings.strength != 0 and self.settings.reference_mode != "none"
+        return (self.imported or self.settings.references) * (guided or self.want_reference)
+
+
+def cost_in_tiles(runtime: Runtime, task: Task) -> Cost:
+    """What a task takes in tiles, here and now. Raises `UsageError`; see `cost_of`."""
+    free, weights = available_memory(runtime.device), runtime.pending(task.settings)
+    return cost_of(runtime.model, task, weights, free, runtime.device.type == "cpu")
+
+
+def cost_at_once(runtime: Runtime, task: Task) -> Cost:
+    """What a task takes at once."""
+    memory = runtime.needed_memory(task.size, task.settings)
+    return whole_cost(runtime.model.config, task, memory)
+
+
+def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: bool) -> Cost:
+    """The cost of a task with a model, which may lie on the meta device.
+
+    `weights` and `available` are bytes. Of the ways to cut the largest is chosen that fits
+    `spec.max_memory` or, where nobody says, what is available. Raises `UsageError` where not even
+    the smallest fits `spec.max_memory`, or where the networks do not take such tiles.
+    """
+    config, spec, settings = model.config, task.spec, task.settings
+    padded = padded_size(task.target(), config.pixel_multiple)
+    grid = _grid(config, padded, spec)
+    fixed = PROCESS_BYTES + weights + task.size[0] * task.size[1] * INPUT_BYTES
+    budget = None if (limit := spec.max_memory or available) is None else limit - fixed
+
+    batch = 1
+    if task.samples:
+        batches = (spec.tile_batch,) if spec.tile_batch else BATCHES[-1:] if cpu else BATCHES
+        batch = _largest(batches, lambda each: sampling_bytes(config, grid, each, settings), budget)
+    vae = _largest(list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget)
+    sampling = sampling_bytes(config, grid, batch, settings) if task.samples else 0
+    memory = fixed + max(sampling, _vae_bytes(model, padded, vae), ENLARGING_BYTES)
+    if spec.max_memory and memory > spec.max_memory:
+        raise UsageError(
+            f"--max-memory {gib(spec.max_memory)} GiB is less than the {gib(memory)} GiB that the "
+            "smallest plan needs",
+            "give more, smaller tiles with --tile-size, or --low-memory",
+        )
+    ways = _vae_passes(model, padded, vae)
+    steps = _steps(config, task)
+    return Cost(
+        task.target(),
+        padded,
+        Diffusion(task.references, *steps, len(grid) if task.samples else 0, batch),
+        vae,
+        sum(way.plan.tile_count for way in ways),
+        memory,
+        _disk(config, task, padded) + max(way.plan.scratch_bytes for way in ways),
+    )
+
+
+def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
+    """The cost of a task that is done at once, with `memory` bytes besides the process's own."""
+    padded = padded_size(task.target(), config.pixel_multiple)
+    tiles = 1 if task.samples else 0
+    diffusion = Diffusion(task.references, *_steps(config, task), tiles, 1)
+    memory += PROCESS_BYTES
+    return Cost(task.target(), padded, diffusion, tiled_vae.Tiling(max(padded)), 2, memory, 0)
+
+
+def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: Settings) -> int:
+    """Estimated peak of predicting `batch` tiles, weights not counted: all networks compute in
+    float32 at most.
+    """
+    branches = 1 + (settings.guidance_scale != 1 or settings.reference_guidance_scale != 1)
+    cells = grid.tile_height * grid.tile_width
+    hints = max(0, settings.references - 1)  # each further reference is one more hint
+    maps = MAPS_PER_BRANCH * branches + MAPS_PER_BRANCH * hints // 2
+    return batch * cells * config.unet.block_out_channels[0] * maps * 4
+
+
+Choice = TypeVar("Choice")
+
+
+def _largest(
+    choices: Sequence[Choice], needs: Callable[[Choice], int], budget: int | None
+) -> Choice:
+    """The first choice that fits, or the last."""
+    fitting = (each for each in choices if budget is None or needs(each) <= budget)
+    return next(fitting, choices[-1])
+
+
+def _grid(config: ModelConfig, padded: tuple[int, int], spec: TileSpec) -> Grid:
+    tile, stride = spec.cells(config.downscale, config.pixel_multiple)
+    height, width = (side // config.downscale for side in padded)
+    return make_grid(height, width, tile, stride)
+
+
+def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.Tiling]:
+    """From the sampler's tile size down; tiles of the autoencoder give the same result."""
+    side = max(spec.tile_size, SMALLEST_VAE_TILE)
+    while side >= SMALLEST_VAE_TILE:
+        yield tiled_vae.Tiling(side)
+        side //= 2
+
+
+def _vae_passes(
+    model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling
+) -> tuple[tiled_vae.TiledPass, tiled_vae.TiledPass]:
+    return (
+        tiled_vae.encoding(model, padded, tiling),
+        tiled_vae.decoding(model, padded, tiling, fidelity=1.0),
+    )
+
+
+def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling) -> int:
+    counted = max(way.plan.memory_bytes for way in _vae_passes(model, padded, tiling))
+    return round(counted * VAE_MARGIN)
+
+
+def _steps(config: ModelConfig, task: Task) -> tuple[int, int]:
+    """Steps of a reference and of the result."""
+    settings = task.settings
+    imagined = settings.reference_strength if task.references and not task.imported else 0
+    return (
+        _count(config, settings.reference_steps, imagined),
+        _count(config, settings.steps, settings.strength),
+    )
+
+
+def _count(config: ModelConfig, steps: int | None, strength: float | None) -> int:
+    """Steps of one pass: fewer than asked for where the schedule has no more."""
+    assert steps
+    return min(steps, start_timestep(config.schedule, strength) + 1) if strength else 0
+
+
+def _disk(config: ModelConfig, task: Task, padded: tuple[int, int]) -> int:
+    """Bytes of the maps that lie on disk beside those of the autoencoder's passes."""
+    pixels = padded[0] * padded[1]
+    picture, latents = 3 * 4 * pixels, 4 * 4 * pixels // config.downscale**2
+    enlarged = task.size[0] * task.size[1] * 16 * 3 * 4
+    pictures = 2 + (task.references if task.want_reference or task.imported else 0)
+    walked = (task.settings.strength != 0) + task.references
+    return pictures * picture + (1 + walked) * latents + enlarged

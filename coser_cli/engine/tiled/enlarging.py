@@ -1,0 +1,174 @@
+"""`preparation`'s enlargement of pictures that are too large for memory: by tiles, from map to map.
+
+Each tile is what it is in the enlargement of the whole, as every network and kernel here sees only
+so far: a tile is made with what it sees around it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.models.srresnet import RECONSTRUCT_REACH
+from coser_cli.size import srresnet_passes, target_size
+from coser_cli.tiling.canvas import Canvas, Map, Readable, Scratch, Shape
+from coser_cli.tiling.grid import Box, cores
+from coser_cli.tiling.resample import Kernel, Resampler, resample_with
+from coser_cli.tiling.sweep import OnTile
+
+if TYPE_CHECKING:
+    from coser_cli.models.build import CoSeR
+    from coser_cli.models.srresnet import SRResNet
+
+NETWORK_TILE = 128
+"""Side of what the SRResNet makes at once, in its input's pixels."""
+RESIZE_TILE = 512
+
+
+def enlarge(
+    model: CoSeR,
+    pixels: Readable,
+    scale: float,
+    padded: Map,
+    scratch: Scratch,
+    on_tile: OnTile | None = None,
+) -> Canvas | None:
+    """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1].
+
+    `padded` `(3, >= H·scale, >= W·scale)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
+    clamped, where the enlargement is made of it; its space is the scratch's.
+    """
+    _, height, width = pixels.shape
+    size = target_size(height, width, scale)
+    if model.config.low_res_source != "srresnet":
+        count = _Count(len(cores(*size, RESIZE_TILE)), on_tile)
+        _resize(pixels, size, "bicubic", padded, count)
+        pad(padded, size)
+        return None
+    passes = srresnet_passes(scale)
+    shapes = [(height * 4**number, width * 4**number) for number in range(passes)]
+    tiles = sum(len(cores(*shape, NETWORK_TILE)) for shape in shapes)
+    count = _Count(tiles + len(cores(*size, RESIZE_TILE)), on_tile)
+    enlarged = pre_restored = _apply(model.srresnet, pixels, scratch, count)
+    for _ in range(passes - 1):
+        larger = _apply(model.srresnet, _Clamped(enlarged), scratch, count)
+        if enlarged is not pre_restored:
+            enlarged.close()
+        enlarged = larger
+    _resize(_Clamped(enlarged), size, "antialiased", padded, count)
+    if enlarged is not pre_restored:
+        enlarged.close()
+    pad(padded, size)
+    return pre_restored
+
+
+def pre_restore(
+    model: CoSeR, pixels: Readable, scratch: Scratch, on_tile: OnTile | None = None
+) -> Canvas:
+    """The SRResNet's result `(3, 4H, 4W)`, not clamped, of pixels `(3, H, W)` in [0, 1]."""
+    count = _Count(len(cores(*pixels.shape[1:], NETWORK_TILE)), on_tile)
+    return _apply(model.srresnet, pixels, scratch, count)
+
+
+def scratch_bytes(size: tuple[int, int], scale: float) -> int:
+    """Space at the peak that `enlarge` takes of a scratch for an input of `size` (height, width),
+    where the SRResNet is its source; `padded` is not in it.
+    """
+    first, *later = (
+        3 * 4 * 16**number * size[0] * size[1] for number in range(1, srresnet_passes(scale) + 1)
+    )
+    return first + sum(later[-2:])
+
+
+def reach(network: SRResNet) -> int:
+    """How many input pixels around its own place an output depends on."""
+    return RECONSTRUCT_REACH + _extract_reach(network)
+
+
+def pad(padded: Map, size: tuple[int, int]) -> None:
+    """Fill a map right of and below its top left `size` (height, width), as `pad_to_multiple`."""
+    height, width = size
+    right, bottom = padded.shape[2] - width, padded.shape[1] - height
+    mirror = bottom < height and right < width
+    mode = "reflect" if mirror else "replicate"
+    for top in range(0, height if right else 0, RESIZE_TILE):
+        after = min(top + RESIZE_TILE, height)
+        left = width - 1 - right if mirror else width - 1
+        edge = padded.read(Box(top, left, after, width))
+        filled = F.pad(edge, (0, right, 0, 0), mode=mode)[..., -right:]
+        padded.write(Box(top, width, after, width + right), filled)
+    if bottom:
+        top = height - 1 - bottom if mirror else height - 1
+        edge = padded.read(Box(top, 0, height, width + right))
+        filled = F.pad(edge, (0, 0, 0, bottom), mode=mode)[..., -bottom:, :]
+        padded.write(Box(height, 0, height + bottom, width + right), filled)
+
+
+class _Count:
+    """Tells how many tiles are done."""
+
+    def __init__(self, total: int, on_tile: OnTile | None) -> None:
+        self._done, self._total, self._on_tile = 0, total, on_tile
+
+    def one_more(self) -> None:
+        self._done += 1
+        if self._on_tile is not None:
+            self._on_tile(self._done, self._total)
+
+
+class _Clamped:
+    """A map in [0, 1]."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+
+    @property
+    def shape(self) -> Shape:
+        return self._source.shape
+
+    def read(self, box: Box) -> Tensor:
+        return self._source.read(box).clamp(0, 1)
+
+
+@torch.inference_mode()
+def _apply(network: SRResNet, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
+    """One pass of the network over the whole of a map."""
+    channels, height, width = source.shape
+    result = scratch.canvas((channels, height * network.scale, width * network.scale))
+    weights = network.conv_first.weight  # never streamed, so that it is where it computes
+    for core in cores(height, width, NETWORK_TILE):
+        inner = _widened(core, RECONSTRUCT_REACH, height, width)
+        outer = _widened(core, reach(network), height, width)
+        pixels = source.read(outer).to(weights.device, weights.dtype)
+        kept = inner.relative_to(outer)
+        enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
+        made = core.relative_to(inner).scaled(network.scale).crop(enlarged)
+        result.write(core.scaled(network.scale), made)
+        count.one_more()
+    return result
+
+
+def _resize(
+    source: Readable, size: tuple[int, int], kernel: Kernel, target: Map, count: _Count
+) -> None:
+    """A map at `size` (height, width), clamped to [0, 1], into the top left of `target`."""
+    rows = Resampler(source.shape[1], size[0], kernel)
+    columns = Resampler(source.shape[2], size[1], kernel)
+    for core in cores(*size, RESIZE_TILE):
+        same = source.shape[1:] == size
+        made = source.read(core) if same else resample_with(source, rows, columns, core)
+        target.write(core, made.clamp(0, 1))
+        count.one_more()
+
+
+def _extract_reach(network: SRResNet) -> int:
+    return 2 * network.config.num_block + 1
+
+
+def _widened(box: Box, reach: int, height: int, width: int) -> Box:
+    """The box and `reach` around it, as far as there is a map."""
+    wide = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
+    return wide.inside(height, width)

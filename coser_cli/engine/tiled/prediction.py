@@ -1,0 +1,76 @@
+"""Predictions of tiles that survive too little memory and too small a range of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine.compute.retry import require_finite, with_smaller_batches
+from coser_cli.engine.tiled.sampling import PredictTiles
+from coser_cli.errors import DeviceError
+from coser_cli.tiling.grid import Box
+
+if TYPE_CHECKING:
+    from coser_cli.engine.upscaler import Upscaler
+
+Make = Callable[["Upscaler"], PredictTiles]
+"""What predicts with the networks of an upscaler."""
+
+
+class TilePrediction:
+    """Predicts batches of tiles, of `batch` at first, with the networks of `upscaler`.
+
+    Where memory does not suffice, a batch is done again in halves, down to single tiles, then with
+    weights that stream in layer by layer. Where a prediction is not finite, it is done again in
+    float32. What was learnt serves all later calls; `note` is told of it in words.
+    """
+
+    def __init__(self, upscaler: Upscaler, batch: int, note: Callable[[str], None]) -> None:
+        self.batch = batch
+        self._upscaler = upscaler
+        self._note = note
+
+    def of(self, make: Make) -> PredictTiles:
+        """The careful form of what `make` makes. Raises `DeviceError` where nothing helps."""
+        predict = make(self._upscaler)
+
+        def attempt(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
+            def run(indices: Sequence[int]) -> list[Tensor]:
+                chosen = latents[indices[0] : indices[-1] + 1]
+                return list(predict(chosen, [tiles[i] for i in indices], timestep).split(1))
+
+            where = self._upscaler.device
+            indices = range(len(tiles))
+            found = with_smaller_batches(
+                run, indices, self.batch, self._shrink, device=where, what="tile"
+            )
+            return torch.cat(found)
+
+        def careful(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
+            nonlocal predict
+            try:
+                found = attempt(latents, tiles, timestep)
+            except DeviceError:
+                if self._upscaler.model.placement.offload == "sequential":
+                    raise
+                self._use(self._upscaler.streaming(), "weights streamed in layer by layer")
+                predict = make(self._upscaler)
+                found = attempt(latents, tiles, timestep)
+            if not bool(found.isfinite().all()) and self._upscaler.dtype != torch.float32:
+                self._use(self._upscaler.in_float32(), "it was computed in float32")
+                predict = make(self._upscaler)
+                found = attempt(latents, tiles, timestep)
+            return require_finite(found, what="prediction")
+
+        return careful
+
+    def _shrink(self, batch: int) -> None:
+        self._note(f"memory sufficed for {batch} tiles at a time, not for {self.batch}")
+        self.batch = batch
+
+    def _use(self, upscaler: Upscaler, words: str) -> None:
+        self._note(f"from the tile on where that became necessary, {words}")
+        self._upscaler = upscaler

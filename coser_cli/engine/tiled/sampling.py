@@ -1,0 +1,104 @@
+"""Sample latents of any size in overlapping tiles: predictions are blended, the sampler steps once.
+
+At every step each tile is predicted from the same state, the predictions are averaged, and the
+state moves on as a whole (MultiDiffusion; spec sec. 8): tiles never drift apart. The state lies in
+a `Map`; rows step as soon as no tile of the step reaches them, so that memory holds little more
+than one row of tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coser_cli.sampling.loop import Stepper
+from coser_cli.sampling.noise import to_device
+from coser_cli.sampling.schedulers import Sampler
+from coser_cli.tiling.blend import GAUSSIAN, Blend, Window
+from coser_cli.tiling.canvas import Map
+from coser_cli.tiling.grid import Box, Grid
+
+PredictTiles = Callable[[Tensor, Sequence[Box], int], Tensor]
+"""(latents of equal tiles `(B, C, t, t)`, their boxes, timestep) -> prediction, same shape."""
+NoiseRows = Callable[[int, range], Tensor]
+"""(step, rows) -> white noise `(1, C, len(rows), width)`, the same for a row whoever asks."""
+OnTiles = Callable[[int, int], None]
+"""(tiles done, tiles in all), over all steps."""
+
+BAND = 32
+"""Rows that step together."""
+
+
+@dataclass(frozen=True)
+class TiledWalk:
+    """How latents are sampled in tiles.
+
+    `grid(step)` says where the tiles of a step lie; `batch` of them are predicted in one call.
+    """
+
+    sampler: Sampler
+    noise: NoiseRows
+    grid: Callable[[int], Grid]
+    batch: int = 1
+    window: Window = GAUSSIAN
+    device: str | torch.device = "cpu"
+
+    def __call__(self, predict: PredictTiles, state: Map, on_tiles: OnTiles | None = None) -> None:
+        """Walk `state` `(C, h, w)`, latents noised to the sampler's start, in place, to the end."""
+        _, height, _ = state.shape
+        bands = [_Band(self, state, top, min(top + BAND, height)) for top in range(0, height, BAND)]
+        grids = [self.grid(step) for step in range(len(self.sampler.timesteps))]
+        done, total = 0, sum(map(len, grids))
+        for step, (grid, timestep) in enumerate(zip(grids, self.sampler.timesteps, strict=True)):
+            blend, scale, waiting = Blend(grid, self.window), bands[0].scale(step), list(bands)
+            boxes = grid.boxes()
+            for first in range(0, len(boxes), self.batch):
+                tiles = boxes[first : first + self.batch]
+                read = torch.cat([state.read(box) for box in tiles])
+                seen = to_device(read, torch.device(self.device)) * scale
+                for box, values in zip(tiles, predict(seen, tiles, timestep).split(1), strict=True):
+                    blend.add(box, values.float().cpu())
+                done += len(tiles)
+                final = height if tiles[-1] is boxes[-1] else _next_top(grid, tiles[-1])
+                while waiting and waiting[0].bottom <= final:
+                    band = waiting.pop(0)
+                    band.step(step, blend.take(band.bottom))
+                if on_tiles is not None:
+                    on_tiles(done, total)
+
+
+class _Band:
+    """Rows of the state that step together, with the sampler's memory of them."""
+
+    def __init__(self, walk: TiledWalk, state: Map, top: int, bottom: int) -> None:
+        self._noise = walk.noise
+        self._state = state
+        self._stepper = Stepper(walk.sampler)
+        self._box = Box(top, 0, bottom, state.shape[2])
+        state.write(self._box, self._stepper.begin(state.read(self._box)))
+
+    @property
+    def bottom(self) -> int:
+        return self._box.bottom
+
+    def scale(self, step: int) -> float:
+        """The factor from the state to what the network sees."""
+        return self._stepper.scale(step)
+
+    def step(self, step: int, output: Tensor) -> None:
+        """Move these rows on, by the prediction for them."""
+        rows = range(self._box.top, self._box.bottom)
+        # a copy: some schedulers keep the state, and these rows are about to be overwritten
+        state = self._state.read(self._box).clone()
+        stepped = self._stepper.step(step, output, state, lambda i: self._noise(i, rows))
+        self._state.write(self._box, stepped)
+
+
+def _next_top(grid: Grid, box: Box) -> int:
+    """The first row that tiles after `box` still reach."""
+    if box.left != grid.lefts[-1]:
+        return box.top
+    return grid.tops[grid.tops.index(box.top) + 1]

@@ -1,0 +1,344 @@
+"""CoSeR for pictures of any size: every map lies on disk, every network sees tiles.
+
+The stages are those of `Upscaler`, and so are the pixels where a picture fits one tile. What is
+global stays global: the noise is one field, the sampler takes one step for the whole latents,
+cognition sees the whole picture, the autoencoder's statistics and the colour fix are those of the
+whole picture, and a reference is one picture of which every tile sees its part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from coser_cli.engine.color_fix import StreamedColorFix
+from coser_cli.engine.compute.retry import NotFiniteError, require_finite
+from coser_cli.engine.passes import Pass, imagining, restoring
+from coser_cli.engine.progress import Progress, silent
+from coser_cli.engine.reference import nearest, similarity
+from coser_cli.engine.tiled import vae as tiled_vae
+from coser_cli.engine.tiled.cognition import TileCognition
+from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
+from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
+from coser_cli.engine.tiled.prediction import TilePrediction
+from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
+from coser_cli.engine.tiled.results import Large, LargeLowRes
+from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
+from coser_cli.sampling.schedulers import add_noise
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import padded_size, target_size
+from coser_cli.tiling.canvas import Map, Readable, Scratch
+from coser_cli.tiling.grid import Box, Grid, bands, make_grid
+from coser_cli.tiling.resample import resample_whole
+
+if TYPE_CHECKING:
+    from coser_cli.engine.cognition import Cognition
+    from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.models.build import CoSeR
+
+COGNITION_SIDE = 224
+"""Of the picture that cognition is given; its image tower would resize a larger one anyway."""
+BAND = 256
+"""Rows of latents that are noised at once."""
+
+
+class TiledUpscaler:
+    """CoSeR for one large picture at a time, with the networks of an `Upscaler`.
+
+    `spec` says how pictures are cut, `scratch` holds what does not fit memory; `tile_batch` tiles
+    are predicted at once, and `vae` says how the autoencoder is cut, neither of which shows in the
+    result (see `cost.cost_of`). Raises `UsageError` where the networks do not take such tiles.
+    """
+
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        spec: TileSpec,
+        scratch: Scratch,
+        *,
+        tile_batch: int = 1,
+        vae: tiled_vae.Tiling | None = None,
+        on_progress: Progress = silent,
+    ) -> None:
+        config = upscaler.model.config
+        self.upscaler = upscaler
+        self.spec = spec
+        self.scratch = scratch
+        self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
+        self.vae = vae or tiled_vae.Tiling(spec.tile_size)
+        self.notes: list[str] = []
+        self._tell = on_progress
+        self._restored: tuple[LargeLowRes, Readable] | None = None
+        self._prediction = TilePrediction(upscaler, tile_batch, self.notes.append)
+
+    @property
+    def model(self) -> CoSeR:
+        """The networks."""
+        return self.upscaler.model
+
+    @torch.inference_mode()
+    def upscale(
+        self,
+        pixels: Map,
+        settings: Settings,
+        *,
+        want_reference: bool = False,
+        references: Sequence[Map] = (),
+    ) -> Large:
+        """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
+        settings = self.upscaler.complete(settings)
+        low_res = self.prepare(pixels, settings)
+        latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
+        guided = settings.strength != 0 and settings.reference_mode != "none"
+        if settings.strength or want_reference:
+            cognition = self.understand(low_res, settings)
+            if guided or want_reference:
+                guides, scores, chosen = self.refer(low_res, cognition, settings, references)
+            latents = self.restore(low_res, cognition, guides if guided else [], settings)
+        pictures = [self.decode_reference(each, low_res) for each in guides if want_reference]
+        result = self.decode(latents, low_res, settings)
+        return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
+
+    @torch.inference_mode()
+    def candidates(self, pixels: Map, settings: Settings) -> Large:
+        """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
+        settings = self.upscaler.complete(settings)
+        low_res = self.prepare(pixels, settings)
+        cognition = self.understand(low_res, settings)
+        found = self._imagine(low_res, cognition, settings)
+        scores = tuple(self._score(each, low_res) for each in found) if len(found) > 1 else None
+        pictures = tuple(self.decode_reference(each, low_res) for each in found)
+        return Large(pictures[0], pictures, scores, None, tuple(self.notes))
+
+    def prepare(self, pixels: Map, settings: Settings) -> LargeLowRes:
+        """Stage 1: enlarge, pad and encode."""
+        _, height, width = pixels.shape
+        config = self.model.config
+        size = target_size(height, width, settings.scale)
+        padded = self.scratch.canvas((3, *padded_size(size, config.pixel_multiple)))
+        pre_restored = enlarge(
+            self.model, pixels, settings.scale, padded, self.scratch, partial(self._tell, "enlarge")
+        )
+        return LargeLowRes(pixels, padded, size, self._encoded(padded), pre_restored)
+
+    def understand(self, low_res: LargeLowRes, settings: Settings) -> Cognition:
+        """Stage 2: what the whole picture shows."""
+        side = COGNITION_SIDE, COGNITION_SIDE
+        seen = resample_whole(self._pre_restored(low_res), side)
+        cognition = self.upscaler.cognition_of(seen, settings)
+        self._tell("understand", 1, 1)
+        return cognition
+
+    def refer(
+        self,
+        low_res: LargeLowRes,
+        cognition: Cognition,
+        settings: Settings,
+        pictures: Sequence[Map] = (),
+    ) -> tuple[list[Map], tuple[float, ...] | None, int | None]:
+        """Stage 3: latents of the given references or of imagined ones: all, or the nearest."""
+        if pictures:
+            found = [self._import(picture, low_res) for picture in pictures]
+        else:
+            found = self._imagine(low_res, cognition, settings)
+        if settings.reference_select == "all" or len(found) == 1:
+            return found, None, None
+        scores = tuple(self._score(latents, low_res) for latents in found)
+        best = nearest(scores)
+        return [found[best]], scores, best
+
+    def restore(
+        self,
+        low_res: LargeLowRes,
+        cognition: Cognition,
+        references: Sequence[Map],
+        settings: Settings,
+    ) -> Map:
+        """Stage 4: latents of the result."""
+        if not settings.strength:
+            return low_res.latents
+
+        self.upscaler.enter("sample")
+        how = restoring(settings, self.model.config.schedule)
+
+        def predict(upscaler: Upscaler) -> PredictTiles:
+            own = cognition.to(upscaler.dtype)
+            hints = low_res.latents, references
+            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints)
+
+        grid = partial(self._grid, low_res.latents, settings.seed)
+        draw = partial(noise_of_candidate, settings.seed, 0)
+        return self._walk(how, low_res, draw, predict, grid)
+
+    def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
+        """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
+        assert settings.fidelity is not None and settings.color_fix is not None
+        size, fidelity = low_res.padded.shape[1:], settings.fidelity
+        picture = self.scratch.canvas(low_res.padded.shape)
+        maps = {"latents": latents, "pixels": low_res.padded}
+        self._run(
+            lambda model: tiled_vae.decoding(model, size, self.vae, fidelity),
+            maps,
+            picture,
+            "decode",
+        )
+        return StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+
+    def decode_reference(self, latents: Map, low_res: LargeLowRes) -> StreamedColorFix:
+        """A reference as a picture: what the VAE alone makes of it."""
+        picture = self._plainly_decoded(latents, low_res)
+        return StreamedColorFix("none", picture, low_res.padded, low_res.size)
+
+    def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
+        """Latents of `settings.references` pictures, each from noise of its own."""
+        if not settings.reference_strength:
+            return [low_res.latents] * settings.references
+        local = settings.reference_mode == "tile"
+        steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
+        self.upscaler.enter("sample")
+        how = imagining(settings, self.model.config.schedule)
+        # tiles that are looked at one by one stay where they are
+        grid = partial(self._grid, low_res.latents, None if local else settings.seed)
+
+        def predict(upscaler: Upscaler) -> PredictTiles:
+            own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
+            return tiles_without_controls(upscaler.model, own, how)
+
+        draws = [partial(noise_of_candidate, settings.seed, k) for k in range(settings.references)]
+        walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)
+        return [self._round_trip(latents, low_res) for latents in walks]
+
+    def _local(
+        self, low_res: LargeLowRes, cognition: Cognition
+    ) -> Callable[[Sequence[Box]], Cognition]:
+        """Each tile's own cognition, mixed with that of the whole."""
+        pre_restored = self._pre_restored(low_res)
+        factor = self.model.config.downscale * pre_restored.shape[1] / low_res.size[0]
+
+        def look(box: Box) -> Tensor:
+            field = box.stretched(factor).inside(*pre_restored.shape[1:])
+            seen = pre_restored.read(field).to(self.upscaler.device, self.upscaler.dtype)
+            return self.model.cognition(seen)
+
+        grid = self._grid(low_res.latents, None, 0)
+        return TileCognition(cognition, look, grid, self.scratch)
+
+    def _walk(
+        self,
+        how: Pass,
+        low_res: LargeLowRes,
+        draw: Callable[[Map, str, int, range], Tensor],
+        predict: Callable[[Upscaler], PredictTiles],
+        grid: Callable[[int], Grid],
+    ) -> Map:
+        """Sample from the noised low-resolution latents."""
+        schedule, sampler = self.model.config.schedule, how.sampler
+        state = self._latents(low_res.padded)
+        for rows in bands(state.shape[1], BAND):
+            box = Box(rows.start, 0, rows.stop, state.shape[2])
+            latents = low_res.latents.read(box)
+            noise = draw(state, "start", 0, rows)
+            state.write(box, add_noise(latents, noise, schedule, sampler.start))
+        noise_of = partial(draw, state, how.stream)
+        walk = TiledWalk(
+            sampler, noise_of, grid, self._prediction.batch, device=self.upscaler.device
+        )
+        walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
+        return state
+
+    def _grid(self, latents: Map, seed: int | None, step: int) -> Grid:
+        """Where the tiles of a step lie: moved by an offset of its own, where that is wanted."""
+        _, height, width = latents.shape
+        offset = (0, 0)
+        if self.spec.jitter and seed is not None:
+            digest = hashlib.sha256(f"{seed}/tiles/{step}".encode()).digest()
+            offset = digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]
+        down, right = (each % self.stride for each in offset)
+        return make_grid(height, width, self.tile, self.stride, (down, right))
+
+    def _pre_restored(self, low_res: LargeLowRes) -> Readable:
+        """The SRResNet's first pass, `(3, 4H, 4W)`."""
+        if low_res.pre_restored is not None:
+            return low_res.pre_restored
+        if self._restored is None or self._restored[0] is not low_res:
+            self._restored = low_res, self._restore_before(low_res)
+        return self._restored[1]
+
+    def _restore_before(self, low_res: LargeLowRes) -> Readable:
+        return pre_restore(self.model, low_res.pixels, self.scratch, partial(self._tell, "enlarge"))
+
+    def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
+        """Latents of a picture of the user, placed into the frame."""
+        placed = self.scratch.canvas(low_res.padded.shape)
+        place_large(picture, placed, low_res.size)
+        return self._encoded(placed)
+
+    def _score(self, latents: Map, low_res: LargeLowRes) -> float:
+        """How near a reference is to the input, as cognition sees both."""
+        side = COGNITION_SIDE, COGNITION_SIDE
+        picture = self.decode_reference(latents, low_res)
+        wanted = resample_whole(self._pre_restored(low_res), side)
+        return similarity(self.model, resample_whole(picture, side), wanted)
+
+    def _round_trip(self, latents: Map, low_res: LargeLowRes) -> Map:
+        """The paper's reference is a picture before it is a condition (spec sec. 1)."""
+        if not self.model.config.reference_roundtrip:
+            return latents
+        return self._encoded(self._plainly_decoded(latents, low_res))
+
+    def _latents(self, padded: Map) -> Map:
+        """Room for latents of a padded picture."""
+        config = self.model.config
+        height, width = (side // config.downscale for side in padded.shape[1:])
+        return self.scratch.canvas((config.autoencoder.latent_channels, height, width))
+
+    def _encoded(self, padded: Map) -> Map:
+        """Latents of a padded picture."""
+        latents, size = self._latents(padded), padded.shape[1:]
+        maps = {"pixels": padded}
+        self._run(lambda model: tiled_vae.encoding(model, size, self.vae), maps, latents, "encode")
+        return latents
+
+    def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
+        """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
+        picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
+        maps = {"latents": latents}
+        self._run(
+            lambda model: tiled_vae.decoding(model, size, self.vae, None), maps, picture, "decode"
+        )
+        return picture
+
+    def _run(
+        self,
+        make: Callable[[CoSeR], tiled_vae.TiledPass],
+        maps: Mapping[str, Map],
+        target: Map,
+        stage: str,
+    ) -> None:
+        """Do a pass of the autoencoder; in float32, where the dtype's range is exceeded.
+
+        Raises `NotFiniteError` where that is no help.
+        """
+        self.upscaler.enter("prepare" if stage == "encode" else stage)
+        try:
+            self._pass(make(self.model), maps, target, stage)
+        except NotFiniteError:
+            if self.upscaler.dtype == torch.float32:
+                raise
+            self.notes.append(f"to {stage} it, float32 was needed")
+            self._pass(make(self.upscaler.in_float32().model), maps, target, stage)
+
+    def _pass(
+        self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str
+    ) -> None:
+        def write(box: Box, values: Tensor) -> None:
+            target.write(box, require_finite(values))
+
+        way.run(maps, write, self.scratch, partial(self._tell, stage))
+        if way.note and way.note not in self.notes:
+            self.notes.append(way.note)

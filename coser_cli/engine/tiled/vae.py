@@ -1,0 +1,153 @@
+"""Encoding and decoding of pictures larger than memory: equal to the untiled networks within
+rounding, at any tile size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from coser_cli.config import AutoencoderConfig, ModelConfig
+from coser_cli.engine.tiled.vae_graph import VaeGraph
+from coser_cli.models.build import CoSeR, make_network
+from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.graph import Node
+from coser_cli.tiling.plan import Plan
+from coser_cli.tiling.sweep import OnTile, Sweep, Write
+
+if TYPE_CHECKING:
+    from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+
+ATTENTION_TOKENS = 65_536
+"""Latent cells that the middle block's attention sees at once: 2048 × 2048 pixels at f = 8."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the autoencoder is tiled.
+
+    `tile`: side in pixels of what is computed at once (halos come on top). `frugal` needs half to
+    two thirds of the disk and 1.4 to 2.3 times the work; it changes nothing for a network without
+    norms, which stores nothing. `exact` off takes the norms' statistics from each tile alone:
+    nothing but attention is stored, and tiles may differ in tone. Above `attention_tokens`,
+    attention looks through overlapping windows of that many cells.
+    """
+
+    tile: int = 512
+    frugal: bool = False
+    exact: bool = True
+    attention_tokens: int = ATTENTION_TOKENS
+
+
+@dataclass(frozen=True)
+class TiledPass:
+    """A network ready to run over maps, and what that will cost.
+
+    `plan` tells: `scratch_bytes` on disk, `memory_bytes` of tensors, `tile_count`.
+    """
+
+    plan: Plan
+    sources: Mapping[str, Node]
+    device: torch.device
+
+    @property
+    def note(self) -> str | None:
+        """For the user, where the result is not that of the untiled network."""
+        if not self.plan.windowed:
+            return None
+        height, width = self.plan.windowed[0].shape[1:]
+        return (
+            f"{width}×{height} latent cells are too many for the autoencoder's attention to see at "
+            "once; it looks through overlapping windows"
+        )
+
+    def run(
+        self, maps: Mapping[str, Map], write: Write, scratch: Scratch, on_tile: OnTile | None = None
+    ) -> None:
+        """Read the maps named in `sources`; give each tile of the result to `write` as float32 on
+        the CPU, row by row of tiles, left to right, every cell once.
+        """
+        sources = {node: maps[name] for name, node in self.sources.items()}
+        Sweep(self.plan, sources, scratch, self.device, on_tile).run(write)
+
+
+def encoding(model: CoSeR, size: tuple[int, int], tiling: Tiling) -> TiledPass:
+    """`Autoencoder.encode` of a picture of `size` (height, width), multiples of the down-factor.
+
+    Source: `pixels` `(3, H, W)` in [0, 1]. Result: scaled latents `(4, h, w)`.
+    """
+    graph, network = VaeGraph(tiling.attention_tokens, tiling.frugal), model.autoencoder
+    pixels = graph.source((3, *size))
+    latents = graph.latents(network, pixels)
+    return _tiled(network, network.config, latents, graph, {"pixels": pixels}, size, tiling)
+
+
+def decoding(
+    model: CoSeR, size: tuple[int, int], tiling: Tiling, fidelity: float | None
+) -> TiledPass:
+    """Decoding to a picture of `size` (height, width), as `engine.decoding.decode` does it.
+
+    Source: `latents` `(4, h, w)`, scaled; where the model has a CFW decoder also `pixels`, the
+    enlarged low-resolution picture `(3, H, W)` in [0, 1], whose detail enters with weight
+    `fidelity`; with None the autoencoder's own decoder is used. Result: pixels `(3, H, W)`, not
+    clamped.
+    """
+    graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
+    network = None if fidelity is None else model.cfw
+    latents = graph.source(_latent_shape(model.autoencoder.config, size))
+    if network is None or fidelity is None:
+        plain = model.autoencoder
+        result, sources = graph.pixels(plain, latents), {"latents": latents}
+        return _tiled(plain, plain.config, result, graph, sources, size, tiling)
+    pixels = graph.source((3, *size))
+    encoder = network.encoder if network.config.own_encoder else model.autoencoder.encoder
+    features = graph.encoder(encoder, pixels)[1]
+    result = graph.fused_pixels(network, latents, features, fidelity)
+    sources = {"latents": latents, "pixels": pixels}
+    config = network.config.autoencoder
+    return _tiled(network, config, result, graph, sources, size, tiling)
+
+
+def blank(config: ModelConfig, dtype: torch.dtype, *, cfw: bool = True) -> CoSeR:
+    """A model without weights, for asking what a pass would cost; it cannot run."""
+
+    def load(part: str) -> Any:
+        if part == "cfw" and not cfw:
+            return None
+        with torch.device("meta"):
+            network: nn.Module = make_network(config, part)
+        return network.to(dtype)
+
+    return CoSeR(config, load)
+
+
+def _tiled(
+    network: Autoencoder | CFWDecoder,
+    config: AutoencoderConfig,
+    output: Node,
+    graph: VaeGraph,
+    sources: Mapping[str, Node],
+    size: tuple[int, int],
+    tiling: Tiling,
+) -> TiledPass:
+    cells = _latent_shape(config, size)[1:]
+    weight = next(network.parameters())
+    side = max(1, tiling.tile // _factor(config))
+    plan = Plan(graph, output, cells, side, weight.dtype, tiling.exact)
+    return TiledPass(plan, sources, weight.device)
+
+
+def _factor(config: AutoencoderConfig) -> int:
+    """Pixels per latent cell."""
+    return config.patch_size * 2 ** (len(config.block_out_channels) - 1)
+
+
+def _latent_shape(config: AutoencoderConfig, size: tuple[int, int]) -> tuple[int, int, int]:
+    factor = _factor(config)
+    if size[0] % factor or size[1] % factor:
+        raise ValueError(f"{size[1]}×{size[0]} pixels are no multiples of {factor}")
+    return config.latent_channels, size[0] // factor, size[1] // factor

@@ -1,0 +1,83 @@
+"""The sampling loop; it knows no network."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coser_cli.sampling.guidance import Guidance, guide
+from coser_cli.sampling.noise import _NoiseFrom
+from coser_cli.sampling.schedulers import Sampler
+from coser_cli.sampling.types import Denoise, Noise, OnStep, Predict
+
+
+class Stepper:
+    """A sampler's walk over one region of the latents, step by step, region by region alike.
+
+    Schedulers work entry by entry, so regions that are walked apart, each by its own stepper, are
+    what the whole would be. The state is float32 whatever the network computes in.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._scheduler = copy.deepcopy(sampler.scheduler)
+
+    def begin(self, latents: Tensor) -> Tensor:
+        """The state that belongs to `latents`, noised to the sampler's start."""
+        # some schedulers keep x / √ᾱ: the network shall see `latents` first
+        return latents.float() / self.scale(0)
+
+    def scale(self, step: int) -> float:
+        """The factor between the state and what the network sees at this step; call in order."""
+        index = self._scheduler.timesteps[step]
+        scale: float = self._scheduler.scale_model_input(torch.ones(()), index).item()
+        return scale
+
+    def step(self, step: int, output: Tensor, state: Tensor, noise: Noise) -> Tensor:
+        """The next state from the network's `output`; `noise(step)` is asked for only if needed."""
+        index = self._scheduler.timesteps[step]
+        self._scheduler.scale_model_input(state, index)  # some schedulers insist
+        with _NoiseFrom(noise, step):
+            stepped: Tensor = self._scheduler.step(output.float(), index, state, return_dict=False)[
+                0
+            ]
+        return stepped
+
+
+def sample(
+    predict: Predict,
+    latents: Tensor,
+    sampler: Sampler,
+    noise: Noise,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Walk from `latents`, noised to `sampler.start`, `(B, C, h, w)`, to clean latents.
+
+    `noise(i)` is asked for only where the sampler draws some at step i; `on_step` is told the state
+    after each step.
+    """
+    stepper = Stepper(sampler)
+    state = stepper.begin(latents)
+    for step, timestep in enumerate(sampler.timesteps):
+        output = predict(state * stepper.scale(step), timestep)
+        state = stepper.step(step, output, state, noise)
+        if on_step is not None:
+            on_step(step + 1, len(sampler.timesteps), state)
+    return state
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How one pass is sampled; call it with a denoiser and the noised start."""
+
+    sampler: Sampler
+    guidance: Guidance
+    noise: Noise
+    on_step: OnStep | None = None
+
+    def __call__(self, denoise: Denoise, start: Tensor) -> Tensor:
+        """Clean latents from `start`, which is noised to `sampler.start`."""
+        predict = guide(denoise, self.guidance)
+        return sample(predict, start, self.sampler, self.noise, self.on_step)

@@ -1,0 +1,1 @@
+"""Published checkpoints: opened safely, recognised, and their names translated."""

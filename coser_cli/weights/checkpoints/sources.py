@@ -1,0 +1,186 @@
+"""The checkpoints that a model is put together from: opened, recognised, and who gives what.
+
+Which file a network is taken from is decided by what the files hold and by their order in the
+variant. A network is taken from one file as a whole; the U-Net is two, Stable Diffusion's layers
+and All-in-Attention, so that the former can come from another base.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from coser_cli.config import VARIANTS, ModelConfig
+from coser_cli.errors import WeightsError, shown
+from coser_cli.weights.checkpoints.names import Names, as_linear, translate
+from coser_cli.weights.checkpoints.open import Origin, open_checkpoint
+from coser_cli.weights.checkpoints.recognise import recognise
+
+Key = str
+"""`part/name`, as our networks call it."""
+
+
+class Variant(Protocol):
+    """What is needed of a variant of the manifest."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> str: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def files(self) -> tuple[str, ...]: ...
+    @property
+    def optional(self) -> tuple[str, ...]: ...
+    @property
+    def fallback(self) -> tuple[str, ...]: ...
+    @property
+    def base(self) -> str | None: ...
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+
+
+GROUPS = {
+    "unet": "the U-Net of Stable Diffusion",
+    "aia": "All-in-Attention",
+    "controlnet": "the ControlNet",
+    "vae": "the autoencoder",
+    "text": "CLIP's text tower",
+    "clip": "CLIP's image tower",
+    "qformer": "the Q-Former",
+    "srresnet": "the SRResNet",
+    "cfw": "the CFW decoder",
+}
+"""What is taken from one file as a whole, in words."""
+OF_BASE = ("unet", "vae")
+"""What a variant's `base` replaces."""
+_BASES = {"sd2", "diffusers"}
+KINDS = {
+    "coser": {"coser"},
+    "cfw": {"cfw"},
+    "qformer": {"qformer"},
+    "sd21-base": _BASES,
+    "sd-turbo": _BASES,
+    "openclip-h14": {"openclip"},
+}
+"""What a file of that id (or of an id that goes on with a dash) must be."""
+HOLDS = {
+    "qformer": {"qformer", "srresnet"},
+    "sd21-base": {"unet", "vae", "text"},
+    "openclip-h14": {"clip", "text"},
+}
+"""What a file of that id certainly holds."""
+
+
+def role_of(file_id: str) -> str:
+    """The key of `KINDS` that a file id stands under; the id itself where there is none."""
+    return next((r for r in KINDS if file_id == r or file_id.startswith(f"{r}-")), file_id)
+
+
+def group_of(key: Key) -> str:
+    """The key of `GROUPS` that one of our tensors belongs to."""
+    part, _, name = key.partition("/")
+    if part == "cognitive_encoder":
+        return name.partition(".")[0]
+    added = part == "unet" and re.search(r"(^|\.)(low_res|reference)_", name)
+    return "aia" if added else part
+
+
+@dataclass(frozen=True)
+class Source:
+    """One checkpoint, opened and recognised; `names` leads from our keys to its names."""
+
+    origin: Origin
+    kind: str
+    tensors: Mapping[str, Tensor]
+    names: Names
+
+    @cached_property
+    def groups(self) -> set[str]:
+        return {group_of(key) for key in self.names}
+
+
+def open_sources(variant: Variant, origins: Mapping[str, Origin]) -> dict[str, Source]:
+    """All checkpoints by file id. Raises WeightsError for a file that is not what its id says, and
+    for names that no table knows.
+    """
+    config, sources = config_of(variant), {}
+    for file_id, origin in origins.items():
+        tensors = open_checkpoint(origin)
+        kind = recognise(tensors, folder=origin.format == "diffusers")
+        allowed = KINDS.get(role_of(file_id), _BASES if file_id == variant.base else set())
+        if not kind.name or (allowed and kind.name not in allowed):
+            raise WeightsError(
+                f"{shown(origin.path)} is {kind.description}; it cannot serve as {file_id!r}",
+                f"give the file that the manifest calls {file_id!r}",
+            )
+        names = translate(kind.name, tensors, config, shown(origin.path))
+        sources[file_id] = Source(origin, kind.name, tensors, names)
+    return sources
+
+
+def config_of(variant: Variant) -> ModelConfig:
+    """The configuration of the model that the variant describes."""
+    if variant.config not in VARIANTS:
+        raise WeightsError(f"the model {variant.name!r} has an unknown config {variant.config!r}")
+    config = VARIANTS[variant.config]
+    defaults = replace(config.defaults, **variant.defaults)
+    # presets change what the base is used with; a variant with defaults of its own has none
+    presets = {} if variant.defaults else config.presets
+    return replace(config, name=variant.name, defaults=defaults, presets=presets)
+
+
+def required(variant: Variant) -> list[str]:
+    """Groups that a model cannot do without."""
+    cfw = any(role_of(i) == "cfw" and i not in variant.optional for i in variant.files)
+    return [group for group in GROUPS if group != "cfw" or cfw]
+
+
+def chosen(variant: Variant, sources: Mapping[str, Source], group: str) -> Source | None:
+    """The first source in the variant's order that holds anything of the group."""
+    order = dict.fromkeys((*variant.files, *variant.fallback, *sources))
+    ids = [file_id for file_id in order if file_id != variant.base]
+    if variant.base is not None and group in OF_BASE:
+        ids = [variant.base]
+    return next((sources[i] for i in ids if i in sources and group in sources[i].groups), None)
+
+
+def nowhere(sources: Mapping[str, Source], groups: Iterable[str]) -> WeightsError:
+    """The error for networks that no source holds."""
+    files = ", ".join(shown(source.origin.path) for source in sources.values())
+    names = ", ".join(GROUPS[group] for group in groups)
+    return WeightsError(
+        f"the model cannot be put together: {names} is missing in {files}",
+        "add the file that holds it",
+    )
+
+
+class PartTensors(Mapping[str, Tensor]):
+    """Tensors of one part under our names, each taken from its source when asked for; names that
+    the sources do not have are left out.
+    """
+
+    def __init__(self, part: str, picks: Mapping[str, Source]) -> None:
+        self._from = {
+            name: (source.tensors, source.names[f"{part}/{name}"])
+            for name, source in picks.items()
+            if f"{part}/{name}" in source.names
+        }
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensors, published = self._from[name]
+        found = [tensors[old] for old in published]
+        return as_linear(name, found[0] if len(found) == 1 else torch.cat(found))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._from)
+
+    def __len__(self) -> int:
+        return len(self._from)

@@ -1,0 +1,1 @@
+"""Files from hosts: addresses, requests, partial files."""

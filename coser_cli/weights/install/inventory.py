@@ -1,0 +1,199 @@
+"""A weights folder and what it holds of a manifest: files, conversions, models, their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from coser_cli.errors import WeightsError, shown
+from coser_cli.weights.fetch.partial import CHUNK, Part, cannot_write
+from coser_cli.weights.install.ledger import Converted, Ledger, Seen, Stamp, now
+from coser_cli.weights.manifest import Manifest, Variant, WeightFile
+
+LOCK = ".download.lock"
+MODEL_FILE = "model.json"
+MODEL_LOCK = "coser.lock.json"
+
+OnBytes = Callable[[int, int], None]
+
+
+class State(StrEnum):
+    """How far a file is."""
+
+    INSTALLED = "installed"  # part of an installed model, or converted
+    VERIFIED = "verified"  # at its place, and known to be right
+    UNVERIFIED = "unverified"  # at its place, not looked into yet
+    PARTIAL = "partial"
+    ABSENT = "absent"
+
+
+class Stock:
+    """What `root` holds of the files in `manifest`."""
+
+    def __init__(self, manifest: Manifest, root: Path) -> None:
+        self.manifest = manifest
+        self.root = root
+        self.ledger = Ledger.read(root)
+
+    @contextmanager
+    def locked(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Nobody else writes into the folder; waits for somebody who does. Reads the ledger anew.
+
+        Raises WeightsError where the folder cannot be written to.
+        """
+        lock = FileLock(self.root / LOCK)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"another download writes into {shown(self.root)}; waiting for it to end")
+                lock.acquire(poll_interval=0.1)
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+        try:
+            self.ledger = Ledger.read(self.root)
+            yield
+        finally:
+            lock.release()
+
+    def file(self, name: str) -> WeightFile:
+        """The file of that id."""
+        return self.manifest.files[name]
+
+    def path(self, name: str) -> Path:
+        """Where the published file lies or would lie."""
+        return self.root / self.file(name).dest
+
+    def folder(self, variant: Variant) -> Path:
+        """Where the model lies or would lie."""
+        return self.root / variant.folder
+
+    def single(self, names: Iterable[str]) -> list[str]:
+        """The ids with each folder of files replaced by its files."""
+        return [each for name in names for each in (self.file(name).parts or (name,))]
+
+    def sources_in(self, name: str, given: Path) -> dict[str, Path]:
+        """The single files of `name` by id, where `given` is the file or the folder of files."""
+        parts = self.file(name).parts
+        if not parts:
+            return {name: given}
+        below = {part: self.path(part).relative_to(self.path(name)) for part in parts}
+        return {part: given / place for part, place in below.items()}
+
+    def known_hash(self, name: str) -> str | None:
+        """The hash that the file must have: the manifest's, else that of first use."""
+        seen = self.ledger.files.get(name)
+        return self.file(name).sha256 or (seen.sha256 if seen else None)
+
+    def bytes_of(self, name: str) -> int | None:
+        """Size of the published file, if it is known or has been seen."""
+        seen = self.ledger.files.get(name)
+        return self.file(name).size or (seen.size if seen else None)
+
+    def arrived(self, name: str) -> int:
+        """Bytes of an unfinished download."""
+        stamp = Stamp.of(Part(self.path(name)).path)
+        return stamp.size if stamp else 0
+
+    def state(self, name: str, variant: Variant | None = None) -> State:
+        """How far a single file is; as a part of `variant`, if one is given. Hashes nothing."""
+        if variant is not None and self.is_in(name, variant):
+            return State.INSTALLED
+        if variant is None and self.is_converted(name):
+            return State.INSTALLED
+        path = self.path(name)
+        if path.is_file():
+            seen = self.ledger.files.get(name)
+            known = seen and seen.is_still(path) and seen.sha256 == self.known_hash(name)
+            return State.VERIFIED if known else State.UNVERIFIED
+        return State.PARTIAL if self.arrived(name) else State.ABSENT
+
+    def is_in(self, name: str, variant: Variant) -> bool:
+        """Whether the installed model was made with this very file, as its own lock file says."""
+        folder = self.folder(variant)
+        if not (folder / MODEL_FILE).is_file():
+            return False
+        try:
+            lock = json.loads((folder / MODEL_LOCK).read_text(encoding="utf-8"))
+            hashes = {each["sha256"] for each in lock["origins"][name]["files"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return self.known_hash(name) in hashes | {None}
+
+    def is_converted(self, name: str) -> bool:
+        """Whether the file has become the safetensors file that the manifest wants."""
+        convert, entry = self.file(name).convert, self.ledger.converted.get(name)
+        if convert is None or entry is None or entry.source != self.known_hash(name):
+            return False
+        return entry.is_still(self.root / convert.to)
+
+    def at_hand(self, name: str) -> bool:
+        """Whether the file, all of its parts, or else an alternative lies at its place."""
+        return self.substitute(name) is not None
+
+    def substitute(self, name: str) -> str | None:
+        """The id of the file at hand that serves as `name`, itself first."""
+        for candidate in (name, *self.file(name).alternatives):
+            if all(self.state(each) is State.VERIFIED for each in self.single([candidate])):
+                return candidate
+        return None
+
+    def check(self, name: str, on_bytes: OnBytes) -> bool:
+        """Hash the file at its place; whether it is the right one, which is then recorded.
+
+        A file without a known hash that somebody put there is taken as it is.
+        """
+        path, known = self.path(name), self.known_hash(name)
+        size = self.file(name).size
+        if size is not None and path.stat().st_size != size:
+            return False
+        sha256 = hash_of(path, on_bytes)
+        if known is not None and sha256 != known:
+            return False
+        self.record(name, sha256, f"found at {path}", must=False)
+        return True
+
+    def record(self, name: str, sha256: str, url: str, *, must: bool = True) -> None:
+        """Note a verified file; `must`: raise WeightsError where the folder is read-only."""
+        stamp = Stamp.of(self.path(name))
+        assert stamp is not None
+        self.ledger.files[name] = Seen(stamp.size, sha256, stamp.mtime_ns, url, now())
+        self._save(must=must)
+
+    def record_conversion(self, name: str, target: Path, source: str) -> None:
+        """Note a converted file."""
+        stamp = Stamp.of(target)
+        assert stamp is not None
+        sha256 = hash_of(target, lambda done, total: None)
+        self.ledger.converted[name] = Converted(source, stamp.size, sha256, stamp.mtime_ns)
+        self._save(must=True)
+
+    def _save(self, *, must: bool) -> None:
+        if must:
+            self.ledger.save()
+            return
+        with suppress(WeightsError):
+            self.ledger.save()
+
+
+def hash_of(path: Path, on_bytes: OnBytes) -> str:
+    """SHA-256 of a file. Raises WeightsError if it cannot be read."""
+    digest, done = hashlib.sha256(), 0
+    try:
+        total = path.stat().st_size
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                on_bytes(done, total)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"cannot read {shown(path)}: {reason}") from error
+    return digest.hexdigest()

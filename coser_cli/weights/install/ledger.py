@@ -1,0 +1,122 @@
+"""`weights.lock.json`: what was fetched and converted in a weights folder, by hash.
+
+A file without a published hash is held to the one recorded here. Sizes and times of change spare
+hashing a file again that nobody has touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from coser_cli.errors import WeightsError, shown
+from coser_cli.weights.fetch.partial import cannot_write
+
+LEDGER = "weights.lock.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Size and time of the last change of a file."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """The stamp of a file, None if there is no such file."""
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A published file as it was verified: from `url`, or imported from a path."""
+
+    size: int
+    sha256: str
+    mtime_ns: int
+    url: str
+    time: str
+
+    def is_still(self, path: Path) -> bool:
+        """Whether the file has not been touched since."""
+        return Stamp.of(path) == Stamp(self.size, self.mtime_ns)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A safetensors file made of the published file whose hash is `source`."""
+
+    source: str
+    size: int
+    sha256: str
+    mtime_ns: int
+
+    def is_still(self, path: Path) -> bool:
+        """Whether the file has not been touched since."""
+        return Stamp.of(path) == Stamp(self.size, self.mtime_ns)
+
+
+@dataclass
+class Ledger:
+    """The record of one weights folder."""
+
+    path: Path
+    files: dict[str, Seen] = field(default_factory=dict)
+    converted: dict[str, Converted] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> Ledger:
+        """The record of `root`, empty if there is none. Raises WeightsError if it is damaged."""
+        path = root / LEDGER
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            return cls(
+                path,
+                {name: Seen(**entry) for name, entry in data["files"].items()},
+                {name: Converted(**entry) for name, entry in data["converted"].items()},
+            )
+        except FileNotFoundError:
+            return cls(path)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise WeightsError(f"cannot read {shown(path)}: {reason}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WeightsError(
+                f"{shown(path)} is damaged ({error})",
+                "delete it: files are then hashed anew, and hashes of first use are forgotten",
+            ) from error
+
+    def save(self) -> None:
+        """Write the record; it appears whole or stays as it was. Raises WeightsError."""
+        data: dict[str, Any] = {"schema": SCHEMA}
+        for name in ("files", "converted"):
+            data[name] = {key: asdict(entry) for key, entry in getattr(self, name).items()}
+        part = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(data, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise cannot_write(self.path, error) from error
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,281 @@
+"""A plan carried out: imported, fetched, converted, installed; each thing that ends is told.
+
+torch is imported when something is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coser_cli.errors import CoserError, WeightsError
+from coser_cli.weights.fetch.download import Download, Listener
+from coser_cli.weights.fetch.hosts import Hosts, Patience
+from coser_cli.weights.install.inventory import State, Stock
+from coser_cli.weights.install.local_files import bring
+from coser_cli.weights.install.plan import FACTORS, Plan, can_extend, is_complete, is_converted
+from coser_cli.weights.manifest import Variant
+
+if TYPE_CHECKING:
+    from coser_cli.weights.install.steps import Ingredients
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended for a file ("present", "downloaded", "imported", "failed") or a model
+    ("present", "installed", "incomplete", "failed"); `missing` are ids that a model still needs.
+    """
+
+    kind: str
+    name: str
+    status: str
+    path: Path
+    size: int | None = None
+    sha256: str | None = None
+    url: str | None = None
+    missing: tuple[str, ...] = ()
+    error: CoserError | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """Whom a supply tells and asks: a line of text; `progress(label, bytes, total or None)`;
+    `consent(ids)` raises UsageError if files may not be fetched.
+    """
+
+    say: Callable[[str], None]
+    progress: Callable[[str, int, int | None], None]
+    consent: Callable[[Sequence[str]], None]
+
+
+class Supply:
+    """Brings files into a weights folder that is locked meanwhile."""
+
+    def __init__(
+        self,
+        stock: Stock,
+        hosts: Hosts,
+        patience: Patience,
+        told: Told,
+        *,
+        dtype: str,
+        offline: bool,
+        keep_originals: bool,
+    ) -> None:
+        self._stock = stock
+        self._hosts = hosts
+        self._patience = patience
+        self._told = told
+        self._dtype = dtype
+        self._offline = offline
+        self._keep = keep_originals
+        self._used: dict[str, None] = {}  # files that have been converted
+        self._failed: set[str] = set()
+        self._unfinished: list[Variant] = []
+
+    def work(self, plan: Plan, imports: Sequence[tuple[str, Path]]) -> Iterator[Outcome]:
+        """Everything, in order. A file that fails does not stop the others."""
+        for name, path in imports:
+            yield self._guarded(name, partial(self._bring, name, path))
+        imported = {name for name, _ in imports}
+        for name in plan.there:
+            if name not in imported:
+                yield self._guarded(name, partial(self._settle, name, "present"))
+        for name in plan.fetch:
+            yield self._guarded(name, partial(self._fetch, name))
+        yield from self._install_all(plan, imports)
+        if not self._keep and self._used:
+            from coser_cli.weights.install.steps import drop_originals
+
+            drop_originals(self._stock, [name for name in self._used if not self._is_awaited(name)])
+
+    def has_to_convert(self, names: Iterable[str]) -> bool:
+        """Whether a file that is there is still to become another."""
+        stock = self._stock
+        return any(stock.file(name).convert and not stock.is_converted(name) for name in names)
+
+    def _guarded(self, name: str, act: Callable[[], Outcome]) -> Outcome:
+        try:
+            return act()
+        except WeightsError as error:
+            self._failed.add(name)
+            return Outcome("file", name, "failed", self._stock.path(name), error=error)
+
+    def _bring(self, name: str, path: Path) -> Outcome:
+        transient = is_converted(self._stock.manifest, name) and not self._keep
+        bring(self._stock, name, path, self._counter(f"importing {name}"), link=transient)
+        return self._settle(name, "imported")
+
+    def _fetch(self, name: str) -> Outcome:
+        stock = self._stock
+        factor = FACTORS[self._dtype] if is_converted(stock.manifest, name) else 0.0
+        count = self._told.progress
+        known = stock.known_hash(name)
+        fetched = Download(
+            stock.file(name),
+            stock.path(name),
+            self._hosts,
+            self._patience,
+            sha256=known,
+            room=lambda total: int(total * factor),
+            listener=Listener(lambda done, total: count(name, done, total), self._told.say),
+        ).run()
+        stock.record(name, fetched.sha256, fetched.url)
+        if known is None:
+            self._told.say(f"{name}: no published hash; from now on held to {fetched.sha256}")
+        return self._settle(name, "downloaded")
+
+    def _settle(self, name: str, status: str) -> Outcome:
+        """A file is at its place or has been converted: convert it if that is wanted."""
+        stock = self._stock
+        path = stock.path(name)
+        convert = stock.file(name).convert
+        if convert is not None:
+            path = stock.root / convert.to
+            if not stock.is_converted(name):
+                from coser_cli.weights.install import steps
+
+                self._told.say(f"converting {name}")
+                steps.convert(stock, name)
+                self._used[name] = None
+        elif not path.exists():
+            path = next((p for p in self._folders_of(name)), path)
+        seen = stock.ledger.files.get(name)
+        size, sha256, url = (seen.size, seen.sha256, seen.url) if seen else (None, None, None)
+        return Outcome("file", name, status, path, size, sha256, url)
+
+    def _folders_of(self, name: str) -> Iterator[Path]:
+        """Folders of installed models that the file is part of."""
+        for variant in self._stock.manifest.variants.values():
+            if self._stock.is_in(name, variant):
+                yield self._stock.folder(variant)
+
+    def _install_all(self, plan: Plan, imports: Sequence[tuple[str, Path]]) -> Iterator[Outcome]:
+        chosen = [*plan.variants, *plan.complete]
+        touched = {*plan.there, *plan.fetch, *(name for name, _ in imports)}
+        for variant in plan.complete:
+            yield self._model(variant, "present")
+        for variant in plan.variants:
+            for ended in self._install_chosen(variant):
+                yield ended
+                if ended.kind == "model" and ended.status in ("incomplete", "failed"):
+                    self._unfinished.append(variant)
+        notes = []
+        for variant in self._stock.manifest.variants.values():
+            if variant not in chosen and self._concerns(variant, touched):
+                possible = self._install_if_possible(variant)
+                if possible.status == "incomplete":
+                    notes.append(possible)
+                else:
+                    chosen.append(variant)
+                    yield possible
+        if not chosen:
+            yield from notes
+
+    def _concerns(self, variant: Variant, touched: Iterable[str]) -> bool:
+        """Whether any of these files has just become available for a variant."""
+        own = {*variant.files, *variant.fallback, variant.base}
+        own |= {each for name in own if name for each in self._stock.file(name).alternatives}
+        own = {each for name in own if name for each in (name, *self._stock.file(name).parts)}
+        here = [name for name in touched if name in own]
+        return any(self._stock.state(name) is State.VERIFIED for name in here) and not is_complete(
+            self._stock, variant, here
+        )
+
+    def _is_awaited(self, name: str) -> bool:
+        """Whether a chosen variant that could not be installed yet needs this file again."""
+        return any(name in (*each.files, *each.fallback, each.base) for each in self._unfinished)
+
+    def _install_chosen(self, variant: Variant) -> Iterator[Outcome]:
+        """Install, fetching what turns out to be missing."""
+        from coser_cli.weights.install import steps
+
+        try:
+            if can_extend(self._stock, variant):
+                yield self._extended(variant)
+                return
+            ready = steps.gather(self._stock, variant)
+            while ready.missing:
+                missing = self._stock.single(ready.missing)
+                if not self._failed.isdisjoint(missing):  # which has been told
+                    yield self._model(variant, "incomplete", ready.missing)
+                    return
+                if self._offline:
+                    yield self._model(variant, "failed", ready.missing, _incomplete(variant, ready))
+                    return
+                self._told.say(f"{variant.name} also needs {', '.join(missing)}")
+                self._told.consent(missing)
+                for name in missing:
+                    ended = self._guarded(name, partial(self._fetch, name))
+                    yield ended
+                    if ended.error is not None:
+                        yield self._model(variant, "incomplete", (name,))
+                        return
+                ready = steps.gather(self._stock, variant)
+            yield self._installed(variant, ready)
+        except WeightsError as error:
+            yield self._model(variant, "failed", error=error)
+
+    def _install_if_possible(self, variant: Variant) -> Outcome:
+        """Install from what is there; nothing is fetched."""
+        from coser_cli.weights.install import steps
+
+        try:
+            if can_extend(self._stock, variant):
+                return self._extended(variant)
+            ready = steps.gather(self._stock, variant)
+            if ready.missing:
+                return self._model(variant, "incomplete", ready.missing)
+            return self._installed(variant, ready)
+        except WeightsError as error:
+            return self._model(variant, "failed", error=error)
+
+    def _installed(self, variant: Variant, ready: Ingredients) -> Outcome:
+        from coser_cli.weights.install import steps
+
+        self._told.say(f"converting and installing {variant.name}")
+        steps.install(self._stock, variant, ready, self._dtype, self._parts(variant))
+        self._used |= dict.fromkeys(ready.served)
+        return self._model(variant, "installed")
+
+    def _extended(self, variant: Variant) -> Outcome:
+        from coser_cli.weights.install import steps
+
+        served = steps.extend(self._stock, variant, self._parts(variant))
+        self._used |= dict.fromkeys(served)
+        return self._model(variant, "installed" if served else "present")
+
+    def _model(
+        self,
+        variant: Variant,
+        status: str,
+        missing: tuple[str, ...] = (),
+        error: CoserError | None = None,
+    ) -> Outcome:
+        folder = self._stock.folder(variant)
+        return Outcome("model", variant.name, status, folder, missing=missing, error=error)
+
+    def _counter(self, label: str) -> Callable[[int, int], None]:
+        return lambda done, total: self._told.progress(label, done, total)
+
+    def _parts(self, variant: Variant) -> Callable[[str, int, int], None]:
+        return lambda part, done, total: self._told.progress(f"{variant.name}: {part}", done, total)
+
+
+def _incomplete(variant: Variant, ready: Ingredients) -> WeightsError:
+    return WeightsError(
+        f"{variant.name} cannot be installed: {', '.join(ready.missing)} is not there",
+        "fetch it, or give it with --import FILE --as ID",
+    )
+
+
+def require_network(plan: Plan, *, offline: bool) -> None:
+    """Raise WeightsError if something must be fetched and may not."""
+    if offline and plan.fetch:
+        raise WeightsError(
+            f"offline, and not there: {', '.join(plan.fetch)}",
+            "allow the network, or give the files with --import FILE --as ID or --from-dir DIR",
+        )

@@ -1,0 +1,121 @@
+"""What is there, hashed again; and what the hosts say of files that are not, for whoever keeps a
+manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from coser_cli.errors import SourceError, WeightsError, shown
+from coser_cli.weights.fetch.hosts import Hosts, Patience
+from coser_cli.weights.fetch.http import Transient, Web
+from coser_cli.weights.install.inventory import MODEL_FILE, Stock, hash_of
+from coser_cli.weights.install.run import Outcome, Told
+from coser_cli.weights.manifest import Variant
+from coser_cli.weights.urls import presentable
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a HEAD request told of one source; what it did not tell is None."""
+
+    name: str
+    url: str
+    status: int | None = None
+    linked_etag: str | None = None
+    linked_size: str | None = None
+    etag: str | None = None
+    length: str | None = None
+    commit: str | None = None
+    problem: str | None = None
+
+
+def pins(stock: Stock, names: Iterable[str], hosts: Hosts, patience: Patience) -> Iterator[Pin]:
+    """One HEAD request to every source of these files. Hugging Face tells a file's SHA-256 as
+    `X-Linked-Etag` and the commit behind a branch as `X-Repo-Commit`.
+    """
+    with Web(hosts, patience) as web:
+        for name in names:
+            for source in stock.file(name).sources:
+                yield _pin(web, name, hosts.address(source))
+
+
+def _pin(web: Web, name: str, url: str) -> Pin:
+    try:
+        answer = web.head(url)
+    except SourceError as error:
+        return Pin(name, presentable(url), problem=error.message)
+    except Transient as error:
+        return Pin(name, presentable(url), problem=str(error))
+    told = answer.headers.get
+    failed = None if answer.status < 400 else f"the host answered {answer.status}"
+    return Pin(
+        name,
+        presentable(url),
+        answer.status,
+        told("x-linked-etag"),
+        told("x-linked-size"),
+        told("etag"),
+        told("content-length"),
+        told("x-repo-commit"),
+        failed,
+    )
+
+
+def verify(
+    stock: Stock, names: Iterable[str], tell: Told, required: Iterable[str] = ()
+) -> Iterator[Outcome]:
+    """Hash again what is there of these files, and of all models made of them.
+
+    A file that is not there has the status "absent", or "failed" if it is one of `required` and
+    no installed model has taken it up.
+    """
+    names, required = list(names), set(required)
+    models = [each for each in stock.manifest.variants.values() if not each.bundled]
+    for name in names:
+        ended = _verified(stock, name, tell)
+        taken_up = any(stock.is_in(name, variant) for variant in models)
+        if ended.status == "absent" and name in required and not taken_up:
+            error = WeightsError(f"{name} is not there", "fetch it, or import it")
+            ended = replace(ended, status="failed", error=error)
+        yield ended
+    for variant in stock.manifest.variants.values():
+        folder = stock.folder(variant)
+        if variant.bundled or not (folder / MODEL_FILE).is_file():
+            continue
+        if not {*variant.files, variant.base}.isdisjoint(names):
+            yield _verified_model(variant, folder, tell)
+
+
+def _verified(stock: Stock, name: str, tell: Told) -> Outcome:
+    path, known = stock.path(name), stock.known_hash(name)
+    convert, entry = stock.file(name).convert, stock.ledger.converted.get(name)
+    if not path.is_file() and convert and entry and (stock.root / convert.to).is_file():
+        path, known = stock.root / convert.to, entry.sha256
+    if not path.is_file():
+        return Outcome("file", name, "absent", path)
+    sha256 = hash_of(path, lambda done, total: tell.progress(f"checking {name}", done, total))
+    size = path.stat().st_size
+    if known is None:
+        tell.say(f"{name}: no hash is known to compare with")
+        return Outcome("file", name, "unknown", path, size, sha256)
+    if sha256 == known:
+        return Outcome("file", name, "verified", path, size, sha256)
+    error = WeightsError(
+        f"{shown(path)} is damaged: its SHA-256 is {sha256}, not {known}",
+        "run the command again without --verify to fetch it anew",
+    )
+    return Outcome("file", name, "failed", path, size, sha256, error=error)
+
+
+def _verified_model(variant: Variant, folder: Path, tell: Told) -> Outcome:
+    from coser_cli.weights.install.model import verify_model
+
+    tell.say(f"checking {variant.name}")
+    problems = verify_model(folder)
+    if not problems:
+        return Outcome("model", variant.name, "verified", folder)
+    error = WeightsError(f"{shown(folder)}: {'; '.join(problems)}", "install the model again")
+    return Outcome("model", variant.name, "failed", folder, error=error)

@@ -1,0 +1,1 @@
+from tests.toy_upscaler import make_toy, upscaler  # noqa: F401 (fixtures)

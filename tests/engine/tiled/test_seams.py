@@ -1,0 +1,78 @@
+"""Where tiles met, nothing shows: gradients on their lines have the energy that they would have had
+without tiles, measured against the energy elsewhere.
+
+Naive tiles are measured, too, so that the metric is known to see seams where there are some.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.engine.upscaler import Upscaler
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.tiling.canvas import Scratch, TensorMap
+from coser_cli.tiling.grid import Box, starts
+
+SIDE, TILE = 96, 128
+SETTINGS = Settings(scale=4, steps=3, strength=0.5, reference_mode="none")
+PHASE = 16
+"""Lines are compared with others at multiples of this: the networks' own grid shows at each."""
+
+
+def flat() -> torch.Tensor:
+    return torch.full((1, 3, SIDE, SIDE), 0.5)
+
+
+def gradient() -> torch.Tensor:
+    ramp = torch.linspace(0.2, 0.8, SIDE)
+    return ((ramp[:, None] + ramp) / 2).expand(1, 3, SIDE, SIDE).contiguous()
+
+
+def textured() -> torch.Tensor:
+    noise = torch.rand(1, 3, SIDE + 2, SIDE + 2, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.avg_pool2d(noise, 3, stride=1)
+
+
+def seam_energy(pixels: torch.Tensor, lines: list[int]) -> float:
+    """Mean squared step across the lines, rows and columns, over that across other lines."""
+    across = (pixels[..., 1:] - pixels[..., :-1]).square().mean(dim=(0, 1, 2))
+    down = (pixels[..., 1:, :] - pixels[..., :-1, :]).square().mean(dim=(0, 1, 3))
+    energy = across + down
+    others = [line for line in range(PHASE, len(energy), PHASE) if line not in lines]
+    on_lines, elsewhere = (energy[[at - 1 for at in each]].mean() for each in (lines, others))
+    return (on_lines / elsewhere).item()
+
+
+def lines_of(overlap: int) -> list[int]:
+    """Where tiles begin and end."""
+    begins = starts(SIDE * 4, TILE, TILE - overlap)
+    return sorted({edge for begin in begins for edge in (begin, begin + TILE)} - {0, SIDE * 4})
+
+
+def seams(upscaler: Upscaler, pixels: torch.Tensor, overlap: int) -> float:
+    """The seam energy of a result in tiles, 1 where it is that of the result without tiles; both
+    start from the same noise, so that chance does not show.
+    """
+    lines, side = lines_of(overlap), SIDE * 4
+    with Scratch() as scratch:
+        tiled = TiledUpscaler(upscaler, TileSpec(TILE, overlap), scratch)
+        large = tiled.upscale(TensorMap(pixels), SETTINGS).pixels
+        found = seam_energy(large.read(Box(0, 0, side, side)), lines)
+    return found / seam_energy(upscaler.upscale(pixels, SETTINGS).pixels, lines)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Upscaler:
+    return Upscaler.load("mini", device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [flat, gradient, textured])
+def test_tiles_do_not_show_and_naive_ones_do(mini, make):
+    pixels = make()
+    ours, naive = (seams(mini, pixels, overlap) for overlap in (TILE // 2, 0))
+    print(f"{make.__name__}: seam energy {ours:.3f} with overlap, {naive:.2f} without")
+    assert abs(ours - 1) <= 0.05
+    assert naive > 2

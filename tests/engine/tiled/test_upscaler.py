@@ -1,0 +1,185 @@
+"""The engine in tiles is the engine: equal where tiles cannot matter, and never worse off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.engine.tiled.vae import Tiling
+from coser_cli.engine.upscaler import Upscaler
+from coser_cli.errors import DeviceError, UsageError
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.tiling.canvas import Scratch, TensorMap
+from coser_cli.tiling.grid import Box
+
+SPEC = TileSpec(tile_size=64, overlap=32)
+PLAIN = Settings(scale=4, steps=2, strength=0.5)
+
+
+def picture(height: int, width: int) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height * width))
+
+
+def whole(large) -> torch.Tensor:
+    return large.read(Box(0, 0, *large.shape[1:]))
+
+
+def enlarged(upscaler: Upscaler, pixels, settings, spec=SPEC, references=(), **fields):
+    """The result in tiles, as a tensor, and the pictures of the references."""
+    fields.setdefault("vae", Tiling(256))  # its tiles have tests of their own
+    with Scratch() as scratch:
+        tiled = TiledUpscaler(upscaler, spec, scratch, **fields)
+        maps = [TensorMap(each) for each in references]
+        found = tiled.upscale(TensorMap(pixels), settings, want_reference=True, references=maps)
+        return whole(found.pixels), [whole(each) for each in found.references], found
+
+
+@pytest.mark.parametrize("size", [(16, 16), (5, 13), (1, 1), (11, 4)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"scale": 2.7, "color_fix": "adain"},
+        {"color_fix": "wavelet", "reference_mode": "tile"},
+        {"reference_mode": "none", "sampler": "ddpm"},
+        {"references": 3},
+        {"references": 2, "reference_select": "clip"},
+        {"reference_strength": 0.0},
+        {"strength": 0.0},
+    ],
+)
+def test_what_fits_one_tile_is_what_it_would_be_untiled(upscaler, size, changes):
+    settings, pixels = replace(PLAIN, **changes), picture(*size)
+    wanted = settings.reference_mode != "none"
+    expected = upscaler.upscale(pixels, settings, want_reference=wanted)
+    found, references, large = enlarged(upscaler, pixels, settings)
+    torch.testing.assert_close(found, expected.pixels, rtol=0, atol=2e-4)
+    assert large.chosen == expected.chosen
+    if wanted:
+        torch.testing.assert_close(torch.cat(references), expected.reference, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("side", [16, 24, 40])
+def test_without_diffusion_tiles_never_show(upscaler, side):
+    """The autoencoder is exact in tiles, and so is everything else that is left."""
+    pixels, settings = picture(23, 37), replace(PLAIN, strength=0.0, color_fix="wavelet")
+    expected = upscaler.upscale(pixels, settings).pixels
+    found, _, _ = enlarged(upscaler, pixels, settings, vae=Tiling(side))
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("mode", ["global", "tile", "none"])
+@pytest.mark.parametrize("batch", [2, 5])
+def test_batches_do_not_show(upscaler, mode, batch):
+    settings, pixels = replace(PLAIN, reference_mode=mode), picture(30, 22)
+    alone, _, _ = enlarged(upscaler, pixels, settings)
+    found, _, _ = enlarged(upscaler, pixels, settings, tile_batch=batch)
+    torch.testing.assert_close(found, alone, rtol=0, atol=2e-4)
+
+
+def test_reference_modes_differ_where_there_are_tiles(upscaler):
+    pixels = picture(30, 22)
+    found = [
+        enlarged(upscaler, pixels, replace(PLAIN, reference_mode=mode))[0]
+        for mode in ("global", "tile", "none")
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (found[one] - found[other]).abs().max() > 1e-3
+
+
+def test_a_reference_is_one_picture_of_which_tiles_see_their_part(upscaler):
+    """Given as a file, the generated reference guides as it did when it was generated, but for
+    what decoding and encoding take from it; a grey one guides differently."""
+    pixels, grey = picture(30, 22), torch.full((1, 3, 30, 22), 0.5)
+    none, _, _ = enlarged(upscaler, pixels, replace(PLAIN, reference_mode="none"))
+    ours, _, _ = enlarged(upscaler, pixels, PLAIN)
+    found, _, _ = enlarged(upscaler, pixels, PLAIN, references=[grey])
+    assert (found - none).abs().max() > 1e-3
+    assert (found - ours).abs().max() > 1e-3
+
+
+def test_identical_references_are_one(upscaler):
+    pixels, given = picture(30, 22), picture(17, 40)
+    one, _, _ = enlarged(upscaler, pixels, PLAIN, references=[given])
+    three, _, _ = enlarged(upscaler, pixels, PLAIN, references=[given] * 3)
+    torch.testing.assert_close(three, one, rtol=0, atol=1e-5)
+
+
+def test_jitter_moves_tiles_and_only_tiles(upscaler):
+    pixels, jittered = picture(30, 22), replace(SPEC, jitter=True)
+    still, _, _ = enlarged(upscaler, pixels, PLAIN)
+    moved, _, _ = enlarged(upscaler, pixels, PLAIN, jittered)
+    again, _, _ = enlarged(upscaler, pixels, PLAIN, jittered)
+    assert torch.equal(moved, again)
+    assert (moved - still).abs().max() > 1e-4
+    one_tile = picture(12, 12)
+    torch.testing.assert_close(
+        enlarged(upscaler, one_tile, PLAIN, jittered)[0],
+        enlarged(upscaler, one_tile, PLAIN)[0],
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (TileSpec(tile_size=62, overlap=16), "multiple of 4: 60 or 64"),
+        (TileSpec(tile_size=2, overlap=0), "multiple of 4: 4 at least"),
+        (TileSpec(tile_size=64, overlap=15), "multiple of 2: 14 or 16"),
+    ],
+)
+def test_tiles_that_networks_do_not_take_are_refused(upscaler, spec, words):
+    with Scratch() as scratch, pytest.raises(UsageError, match=words):
+        TiledUpscaler(upscaler, spec, scratch)
+
+
+class Scarce(torch.nn.Module):
+    """A U-Net on a device whose memory takes `most` tiles at once, and no more."""
+
+    def __init__(self, unet, most: int) -> None:
+        super().__init__()
+        self.unet, self.most, self.batches = unet, most, []
+
+    def prepare_context(self, contexts):
+        return self.unet.prepare_context(contexts)
+
+    def prepare_times(self, timesteps, like):
+        return self.unet.prepare_times(timesteps, like)
+
+    def forward(self, latents, *rest):
+        self.batches.append(len(latents))
+        if len(latents) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.unet(latents, *rest)
+
+
+def scarce(make_toy, most: int):
+    return make_toy(lambda part, net: Scarce(net, most) if part == "unet" else net).upscaler
+
+
+def test_a_batch_that_does_not_fit_is_done_again_smaller(make_toy, upscaler):
+    pixels, poor = picture(30, 22), scarce(make_toy, most=2)
+    expected, _, _ = enlarged(upscaler, pixels, PLAIN)
+    found, _, large = enlarged(poor, pixels, PLAIN, tile_batch=4)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+    tried = poor.model.unet.batches
+    assert tried[:2] == [4, 2], tried
+    assert max(tried[2:]) == 2, "what was learnt is kept"
+    assert any("2 tiles at a time" in note for note in large.notes)
+
+
+def test_where_not_even_one_tile_fits_it_ends_in_an_error(make_toy):
+    with pytest.raises(DeviceError, match="memory"):
+        enlarged(scarce(make_toy, most=0), picture(30, 22), PLAIN, tile_batch=4)
+
+
+def test_an_autoencoder_that_is_not_finite_is_an_error_and_no_picture(make_toy):
+    def spoil(part, network):
+        if part == "cfw":
+            network.decoder.conv_in.weight.fill_(float("nan"))
+        return network
+
+    with pytest.raises(DeviceError, match="not a number"):
+        enlarged(make_toy(spoil).upscaler, picture(30, 22), replace(PLAIN, strength=0.0))

@@ -1,0 +1,330 @@
+"""Files as they come: read lazily where they are checkpoints, refused by their name where not."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from coser_cli.errors import Exit, WeightsError
+from coser_cli.weights.checkpoints.open import Origin, convert_file, open_checkpoint
+from tests.weights.published import CALLBACK, importable, save_lightning
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3.0), "i": torch.arange(4)}
+
+
+def lightning(path, **fields):
+    return Origin(path, "lightning-ckpt", safe_globals=(CALLBACK,), **fields)
+
+
+def same(found, expected=STATE):
+    assert found.keys() == expected.keys()
+    assert len(found) == len(expected)
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+# -- what is read
+
+
+def test_a_lightning_checkpoint(tmp_path):
+    same(open_checkpoint(lightning(save_lightning(tmp_path / "x.ckpt", STATE))))
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "params"])
+def test_tensors_lie_under_the_key_under_state_dict_or_at_the_top(tmp_path, key):
+    torch.save({"params": STATE, "state_dict": STATE} if key else STATE, tmp_path / "x.bin")
+    same(open_checkpoint(Origin(tmp_path / "x.bin", "torch-bin", key=key)))
+
+
+def test_a_bare_state_is_read_though_a_key_is_given(tmp_path):
+    torch.save(STATE, tmp_path / "x.ckpt")
+    same(open_checkpoint(lightning(tmp_path / "x.ckpt", key="state_dict")))
+
+
+def test_parameters_are_read_as_tensors(tmp_path):
+    torch.save({"a": torch.nn.Parameter(torch.ones(2))}, tmp_path / "x.bin")
+    found = open_checkpoint(Origin(tmp_path / "x.bin", "torch-bin"))
+    assert not found["a"].requires_grad
+
+
+def test_safetensors(tmp_path):
+    save_file(STATE, tmp_path / "x.safetensors")
+    found = open_checkpoint(Origin(tmp_path / "x.safetensors", "safetensors"))
+    same(found)
+    with pytest.raises(KeyError):
+        found["nobody"]
+
+
+def test_safetensors_are_read_as_such_where_a_pickle_is_expected(tmp_path):
+    save_file(STATE, tmp_path / "x.ckpt")
+    same(open_checkpoint(lightning(tmp_path / "x.ckpt")))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_tensors_are_mapped_not_read(tmp_path):
+    big = {"a": torch.zeros(1 << 24)}
+    save_file(big, tmp_path / "x.safetensors")
+    for origin in (
+        lightning(save_lightning(tmp_path / "x.ckpt", big)),
+        Origin(tmp_path / "x.safetensors", "safetensors"),
+    ):
+        before = resident("RssAnon")
+        found = open_checkpoint(origin)
+        assert found["a"][-1] == 0
+        assert resident("RssAnon") - before < 16 << 20, origin.format
+
+
+def resident(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def test_a_folder_of_diffusers_has_its_parts_before_the_names(tmp_path):
+    for part, stem in (("unet", "diffusion_pytorch_model.fp16"), ("text_encoder", "model")):
+        (tmp_path / part).mkdir()
+        save_file(STATE, tmp_path / part / f"{stem}.safetensors")
+    same(
+        open_checkpoint(Origin(tmp_path, "diffusers")),
+        {f"{part}.{name}": t for part in ("unet", "text_encoder") for name, t in STATE.items()},
+    )
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="not a model in diffusers' format"):
+        open_checkpoint(Origin(tmp_path, "diffusers"))
+
+
+# -- conversion
+
+
+def test_conversion_keeps_names_and_numbers(tmp_path):
+    target = tmp_path / "new" / "x.safetensors"
+    convert_file(lightning(save_lightning(tmp_path / "x.ckpt", STATE)), target)
+    same(load_file(target))
+    assert [path.name for path in target.parent.iterdir()] == ["x.safetensors"]
+
+
+def test_a_target_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    origin = lightning(save_lightning(tmp_path / "x.ckpt", STATE))
+    with pytest.raises(WeightsError, match="cannot write"):
+        convert_file(origin, tmp_path / "file" / "x.safetensors")
+
+
+# -- what would run code
+
+
+class Runs:
+    """Pickles as a call of `function`."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A command that leaves a file behind, and that file."""
+    return f"touch {tmp_path / 'ran'}", tmp_path / "ran"
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (os.system, f"{os.system.__module__}.system"),
+        (eval, "builtins.eval"),
+        (exec, "builtins.exec"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_that_calls_is_refused_and_named(tmp_path, trap, function, name, protocol):
+    command, ran = trap
+    code = command if function is os.system else f"__import__('os').system({command!r})"
+    torch.save(
+        {"state_dict": STATE, "x": Runs(function, code)},
+        tmp_path / "x.ckpt",
+        pickle_protocol=protocol,
+    )
+    shown = name if protocol > 2 else name.replace("builtins", "__builtin__")
+    with pytest.raises(WeightsError, match=f"'{shown}'") as caught:
+        open_checkpoint(lightning(tmp_path / "x.ckpt"))
+    assert caught.value.exit_code == Exit.WEIGHTS
+    assert "nothing from the file was run" in caught.value.hint
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_bare_pickle_that_calls_is_refused_and_named(tmp_path, trap, protocol):
+    command, ran = trap
+    data = pickle.dumps({"x": Runs(os.system, command)}, protocol)
+    (tmp_path / "x.ckpt").write_bytes(data)
+    with pytest.raises(WeightsError) as caught:
+        open_checkpoint(lightning(tmp_path / "x.ckpt"))
+    if protocol:
+        assert f"'{os.system.__module__}.system'" in caught.value.message
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{CALLBACK}Extra",
+        f"{CALLBACK}.inner",
+        "pytorch_lightning.callbacks.model_checkpoint.Other",
+        "pytorch_lightning.callbacks.ModelCheckpoint",
+    ],
+)
+def test_a_name_that_is_only_like_an_allowed_one_is_refused(tmp_path, name):
+    with importable(name) as cls:
+        torch.save({"state_dict": STATE, "callbacks": {cls: 1}}, tmp_path / "x.ckpt")
+    with pytest.raises(WeightsError, match=f"'{name}'"):
+        open_checkpoint(lightning(tmp_path / "x.ckpt"))
+
+
+def test_a_module_and_name_split_elsewhere_are_refused(tmp_path):
+    """`a.b` + `c.D` is not `a.b.c` + `D`, though both read `a.b.c.D`."""
+    save_lightning(tmp_path / "x.ckpt", STATE)
+    module, _, name = CALLBACK.rpartition(".")
+    outer, _, inner = module.rpartition(".")
+    old, new = f"c{module}\n{name}\n".encode(), f"c{outer}\n{inner}.{name}\n".encode()
+    rewrite(tmp_path / "x.ckpt", tmp_path / "y.ckpt", lambda data: data.replace(old, new))
+    with pytest.raises(WeightsError, match="is refused"):
+        open_checkpoint(lightning(tmp_path / "y.ckpt"))
+
+
+def rewrite(source, target, change):
+    """A torch file with its pickle changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(
+                entry.filename, change(data) if entry.filename.endswith("data.pkl") else data
+            )
+
+
+def test_the_allowed_class_is_refused_where_it_is_not_allowed(tmp_path):
+    save_lightning(tmp_path / "x.ckpt", STATE)
+    with pytest.raises(WeightsError, match=f"'{CALLBACK}'"):
+        open_checkpoint(Origin(tmp_path / "x.ckpt", "lightning-ckpt"))
+
+
+def test_an_allowed_class_is_replaced_by_an_inert_one(tmp_path):
+    """Even when the real one can be imported, made and given a state: none of it runs."""
+    made = []
+    with importable(CALLBACK) as cls:
+        cls.__init__ = lambda self: None
+        cls.__setstate__ = lambda self, state: made.append(state)
+        value = cls()
+        value.secret = 1
+        torch.save({"state_dict": STATE, "callbacks": value}, tmp_path / "x.ckpt")
+        same(open_checkpoint(lightning(tmp_path / "x.ckpt")))
+    assert made == []
+
+
+def test_a_pickle_under_the_name_of_safetensors_is_refused(tmp_path):
+    save_lightning(tmp_path / "x.safetensors", STATE)
+    with pytest.raises(WeightsError, match="not a safetensors file but a pickle"):
+        open_checkpoint(Origin(tmp_path / "x.safetensors", "safetensors"))
+
+
+def test_too_old_a_torch_reads_no_pickles(tmp_path, monkeypatch):
+    save_lightning(tmp_path / "x.ckpt", STATE)
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.9.1"))
+    with pytest.raises(WeightsError, match=r"torch 2\.9\.1 cannot read one safely"):
+        open_checkpoint(lightning(tmp_path / "x.ckpt"))
+
+
+# -- what is no checkpoint
+
+
+def legacy(path):
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    return path.read_bytes()
+
+
+def compressed(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights/data.pkl", b"x" * 1000)
+    return path.read_bytes()
+
+
+def other_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", b"hello")
+    return path.read_bytes()
+
+
+def script(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    return path.read_bytes()
+
+
+def saved(path):
+    return save_lightning(path, STATE).read_bytes()
+
+
+def tensors(path):
+    save_file(STATE, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: b"", "is empty"),
+        (lambda path: b"<!DOCTYPE html><html>Quota exceeded</html>", "is a web page"),
+        (lambda path: b"\n  <html>", "is a web page"),
+        (lambda path: b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
+        (lambda path: b'{"error": "gone"}', "a text in JSON"),
+        (lambda path: b"\0" * 1000, "nothing but zeros"),
+        (lambda path: b"hello, world", "neither safetensors nor a checkpoint"),
+        (lambda path: saved(path)[:-100], "is truncated or damaged"),
+        (lambda path: saved(path)[: len(saved(path)) // 2], "is truncated or damaged"),
+        (lambda path: tensors(path)[:-1], "is truncated: it has"),
+        (lambda path: tensors(path) + b"1", "is damaged: it has"),
+        (lambda path: tensors(path)[:40], "truncated or damaged header"),
+        (legacy, "old format"),
+        (compressed, "a compressed zip archive"),
+        (other_zip, "not a checkpoint of torch"),
+        (script, "a TorchScript program"),
+    ],
+)
+@pytest.mark.parametrize("form", ["lightning-ckpt", "safetensors"])
+def test_each_wrong_file_has_its_own_message(tmp_path, make, said, form):
+    path = tmp_path / "x.file"
+    path.write_bytes(make(path))
+    with pytest.raises(WeightsError) as caught:
+        open_checkpoint(Origin(path, form))
+    expected = said
+    if form == "safetensors" and make in (legacy, other_zip):
+        expected = "but a pickle"
+    assert expected in caught.value.message
+    assert str(path) in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("payload", [[1, 2], {"state_dict": {}}, {"a": {"b": torch.ones(1)}}])
+def test_a_pickle_without_named_tensors_is_refused(tmp_path, payload):
+    torch.save(payload, tmp_path / "x.ckpt")
+    with pytest.raises(WeightsError, match="holds"):
+        open_checkpoint(lightning(tmp_path / "x.ckpt"))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(WeightsError, match="no such file"):
+        open_checkpoint(lightning(tmp_path / "x.ckpt"))
+    with pytest.raises(WeightsError, match="unknown format"):
+        open_checkpoint(Origin(tmp_path, "onnx"))

@@ -1,0 +1,411 @@
+"""From files to an installed model that runs, at toy size in the published layouts."""
+
+import json
+
+import pytest
+from PIL import Image
+from safetensors.torch import save
+
+from coser_cli import config as numbers
+from coser_cli.cli.app import main
+from coser_cli.weights.store import has_part, read_model_config, read_part
+from tests.cli.test_download_weights import Ran, tree
+from tests.file_host import answer, safetensors, sha256
+from tests.weights.conftest import TOY
+from tests.weights.published import CALLBACK, save_lightning
+
+FREE = ("--accept-license", "free")
+ALL = (*FREE, "--accept-license", "s-lab")
+FILES = ("coser", "cfw", "qformer", "sd21-base", "openclip-h14", "sd-turbo")
+PICKLED = ("coser", "cfw")
+VARIANTS = """
+schema = 1
+[license.free]
+name = "Free"
+url = "https://example.org/free"
+commercial = "allowed"
+[license.s-lab]
+name = "S-Lab"
+url = "https://example.org/s-lab"
+commercial = "not allowed"
+[variant.sd21]
+description = "Toy"
+folder = "sd21"
+config = "toy"
+files = ["coser", "cfw"]
+optional = ["cfw"]
+fallback = ["qformer", "sd21-base", "openclip-h14"]
+[variant.turbo]
+description = "Toy on another base"
+folder = "turbo"
+config = "toy"
+files = ["coser", "cfw"]
+optional = ["cfw"]
+fallback = ["qformer", "openclip-h14"]
+base = "sd-turbo"
+[variant.turbo.defaults]
+steps = 1
+[set.default]
+files = ["coser", "cfw"]
+variant = "sd21"
+[set.turbo]
+files = ["coser", "cfw", "sd-turbo"]
+variant = "turbo"
+"""
+
+
+@pytest.fixture
+def published(all_tensors, tmp_path):
+    """Bytes of the published files by id."""
+    found = {}
+    for name in FILES:
+        if name in PICKLED:
+            path = save_lightning(tmp_path / "published", all_tensors[name])
+            found[name] = path.read_bytes()
+        else:
+            found[name] = save({key: t.contiguous() for key, t in all_tensors[name].items()})
+    return found
+
+
+@pytest.fixture
+def manifest(host, published, tmp_path):
+    text = VARIANTS
+    for name, data in published.items():
+        pickled = name in PICKLED
+        form = "lightning-ckpt" if pickled else "safetensors"
+        text += f"""
+[file.{name}]
+dest = "originals/{name}"
+license = ["{"s-lab" if name == "cfw" else "free"}"]
+size = {len(data)}
+sha256 = "{sha256(data)}"
+format = "{form}"
+{f'safe_globals = ["{CALLBACK}"]' if pickled else ""}
+[[file.{name}.source]]
+type = "https"
+url = "{host.put(f"/{name}", data)}"
+"""
+    path = tmp_path / "manifest.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def dest(tmp_path):
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def coser(host, monkeypatch, capsys, tmp_path, dest):
+    monkeypatch.setitem(numbers.VARIANTS, "toy", TOY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COSER_WEIGHTS_DIR", str(dest))
+
+    def run(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def get(coser, manifest):
+    return lambda *words: coser("download-weights", "--manifest", manifest, *words)
+
+
+def asked(host):
+    return [each.path for each in host.asked]
+
+
+def test_download_install_and_enlarge(get, coser, host, dest, tmp_path):
+    ran = get(*ALL, "--json")
+    assert ran.code == 0
+    assert [(each["name"], each["status"]) for each in ran.records[:-1]] == [
+        ("coser", "downloaded"),
+        ("cfw", "downloaded"),
+        ("sd21", "installed"),
+    ]
+    assert asked(host) == ["/coser", "/cfw"]  # the checkpoint holds everything else
+    assert not (dest / "originals").exists()
+    assert has_part(dest / "sd21", "cfw")
+    Image.new("RGB", (12, 8), "teal").save(tmp_path / "photo.png")
+    ran = coser("upscale", "photo.png", "-s", 2, "--model", "sd21", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    with Image.open(tmp_path / "photo_2x.png") as picture:
+        assert picture.size == (24, 16)
+
+
+def test_again_asks_nobody(get, host, dest):
+    get(*ALL)
+    before = tree(dest)
+    ran = get("--json")
+    assert ran.code == 0
+    assert {each["status"] for each in ran.records[:-1]} == {"present"}
+    assert len(host.asked) == 2
+    assert tree(dest) == before
+
+
+def test_without_cfw_and_then_with_it(get, host, dest):
+    ran = get(*FREE)
+    assert ran.code == 0
+    assert "cfw is left out" in ran.err
+    assert "--accept-license s-lab" in ran.err
+    assert asked(host) == ["/coser"]
+    folder = dest / "sd21"
+    assert not has_part(folder, "cfw")
+    unet = read_part(folder, "unet")
+    ran = get(*ALL)
+    assert ran.code == 0
+    assert asked(host) == ["/coser", "/cfw"]  # the other file is not fetched again
+    assert has_part(folder, "cfw")
+    assert all((read_part(folder, "unet")[key] == tensor).all() for key, tensor in unet.items())
+    assert get("default", "--verify").code == 0
+    lock = json.loads((folder / "coser.lock.json").read_text())
+    assert set(lock["origins"]) == {"coser", "cfw"}
+    assert get("--json").records[-1]["done"] == 3
+    assert len(host.asked) == 2
+
+
+def test_adding_cfw_gives_what_installing_both_gives(get, dest, tmp_path):
+    get(*FREE)
+    get(*ALL)
+    both = tmp_path / "both"
+    get(*ALL, "--dest", both)
+    for part in ("cfw", "vae", "unet"):
+        one, other = read_part(dest / "sd21", part), read_part(both / "sd21", part)
+        assert one.keys() == other.keys()
+        assert all((one[key] == other[key]).all() for key in one)
+
+
+def test_wrong_cfw_leaves_the_model_alone(get, dest, published, tmp_path):
+    get(*FREE)
+    before = tree(dest)
+    own = tmp_path / "own"
+    own.write_bytes(published["qformer"])
+    assert get("--import", own, "--as", "cfw").code == 3
+    assert tree(dest) == before
+    assert get("--verify").code == 0
+
+
+def test_import(get, host, dest, published, tmp_path):
+    for name in ("coser", "cfw"):
+        (tmp_path / name).write_bytes(published[name])
+    words = [
+        word for name in ("coser", "cfw") for word in ("--import", tmp_path / name, "--as", name)
+    ]
+    ran = get(*words, "--offline", "--json")
+    assert ran.code == 0
+    assert ran.of("sd21")["status"] == "installed"
+    assert has_part(dest / "sd21", "cfw")
+    assert host.asked == []
+    assert (tmp_path / "coser").read_bytes() == published["coser"]
+    assert not (dest / "originals").exists()
+
+
+def test_import_one_after_the_other(get, host, dest, published, tmp_path):
+    """CFW first: it waits for the checkpoint. A turbo base afterwards: its checkpoint is gone."""
+    for name in FILES:
+        (tmp_path / name).write_bytes(published[name])
+    ran = get("--import", tmp_path / "cfw", "--as", "cfw")
+    assert ran.code == 0
+    assert "sd21 is not installed yet: it needs coser" in ran.err
+    assert get("--import", tmp_path / "coser", "--as", "coser").code == 0
+    assert has_part(dest / "sd21", "cfw")
+    ran = get("--import", tmp_path / "sd-turbo", "--as", "sd-turbo", "--json")
+    assert ran.code == 0
+    assert ran.of("turbo")["missing"] == ["coser"]
+    assert host.asked == []
+
+
+def test_float16(get, dest):
+    get(*ALL, "--dtype", "float16")
+    assert str(read_part(dest / "sd21", "unet")["conv_in.weight"].dtype) == "torch.float16"
+
+
+def test_keep_originals(get, dest, published):
+    get(*ALL, "--keep-originals")
+    assert (dest / "originals/coser").read_bytes() == published["coser"]
+    assert get("--verify", "--json").of("coser")["status"] == "verified"
+
+
+def test_turbo_beside_the_default(get, dest, host):
+    ran = get("default", "turbo", *ALL)
+    assert ran.code == 0
+    assert sorted(asked(host)) == ["/cfw", "/coser", "/sd-turbo"]
+    assert read_model_config(dest / "turbo").defaults.steps == 1
+    one, other = (read_part(dest / name, "unet")["conv_in.weight"] for name in ("sd21", "turbo"))
+    assert not (one == other).all()
+    assert not (dest / "originals").exists()
+
+
+@pytest.fixture
+def poor(published, all_tensors, host, manifest, tmp_path):
+    """A checkpoint without CLIP and Q-Former; the fallbacks hold them."""
+    kept = {
+        key: tensor
+        for key, tensor in all_tensors["coser"].items()
+        if not key.startswith(("cond_stage_model.", "global_adapter."))
+    }
+    data = save_lightning(tmp_path / "poor", kept).read_bytes()
+    text = manifest.read_text().replace(sha256(published["coser"]), sha256(data))
+    manifest.write_text(
+        text.replace(f"size = {len(published['coser'])}\n", f"size = {len(data)}\n")
+    )
+    host.put("/coser", data)
+    return data
+
+
+def test_what_the_checkpoint_lacks_is_fetched(get, host, dest, poor):
+    ran = get(*ALL)
+    assert ran.code == 0, ran.err
+    assert "sd21 also needs qformer" in ran.err
+    assert asked(host)[:3] == ["/coser", "/cfw", "/qformer"]
+    assert "/sd21-base" not in asked(host)
+    assert (dest / "sd21" / "model.json").exists()
+
+
+def test_what_the_checkpoint_lacks_needs_its_own_licence(get, host, dest, poor, manifest):
+    text = manifest.read_text().replace(
+        'dest = "originals/qformer"\nlicense = ["free"]',
+        'dest = "originals/qformer"\nlicense = ["s-lab"]',
+    )
+    manifest.write_text(text)
+    ran = get(*FREE)
+    assert ran.code == 2
+    assert "--accept-license s-lab" in ran.err
+    assert (dest / "originals/coser").exists()  # fetched, and not lost
+    assert get(*ALL).code == 0
+    assert asked(host).count("/coser") == 1
+
+
+def test_import_of_a_checkpoint_that_lacks_something(get, host, dest, poor, published, tmp_path):
+    (tmp_path / "coser").write_bytes(poor)
+    ran = get("--import", tmp_path / "coser", "--as", "coser", "--json")
+    assert ran.code == 0
+    assert ran.of("sd21")["status"] == "incomplete"
+    assert ran.of("sd21")["missing"][0] == "qformer"
+    for name in ran.of("sd21")["missing"]:
+        (tmp_path / name).write_bytes(published[name])
+        ran = get("--import", tmp_path / name, "--as", name, "--json")
+    assert (dest / "sd21" / "model.json").exists()
+    assert host.asked == []
+
+
+def test_checkpoint_of_another_model(get, host, dest, published, manifest):
+    """Its hash is what the manifest says, and still it is not what it should be."""
+    get(*ALL)
+    before = tree(dest / "sd21")
+    other = published["sd21-base"]
+    text = manifest.read_text().replace(sha256(published["coser"]), sha256(other))
+    text = text.replace(f"size = {len(published['coser'])}\n", f"size = {len(other)}\n")
+    manifest.write_text(text)
+    host.put("/coser", other)
+    ran = get(*ALL)
+    assert ran.code == 3
+    assert "originals/coser" in ran.err
+    assert tree(dest / "sd21") == before
+
+
+def test_verify_finds_a_damaged_model(get, dest):
+    get(*ALL)
+    part = dest / "sd21/vae/diffusion_pytorch_model.safetensors"
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    ran = get("--verify")
+    assert ran.code == 3
+    assert "vae" in ran.err
+
+
+def test_failed_download_leaves_the_rest(get, host, dest):
+    host.then("/coser", answer(404))
+    ran = get(*ALL, "--json")
+    assert ran.code == 3
+    assert ran.of("coser")["status"] == "failed"
+    assert ran.of("cfw")["status"] == "downloaded"
+    assert (ran.of("sd21")["status"], ran.of("sd21")["missing"]) == ("incomplete", ["coser"])
+    assert not (dest / "sd21").exists()
+    assert get(*ALL).code == 0
+    assert asked(host).count("/cfw") == 1
+
+
+def test_model_is_known_without_the_record_of_the_folder(get, host, dest):
+    """What a model was made of lies beside it: a lost record costs no download."""
+    get(*ALL)
+    (dest / "weights.lock.json").unlink()
+    assert get("--json").code == 0
+    assert len(host.asked) == 2
+
+
+def test_originals_are_kept_until_all_that_need_them_are_installed(get, dest, host):
+    host.then("/sd-turbo", answer(404))
+    ran = get("default", "turbo", *ALL, "--json")
+    assert ran.code == 3
+    assert ran.of("sd21")["status"] == "installed"
+    assert ran.of("turbo")["status"] == "incomplete"
+    assert (dest / "originals/coser").exists()
+    assert get("turbo", *ALL).code == 0
+    assert asked(host).count("/coser") == 1
+    assert not (dest / "originals").exists()
+
+
+def test_alternatives(get, host, dest, poor, published, manifest, all_tensors, tmp_path):
+    """Another file serves in the place of the one that is asked for."""
+    other = save_lightning(tmp_path / "pickled", all_tensors["openclip-h14"]).read_bytes()
+    text = manifest.read_text().replace(
+        'dest = "originals/openclip-h14"',
+        'dest = "originals/openclip-h14"\nalternatives = ["openclip-h14-bin"]',
+    )
+    manifest.write_text(
+        text
+        + f"""
+[file.openclip-h14-bin]
+dest = "originals/openclip.bin"
+license = ["free"]
+size = {len(other)}
+sha256 = "{sha256(other)}"
+format = "lightning-ckpt"
+safe_globals = ["{CALLBACK}"]
+"""
+    )
+    for name, data in {"clip": other, "coser": poor, "qformer": published["qformer"]}.items():
+        (tmp_path / name).write_bytes(data)
+    get("--import", tmp_path / "clip", "--as", "openclip-h14-bin")
+    get("--import", tmp_path / "qformer", "--as", "qformer")
+    ran = get("--import", tmp_path / "coser", "--as", "coser", "--json")
+    assert ran.of("sd21")["status"] == "installed", ran
+    assert host.asked == []
+    assert not (dest / "originals").exists()
+
+
+def test_folder_in_diffusers_format(get, host, dest, manifest, tmp_path):
+    """A folder is imported as its files, each of which is checked."""
+    folder = tmp_path / "pipeline"
+    text = (
+        manifest.read_text()
+        + """
+[file.pipeline]
+dest = "originals/pipeline"
+license = ["free"]
+format = "diffusers"
+parts = ["unet", "vae"]
+"""
+    )
+    for name in ("unet", "vae"):
+        data = safetensors(seed=len(name))
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.safetensors").write_bytes(data)
+        text += f"""
+[file.{name}]
+dest = "originals/pipeline/{name}/x.safetensors"
+license = ["free"]
+size = {len(data)}
+sha256 = "{sha256(data)}"
+format = "safetensors"
+"""
+    manifest.write_text(text)
+    assert get("--import", folder, "--as", "pipeline").code == 0
+    assert tree(dest / "originals") == ["pipeline/unet/x.safetensors", "pipeline/vae/x.safetensors"]
+    (folder / "vae/x.safetensors").write_bytes(safetensors(seed=9))
+    assert get("--import", folder, "--as", "pipeline", "--dest", tmp_path / "other").code == 3
+    assert get("--import", folder / "vae/x.safetensors", "--as", "pipeline").code == 2

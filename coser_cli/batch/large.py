@@ -112,7 +112,7 @@ def _write_candidates(making: Making, large: Large) -> None:
 
 
 def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> None:
-    from coser_cli.imageio.write_rows import write_streamed
+    from coser_cli.imageio.write import write_streamed
 
     if path not in making.missing:
         return

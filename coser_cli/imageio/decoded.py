@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,9 @@ def upright(values: Numbers, orientation: int) -> Numbers:
 def full_range(values: Numbers, bits: int) -> Samples:
     """Whole numbers of `bits` bits → uint8 or uint16 whose largest value is white."""
     top = 2**bits - 1
+    whole: Any = values
     if bits in (8, 16):
-        return values.astype(np.uint8 if bits == 8 else np.uint16, copy=False)
+        return cast(Samples, whole.astype(np.uint8 if bits == 8 else np.uint16, copy=False))
     if bits < 8:
         return np.rint(values.astype(np.float32) * np.float32(255 / top)).astype(np.uint8)
     return np.rint(values.astype(np.float64) * (65535 / top)).astype(np.uint16)
@@ -56,4 +58,4 @@ def straight(values: Samples, alpha: FloatArray) -> Samples:
     """Colours that were multiplied by alpha, without it."""
     top = np.iinfo(values.dtype).max
     divided = values / np.maximum(alpha, 1e-6)[..., None]
-    return np.rint(np.clip(divided, 0, top)).astype(values.dtype)
+    return cast(Samples, np.rint(np.clip(divided, 0, top)).astype(values.dtype))

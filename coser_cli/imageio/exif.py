@@ -129,11 +129,11 @@ def _drop_thumbnail(block: _Block) -> None:
         del block.data[start:]  # nothing else stands behind it
 
 
-def orientation_of(exif: bytes | None) -> int:
-    """1 to 8; 1 where it has none that is valid."""
+def orientation_of(exif: bytes | None) -> int | None:
+    """1 to 8; None where it has none that is valid."""
     block = _Block(exif) if exif else None
     numbers = block.numbers(block.main, ORIENTATION) if block else ()
-    return numbers[0] if numbers and 1 <= numbers[0] <= 8 else 1
+    return numbers[0] if numbers and 1 <= numbers[0] <= 8 else None
 
 
 def exif_for_size(
@@ -146,7 +146,7 @@ def exif_for_size(
     if exif is None:
         return None
     block = _Block(exif)
-    turned = orientation_of(exif)
+    turned = orientation_of(exif) or 1
     for entry in block.entries():
         if entry.kind not in (ifd.SHORT, ifd.LONG) or not entry.count:
             continue
@@ -235,6 +235,19 @@ def exif_of_tiff(read: ifd.ReadAt, offset: int, layout: Layout) -> bytes | None:
     kept = _copied(read, entries, layout, DESCRIPTIVE)
     said = kept.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION}
     return _as_exif(kept, layout) if said else None
+
+
+def exif_of_comment(text: bytes) -> bytes:
+    """EXIF that says nothing but a comment of the user, given in UTF-8."""
+    layout = Layout(">")  # EXIF's Unicode is in the byte order of the block; readers expect this
+    data = b"UNICODE\0" + text.decode(errors="replace").encode("utf-16-be")
+    return _as_exif({EXIF_IFD: {_USER_COMMENT: (ifd.UNDEFINED, len(data), data)}}, layout)
+
+
+def main_directory_of(exif: bytes) -> tuple[Directory, Layout]:
+    """The first directory, its pointers as they are."""
+    block = _Block(exif)
+    return {each.tag: (each.kind, each.count, each.value) for each in block.main}, block.layout
 
 
 def directories_of(exif: bytes) -> tuple[Directory, Layout]:

@@ -1,7 +1,7 @@
 """Small ICC profiles for what files say about colour without a profile.
 
-A matrix and three equal curves (ICC.1:2004-10, version 2.4); code points of ITU-T H.273, which PNG's
-cICP and AVIF's nclx use.
+A matrix and three equal curves (ICC.1, version 2.4); code points of ITU-T H.273, which
+PNG's cICP and AVIF's nclx use.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ PRIMARIES: dict[int, Primaries] = {
 """H.273, table 2."""
 ADOBE_GAMMA = 563 / 256
 _D50 = np.array([0.9642, 1.0, 0.8249])
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
 _CURVE_POINTS = 1024
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _UNSPECIFIED = 2
@@ -54,7 +56,10 @@ def linear_of(transfer: int) -> Floats | float | None:
 
 def profile_of_code_points(primaries: int, transfer: int) -> bytes | None:
     """The profile that code points of H.273 stand for; None for unknown ones."""
-    places, curve = PRIMARIES.get(1 if primaries == _UNSPECIFIED else primaries), linear_of(transfer)
+    places, curve = (
+        PRIMARIES.get(1 if primaries == _UNSPECIFIED else primaries),
+        linear_of(transfer),
+    )
     if places is None or curve is None:
         return None
     return matrix_profile(f"CICP {primaries}/{transfer}", places, curve)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import Literal, Union
 
 SIZES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
@@ -31,7 +31,7 @@ Directory = Mapping[int, Union[Value, "Directory"]]
 class Layout:
     """Byte order (`<` or `>`) and whether offsets have 8 bytes."""
 
-    order: str = "<"
+    order: Literal["<", ">"] = "<"
     big: bool = False
 
     @property
@@ -49,7 +49,7 @@ class Layout:
         """Bytes of an offset, or of a value in its place."""
         return 8 if self.big else 4
 
-    def integers(self, code: str, data: bytes, at: int = 0) -> tuple[int, ...]:
+    def integers(self, code: str, data: bytes | bytearray, at: int = 0) -> tuple[int, ...]:
         """Unpacked in this byte order."""
         return struct.unpack_from(self.order + code, data, at)
 
@@ -83,9 +83,9 @@ def from_bytes(data: bytes | bytearray) -> ReadAt:
 def header(read: ReadAt) -> tuple[Layout, int]:
     """Layout and offset of the first directory. Raises `ValueError` for what is no TIFF."""
     start = read(0, 16)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None or len(start) < 8:
+    if start[:2] not in (b"II", b"MM") or len(start) < 8:
         raise ValueError("no TIFF header")
+    order: Literal["<", ">"] = "<" if start[:2] == b"II" else ">"
     layout = Layout(order)
     (magic,) = layout.integers("H", start, 2)
     if magic == 43 and len(start) == 16:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from coser_cli.imageio.xmp_packet import merged, usable_xmp
+from coser_cli.imageio.xmp import merged, usable_xmp
 
 LIMIT = 65533
 """Bytes of content of a segment."""
@@ -20,6 +20,7 @@ _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _APP0, _APP1, _APP2, _APP13 = 0xE0, 0xE1, 0xE2, 0xED
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 _XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
@@ -49,6 +50,11 @@ class JpegHeader:
     process: int = 0xC0
     size: tuple[int, int] = (0, 0)
     gain_map: bool = False
+
+    @property
+    def is_special(self) -> bool:
+        """Whether its samples have other than 8 bits, or are coded without loss."""
+        return self.bits != 8 or self.process in _LOSSLESS
 
 
 def read_jpeg_header(path: Path) -> JpegHeader:

@@ -37,11 +37,14 @@ def resource(number: int, data: bytes, name: bytes = b"") -> bytes:
 
 def kept(data: bytes) -> bytes | None:
     """The resources that an enlarged picture keeps; None for none."""
-    return b"".join(
-        resource(number, value, name)
-        for number, name, value in resources(data)
-        if number in _KEPT and value
-    ) or None
+    return (
+        b"".join(
+            resource(number, value, name)
+            for number, name, value in resources(data)
+            if number in _KEPT and value
+        )
+        or None
+    )
 
 
 def iptc_of(data: bytes | None) -> bytes | None:
@@ -51,6 +54,7 @@ def iptc_of(data: bytes | None) -> bytes | None:
 
 def without_iptc(data: bytes) -> bytes:
     """The other resources."""
-    parts = (resource(number, value, name) for number, name, value in resources(data)
-             if number != IPTC)
+    parts = (
+        resource(number, value, name) for number, name, value in resources(data) if number != IPTC
+    )
     return b"".join(parts)

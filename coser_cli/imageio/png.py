@@ -26,7 +26,7 @@ _RAW_PROFILE = b"Raw profile type "
 _THUMBNAIL = b"Thumb::"  # of the freedesktop.org thumbnail specification
 
 
-class UnknownCriticalChunk(ValueError):
+class UnknownCriticalChunkError(ValueError):
     """A chunk without which the pixels cannot be understood."""
 
 
@@ -67,13 +67,13 @@ class PngHeader:
 
 
 def read_png_header(path: Path) -> PngHeader:
-    """Everything but pixels. Raises `UnknownCriticalChunk`, or `OSError`."""
+    """Everything but pixels. Raises `UnknownCriticalChunkError`, or `OSError`."""
     header = PngHeader()
     with path.open("rb") as file:
         kind = b""
         for kind, data, is_whole in _chunks(file):
             if kind not in _CRITICAL and not kind[0] & 0x20:
-                raise UnknownCriticalChunk(kind.decode("latin-1"))
+                raise UnknownCriticalChunkError(kind.decode("latin-1"))
             if kind in _LARGE or kind in _CRITICAL:
                 continue
             if not is_whole:

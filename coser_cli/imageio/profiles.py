@@ -18,7 +18,7 @@ from coser_cli.imageio.photo import Samples
 _INTERPRETATIONS = {1: "b-w", 3: "srgb", 4: "cmyk"}
 _WIDE = {1: "grey16", 3: "rgb16", 4: "cmyk"}
 _ALIKE = 2 / 255
-"""As far as two profiles may differ and still count as one: no more than rounding to 8 bits does."""
+"""As far as two profiles may differ and still count as one: about what rounding to 8 bits does."""
 _CHANNELS = {"GRAY": 1, "RGB": 3, "CMYK": 4}
 
 
@@ -33,7 +33,7 @@ def profile_space(icc: bytes | None) -> str | None:
         return None
     try:
         return str(ImageCms.ImageCmsProfile(io.BytesIO(icc)).profile.xcolor_space).strip()
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, ImageCms.PyCMSError, ValueError):
         return None
 
 
@@ -57,7 +57,7 @@ def is_srgb(icc: bytes) -> bool:
 def can_be_written(icc: bytes) -> bool:
     """Whether colours can be converted to the profile; those of scanners only lead from it."""
     try:
-        from_srgb(np.zeros((1, 1, 3), np.uint16), icc)
+        from_srgb(np.zeros((1, 1, 3), np.uint16), icc, 16)
     except ProfileError:
         return False
     return True
@@ -71,11 +71,11 @@ def to_srgb(values: Samples, icc: bytes) -> NDArray[np.uint16]:
     return _done(lambda: image.icc_transform("srgb", embedded=True, intent="relative", depth=16))
 
 
-def from_srgb(values: Samples, icc: bytes) -> Samples:
-    """sRGB `(H, W, 3)` → the profile's space, with as many bits. Raises `ProfileError`."""
+def from_srgb(values: Samples, icc: bytes, bits: int) -> Samples:
+    """SRGB `(H, W, 3)` → the profile's space, with 8 or 16 bits. Raises `ProfileError`."""
     imported = _image(values).icc_import(input_profile="srgb", intent="relative")
     image = _with_profile(imported, icc)
-    return _done(lambda: image.icc_export(intent="relative", depth=8 * values.itemsize))
+    return _done(lambda: image.icc_export(intent="relative", depth=bits))
 
 
 def _image(values: Samples) -> Any:

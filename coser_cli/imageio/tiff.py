@@ -21,6 +21,7 @@ from coser_cli.imageio.decoded import (
     straight,
     upright,
 )
+from coser_cli.imageio.ifd import Layout
 from coser_cli.imageio.photo import FloatArray, Samples
 
 for _name in ("tifffile", "imagecodecs"):  # Python prints what no handler takes
@@ -56,30 +57,26 @@ class TiffPage:
         self.count = count
         self.offset: int = page.offset
         """Of its directory."""
+        self.layout = Layout(page.parent.byteorder, page.parent.is_bigtiff)
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) as stored."""
         return self._page.imagewidth, self._page.imagelength
 
-    @property
-    def orientation(self) -> int:
-        value = self.tag(274)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
     def tag(self, number: int) -> Any:
         """The value of a tag; None where it has none."""
         found = self._page.tags.get(number)
         return None if found is None else found.value
 
-    def decode(self) -> Decoded:
-        """Its pixels, upright. Raises `NotReadError`, or whatever decoders raise on damage."""
+    def decode(self, orientation: int) -> Decoded:
+        """Its pixels, upright by an orientation of 1 to 8. Raises `NotReadError`, or whatever decoders raise on damage."""
         page = self._page
         photometric = int(page.photometric)
         colours = _COLOURS.get(photometric)
         if colours is None:
             raise NotReadError(f"TIFF of kind {page.photometric.name} is not read")
-        values = upright(self._samples(colours), self.orientation)
+        values = upright(self._samples(colours), orientation)
         values, alpha, premultiplied = self._split(values, colours)
         decoded = self._coloured(values, photometric)
         if premultiplied and alpha is not None:
@@ -95,6 +92,7 @@ class TiffPage:
             raise NotReadError("TIFF of complex numbers is not read")
         if (page.imagedepth or 1) > 1:
             raise NotReadError("TIFF of volumes is not read")
+        _require_known(page)
         self._require_whole()
         values: Numbers = page.asarray(maxworkers=1)
         width, height = self.size
@@ -110,9 +108,7 @@ class TiffPage:
         if not ends or max(ends) > size or 0 in page.databytecounts:
             raise EOFError("pixels are missing")
 
-    def _split(
-        self, values: Numbers, colours: int
-    ) -> tuple[Numbers, FloatArray | None, bool]:
+    def _split(self, values: Numbers, colours: int) -> tuple[Numbers, FloatArray | None, bool]:
         """Colours, alpha, and whether they are multiplied by it."""
         if values.shape[2] == colours:
             return values, None, False
@@ -145,7 +141,7 @@ class TiffPage:
         if photometric in (_CIELAB, _ICCLAB):
             return Decoded(from_floats(_lab_to_srgb(self._lab(values, photometric))), is_srgb=True)
         notes = (_FLOATS_NOTE,) if np.issubdtype(values.dtype, np.floating) else ()
-        whole = self._whole_numbers(values)
+        whole: Any = self._whole_numbers(values)
         if photometric == _WHITE_IS_ZERO:
             whole = (np.iinfo(whole.dtype).max - whole).astype(whole.dtype)
         if photometric == _YCBCR and int(self._page.compression) not in _JPEGS:
@@ -154,7 +150,7 @@ class TiffPage:
 
     def _from_palette(self, values: Numbers) -> Samples:
         palette = self._page.colormap
-        colours: Numbers = np.asarray(palette)[:, values[..., 0]]
+        colours: Any = np.asarray(palette)[:, values[..., 0]]
         if np.max(palette) > 255:  # some programs write 8 bits into the 16
             colours = colours >> 8
         return np.moveaxis(colours, 0, -1).astype(np.uint8)
@@ -175,6 +171,15 @@ class TiffPage:
             signed = unsigned[..., 1:].view(np.int8 if bits == 8 else np.int16)
             ab = signed.astype(np.float32) / np.float32(step)
         return np.concatenate([light, ab], axis=-1)
+
+
+def _require_known(page: Any) -> None:
+    import tifffile
+
+    number = int(page.compression)
+    if number not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(page.compression, "name", str(number))
+        raise NotReadError(f"TIFF with compression {name} is not read")
 
 
 @contextmanager

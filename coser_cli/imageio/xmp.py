@@ -201,7 +201,7 @@ def _elements(packet: bytes) -> list[_Element]:
     def ends(name: str) -> None:
         start, at = stack.pop(), parser.CurrentByteIndex
         opened = start + len(_tag(packet, start))
-        is_empty = at in (start, opened)and packet[opened - 2 : opened] == b"/>"
+        is_empty = at in (start, opened) and packet[opened - 2 : opened] == b"/>"
         end = opened if is_empty else packet.index(b">", at) + 1
         found.append(_Element(name, start, opened, opened if is_empty else at, end))
 
@@ -225,6 +225,16 @@ def _tag(packet: bytes, start: int) -> bytes:
     return packet[start : at + 1]
 
 
+def continued(guid: bytes) -> bytes:
+    """A packet that says nothing but which continuation it has (XMP, part 3, section 1.1.3.1)."""
+    return (
+        '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f'<rdf:Description rdf:about="" xmlns:xmpNote="{_NOTE}" '
+        f'xmpNote:HasExtendedXMP="{guid.decode()}"/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
 def merged(packet: bytes, extended: bytes) -> bytes:
     """A packet with the properties of its continuation in other JPEG segments (XMP, part 3)."""
     text, more = packet.decode(), extended.decode()
@@ -237,6 +247,13 @@ def merged(packet: bytes, extended: bytes) -> bytes:
             bound = f'<rdf:Description xmlns:{prefix}="{space}"'
             inner = inner.replace("<rdf:Description", bound)
     return (text[:place] + inner + text[place:]).encode()
+
+
+def removed(text: str, name: str) -> str:
+    """Without a simple property, written as an attribute or as an element."""
+    name = re.escape(name)
+    text = re.sub(rf"\s{name}\s*=\s*(\"[^\"<]*\"|'[^'<]*')", "", text)
+    return re.sub(rf"<{name}\s*>[^<]*</{name}\s*>", "", text)
 
 
 def prefixes(text: str, space: str) -> set[str]:

@@ -14,10 +14,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SRResNetConfig:
-    """Light pre-restorer, ×4, without batch norm."""
+    """Light pre-restorer, ×4, without batch norm.
+
+    `upsampling`: "pixel_shuffle", as published, or "nearest": every pixel repeated and a
+    convolution, twice, with `up_feat` channels, which cannot draw a mesh.
+    """
 
     num_feat: int = 64
     num_block: int = 16
+    upsampling: str = "pixel_shuffle"
+    up_feat: int = 64
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,25 @@ class QFormerConfig:
 
 
 @dataclass(frozen=True)
+class DetailDecoderConfig:
+    """A decoder that adds detail to the picture that was encoded: `blocks` residual blocks of
+    `width` channels on the latent grid, then nearest ×2 and a convolution, twice, with `up_width`
+    channels. The latent grid has 4 pixels per cell.
+    """
+
+    width: int = 64
+    up_width: int = 32
+    blocks: int = 2
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """AutoencoderKL; pixels in [0, 1] outside, [-1, 1] inside; latents are scaled.
 
     `norm_num_groups` 0 leaves the group norms out: a pixel then depends on its neighbourhood only.
     `patch_size` > 1 folds squares of pixels into channels at
-    both ends (pixel shuffle), which spares a small network its dearest convolutions.
+    both ends (pixel shuffle), which spares a small network its dearest convolutions. With a
+    `detail_decoder` the decoder is that one.
     """
 
     patch_size: int = 1
@@ -86,6 +105,7 @@ class AutoencoderConfig:
     norm_num_groups: int = 32
     mid_block_attention: bool = True
     scaling_factor: float = 0.18215
+    detail_decoder: DetailDecoderConfig | None = None
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import platformdirs
 
 WEIGHTS_DIR_VARIABLE = "COSER_WEIGHTS_DIR"
 CACHE_DIR_VARIABLE = "COSER_CACHE_DIR"
+RUNTIME_DIR_VARIABLE = "COSER_RUNTIME_DIR"
 
 
 def weights_dir() -> Path:
@@ -42,3 +44,17 @@ def weights_manifest() -> Path:
     """`weights.toml`: inside the package when installed from a wheel, beside it in a checkout."""
     inside = Path(__file__).parent / "weights.toml"
     return inside if inside.exists() else Path(__file__).parents[1] / "weights.toml"
+
+
+def runtime_dir() -> Path:
+    """Folder of the socket of `coser serve`; it need not exist.
+
+    The environment variable `COSER_RUNTIME_DIR` goes before the user's runtime folder. Raises
+    OSError where the system has none that is safe.
+    """
+    chosen = os.environ.get(RUNTIME_DIR_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that XDG_RUNTIME_DIR is not set
+        return platformdirs.user_runtime_path("coser", appauthor=False)

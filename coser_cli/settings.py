@@ -5,8 +5,9 @@ Names are known without torch so that `--help`, completion and validation are in
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -57,8 +58,21 @@ DEFAULT_SEED = 2887
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Which model, and where and how exactly it computes; see `Upscaler.from_pretrained`."""
+
+    model: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    offload: str = "auto"
+    low_memory: bool = False
+    compile: bool = False
+    cuda_graphs: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
-    """How to enlarge one picture. `None` means: the model's own default (`with_defaults`), for
+    """How to enlarge one picture. `None` means: the model's own default (see `resolve`), for
     `reference_steps` as many as `steps`; `preset` says which of the model's defaults.
 
     `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
@@ -95,20 +109,43 @@ class Settings:
             if value is not None:
                 check(name, value)
 
-    def with_defaults(self, config: ModelConfig) -> Settings:
+    def resolve(self, config: ModelConfig) -> ResolvedSettings:
         """The same settings with every `None` replaced by the default of the model and preset; they
         need no preset any more.
         """
         defaults = config.preset(self.preset)
-        missing = {
-            field.name: getattr(defaults, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) is None
+        values = {
+            each.name: getattr(defaults if getattr(self, each.name) is None else self, each.name)
+            for each in fields(self)
         }
-        complete = replace(self, **missing, preset="balanced")
-        if complete.reference_steps is None:
-            complete = replace(complete, reference_steps=complete.steps)
-        return complete
+        values["reference_steps"] = values["reference_steps"] or values["steps"]
+        return ResolvedSettings(**values | {"preset": "balanced"})
+
+    def with_defaults(self, config: ModelConfig) -> ResolvedSettings:
+        """The former name of `resolve`."""
+        warnings.warn("Settings.with_defaults is called resolve", DeprecationWarning, stacklevel=2)
+        return self.resolve(config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSettings(Settings):
+    """Settings that leave nothing open; `Settings.resolve` makes them."""
+
+    steps: int
+    sampler: str
+    guidance_scale: float
+    guidance_interval: tuple[float, float]
+    reference_steps: int
+    reference_guidance_scale: float
+    strength: float
+    reference_strength: float
+    fidelity: float
+    color_fix: str
+    negative_prompt: str
+
+    def resolve(self, config: ModelConfig) -> ResolvedSettings:
+        """These settings: there is nothing left to resolve."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_limits_are_inclusive():
 
 
 def test_defaults_fill_what_is_open_and_nothing_else():
-    filled = Settings(steps=7, negative_prompt="").with_defaults(
+    filled = Settings(steps=7, negative_prompt="").resolve(
         ModelConfig("toy", defaults=Defaults(fidelity=0.25))
     )
     assert filled.steps == 7
@@ -65,10 +65,10 @@ def test_defaults_fill_what_is_open_and_nothing_else():
 
 def test_presets_are_other_defaults():
     config = ModelConfig("toy", presets={"fast": {"steps": 3, "guidance_scale": 1.0}})
-    fast = Settings(preset="fast", guidance_scale=2.0).with_defaults(config)
+    fast = Settings(preset="fast", guidance_scale=2.0).resolve(config)
     assert (fast.steps, fast.reference_steps, fast.guidance_scale) == (3, 3, 2.0)
     assert fast.preset == "balanced", "complete settings are what they are"
-    assert Settings(preset="best").with_defaults(config) == Settings().with_defaults(config)
+    assert Settings(preset="best").resolve(config) == Settings().resolve(config)
 
 
 @pytest.mark.parametrize(

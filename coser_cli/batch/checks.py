@@ -16,7 +16,7 @@ from coser_cli.errors import (
     WeightsError,
     shown,
 )
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from coser_cli.imageio.photo import FloatArray
 
 
-def target(size: tuple[int, int], settings: Settings) -> tuple[int, int]:
+def target(size: tuple[int, int], settings: ResolvedSettings) -> tuple[int, int]:
     """Size of the result of a picture of `size`, both (width, height)."""
     from coser_cli.size import target_size
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coser_cli.batch.checks import naming, require_writable, target
 from coser_cli.batch.jobs import Job
+from coser_cli.batch.load import Load
 from coser_cli.batch.request import Work
 from coser_cli.batch.resume import lies
 from coser_cli.engine.tiled.cost import Cost, Task, cost_at_once, cost_in_tiles
 from coser_cli.errors import CoserError, WeightsError
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings
 
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
@@ -42,7 +43,7 @@ class Plan:
     error: CoserError | None = None
 
 
-def plans(jobs: Sequence[Job], load: Callable[[], Upscaler], work: Work) -> Iterator[Plan]:
+def plans(jobs: Sequence[Job], load: Load, work: Work) -> Iterator[Plan]:
     """A plan per job, in order. Where the weights are missing, that is the error of each."""
     try:
         upscaler, missing = load(), None
@@ -78,17 +79,17 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
         return replace(plan, error=error)
 
 
-def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: Settings) -> Plan:
+def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettings) -> Plan:
     from coser_cli.imageio.formats import require_streamable
 
     assert plan.source_size is not None and plan.target_size is not None
     width, height = plan.source_size
-    why = upscaler.why_tiled((height, width), settings, work.spec)
-    if work.always_tiles or upscaler.low_memory:
+    tiles = work.request.tiles
+    why = upscaler.why_tiled((height, width), settings, tiles)
+    if work.request.always_tiles or upscaler.low_memory:
         why = why or "asked for"
-    complete = upscaler.complete(settings)
     references = plan.job.kind == "reference" or bool(plan.job.references)
-    task = Task((height, width), complete, work.spec, len(work.references), references)
+    task = Task((height, width), settings, tiles, len(work.references), references)
     if not why:
         return replace(plan, cost=cost_at_once(upscaler, task))
     for path in plan.job.outputs:
@@ -118,10 +119,10 @@ def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
     """Time the stages of a picture of one tile, at the second go: then nothing is loaded."""
     import torch
 
-    spec = work.spec
-    side = max(1, round(spec.tile_size / work.settings.scale))
+    side = max(1, round(work.request.tiles.tile_size / work.settings.scale))
     pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    settings = replace(work.settings, steps=CALIBRATION_STEPS, references=1)
+    steps = CALIBRATION_STEPS
+    settings = replace(work.settings, steps=steps, reference_steps=steps, references=1)
     moments: list[tuple[str, float]] = []
 
     def tell(stage: str, done: int, total: int) -> None:

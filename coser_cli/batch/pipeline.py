@@ -1,14 +1,15 @@
-"""Many jobs with one model: the next pictures are read, and finished ones written, meanwhile.
+"""Jobs with one model: the next pictures are read, and finished ones written, meanwhile.
 
 One thread reads ahead, two write behind; the networks run in the thread that asks. What waits is
-bounded by its bytes. Decoders and encoders let other threads run for most of their time.
+bounded by its bytes. Decoders and encoders let other threads run for most of their time. A single
+job, and jobs that are done one by one, need no threads.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +17,15 @@ from threading import Condition
 from types import TracebackType
 from typing import Self
 
+from coser_cli.batch.events import Emit, Started, ignore
 from coser_cli.batch.jobs import Job
-from coser_cli.batch.minibatch import batch_key, batch_size, make_together
-from coser_cli.batch.picture import Made, Making
+from coser_cli.batch.load import Load
+from coser_cli.batch.output import Outputs
+from coser_cli.batch.picture import LoadedJob
+from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.worker import Worker, attempt, make
+from coser_cli.batch.whole import batch_key, batch_size, upscale_together
+from coser_cli.batch.worker import Worker, attempt, upscale, write
 
 AHEAD, AHEAD_BYTES = 32, 256 * 2**20
 """Pictures that are read and wait, at most. One that alone has more bytes is read in its turn."""
@@ -32,15 +37,19 @@ WINDOW = 4
 """For so many batches' length of jobs a picture waits for others that share its batch."""
 
 
-def overlapped(
-    worker: Worker, jobs: Sequence[Job], on_start: Callable[[Job], None]
-) -> Iterator[Result]:
-    """A result per job, in order; `run.run` says what is raised.
+def run_here(jobs: Sequence[Job], load: Load, work: Work, emit: Emit = ignore) -> Generator[Result]:
+    """Do the jobs in this process and yield a result for each, in order.
 
-    What is made when it ends early is still written, and, unless the caller has gone, told.
+    `load` is called when a model is first needed, and once. A job whose outputs all exist is
+    skipped unless they are to be overwritten. What would fail every job alike is raised:
+    `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other failure belongs to its
+    own job. What is finished when the run ends early is still written, and its results are yielded
+    unless the caller has gone.
     """
-    with _Ahead(worker, jobs) as ahead, _Behind(worker) as behind:
-        flow = _Flow(worker, ahead, behind, on_start)
+    worker = Worker(load, work, emit)
+    alone = len(jobs) == 1 or work.request.fail_fast
+    with _Ahead(worker, jobs, alone) as ahead, _Behind(worker, alone) as behind:
+        flow = _Flow(worker, ahead, behind, emit, alone)
         try:
             while flow.advance():
                 yield from flow.finished(wait=False)
@@ -56,7 +65,7 @@ class _Step:
     as others hold what they need of it."""
 
     job: Job
-    read: Making | Result | None
+    read: LoadedJob | Result | None
     seconds: float
     result: Future[Result] | None = None
 
@@ -91,8 +100,9 @@ class _Room:
 class _Ahead:
     """Reads the jobs' pictures in order, in a thread of its own."""
 
-    def __init__(self, worker: Worker, jobs: Sequence[Job]) -> None:
+    def __init__(self, worker: Worker, jobs: Sequence[Job], alone: bool) -> None:
         self._worker = worker
+        self._depth = 0 if alone else AHEAD
         self._jobs = iter(jobs)
         self._room = _Room(AHEAD_BYTES)
         self._pool = ThreadPoolExecutor(1, "coser-read")
@@ -114,7 +124,8 @@ class _Ahead:
     def take(self) -> _Step | None:
         """The next job, read; None after the last. Raises what ends the run."""
         if not self._queue:
-            return None
+            last = next(self._jobs, None)
+            return None if last is None else self._read(last)
         job, future = self._queue.popleft()
         self._fill()
         found = future.result()
@@ -125,10 +136,8 @@ class _Ahead:
         return step
 
     def _fill(self) -> None:
-        for job in self._jobs:
+        while len(self._queue) < self._depth and (job := next(self._jobs, None)) is not None:
             self._queue.append((job, self._pool.submit(self._read_ahead, job)))
-            if len(self._queue) >= AHEAD:
-                return
 
     def _read_ahead(self, job: Job) -> tuple[_Step, int] | None:
         """The step and the bytes it holds; None for a picture that is too large to wait."""
@@ -145,10 +154,10 @@ class _Ahead:
 
 
 class _Behind:
-    """Writes what is made."""
+    """Writes what is finished; in this thread where a job is `alone`."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker, alone: bool) -> None:
+        self._worker, self._alone = worker, alone
         self._room = _Room(BEHIND_BYTES)
         self._pool = ThreadPoolExecutor(WRITERS, "coser-write")
 
@@ -163,16 +172,20 @@ class _Behind:
     ) -> None:
         self._pool.shutdown(wait=True)
 
-    def write(self, making: Making, made: Made, seconds: float) -> Future[Result]:
+    def write(self, loaded: LoadedJob, outputs: Outputs, seconds: float) -> Future[Result]:
         """Write it in the background, as soon as there is room for it to wait."""
-        held = made.nbytes + making.photo.pixels.nbytes
+        held = outputs.nbytes + loaded.photo.pixels.nbytes
         self._room.enter(held)
-        return self._pool.submit(self._write, making, made, seconds, held)
+        if not self._alone:
+            return self._pool.submit(self._write, loaded, outputs, seconds, held)
+        written: Future[Result] = Future()
+        written.set_result(self._write(loaded, outputs, seconds, held))
+        return written
 
-    def _write(self, making: Making, made: Made, seconds: float, held: int) -> Result:
+    def _write(self, loaded: LoadedJob, outputs: Outputs, seconds: float, held: int) -> Result:
         began = time.monotonic()
         try:
-            result = attempt(self._worker, making.job, lambda: making.write(made))
+            result = attempt(self._worker, loaded.job, lambda: write(loaded, outputs))
             return replace(result, seconds=seconds + time.monotonic() - began)
         finally:
             self._room.leave(held)
@@ -182,10 +195,10 @@ class _Flow:
     """From what is read to what is written."""
 
     def __init__(
-        self, worker: Worker, ahead: _Ahead, behind: _Behind, on_start: Callable[[Job], None]
+        self, worker: Worker, ahead: _Ahead, behind: _Behind, emit: Emit, alone: bool
     ) -> None:
         self._worker, self._ahead, self._behind = worker, ahead, behind
-        self._on_start = on_start
+        self._emit, self._alone = emit, alone
         self._largest: int | None = None
         self._longest = 1
         self._steps: deque[_Step] = deque()
@@ -223,20 +236,20 @@ class _Flow:
     def _batch(self, step: _Step) -> tuple[object, int]:
         """The key of the batch that a picture may share, and how many share it; None and 1 where it
         is made by itself."""
-        making = step.read
-        if not isinstance(making, Making):
+        loaded = step.read
+        if self._alone or not isinstance(loaded, LoadedJob):
             return None, 1
-        key = attempt(self._worker, step.job, lambda: batch_key(making))
+        key = attempt(self._worker, step.job, lambda: batch_key(loaded))
         if key is None or isinstance(key, Result):  # its error comes again when it is made
             return None, 1
-        size = attempt(self._worker, step.job, lambda: batch_size(making))
+        size = attempt(self._worker, step.job, lambda: batch_size(loaded))
         if isinstance(size, Result):
             return None, 1
         return key, size if self._largest is None else min(size, self._largest)
 
     def _make(self, group: Sequence[_Step]) -> None:
         for step in group:
-            self._on_start(step.job)
+            self._emit(Started(step.job))
         notes: tuple[str, ...] = ()
         if len(group) > 1:
             if self._make_together(group):
@@ -247,37 +260,37 @@ class _Flow:
             self._make_one(step, notes)
 
     def _make_together(self, group: Sequence[_Step]) -> bool:
-        makings = [step.read for step in group if isinstance(step.read, Making)]
+        jobs = [step.read for step in group if isinstance(step.read, LoadedJob)]
         began = time.monotonic()
-        together = make_together(makings)
+        together = upscale_together(jobs)
         if together is None:
             return False
         seconds = (time.monotonic() - began) / len(group)
-        for step, made in zip(group, together, strict=True):
-            self._hand_over(step, made, step.seconds + seconds)
+        for step, outputs in zip(group, together, strict=True):
+            self._hand_over(step, outputs, step.seconds + seconds)
         return True
 
     def _make_one(self, step: _Step, notes: tuple[str, ...]) -> None:
         read, began = step.read, time.monotonic()
-        made = (
-            attempt(self._worker, step.job, partial(make, read))
-            if isinstance(read, Making)
+        outcome = (
+            attempt(self._worker, step.job, partial(upscale, read))
+            if isinstance(read, LoadedJob)
             else read
         )
-        assert made is not None
+        assert outcome is not None
         seconds = step.seconds + time.monotonic() - began
-        if isinstance(made, Made):
-            noted = replace(made.result, notes=made.result.notes + notes)
-            self._hand_over(step, replace(made, result=noted), seconds)
+        if isinstance(outcome, Outputs):
+            result = replace(outcome.result, notes=outcome.result.notes + notes)
+            self._hand_over(step, replace(outcome, result=result), seconds)
             return
         step.read, step.result = None, Future()
-        step.result.set_result(replace(made, seconds=seconds))
+        step.result.set_result(replace(outcome, seconds=seconds))
 
-    def _hand_over(self, step: _Step, made: Made, seconds: float) -> None:
-        """What was made is written from here on; nobody else holds it."""
-        making, step.read = step.read, None
-        assert isinstance(making, Making)
-        step.result = self._behind.write(making, made, seconds)
+    def _hand_over(self, step: _Step, outputs: Outputs, seconds: float) -> None:
+        """The outputs are written from here on; nobody else holds them."""
+        loaded, step.read = step.read, None
+        assert isinstance(loaded, LoadedJob)
+        step.result = self._behind.write(loaded, outputs, seconds)
 
 
 def _photo_bytes(job: Job) -> int:

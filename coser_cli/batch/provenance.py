@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from coser_cli.batch.jobs import Job
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import format_of
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import ResolvedSettings, TileSpec
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a record says before anything is computed; `settings` are complete."""
+    """What a record says before anything is computed."""
 
     provenance: Provenance
     input: NamedHash
-    settings: Settings
+    settings: ResolvedSettings
     fit: Fit | None
     encoding: Encoding
-    spec: TileSpec
+    tiles: TileSpec
     always_tiles: bool
 
 
@@ -150,7 +150,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Ori
     The program's version, the device and what was found out by the free memory may differ.
     """
     told = [*_settings(found, wanted), *_origins(found, wanted), *_encoding(found, wanted)]
-    tiling, spec = _table(found, "tiling"), origin.spec
+    tiling, spec = _table(found, "tiling"), origin.tiles
     if wanted["role"] != "comparison":
         if origin.always_tiles and not tiling:
             told.append("it was not made in tiles")

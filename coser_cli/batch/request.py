@@ -2,44 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coser_cli.batch.events import Emit, Note, ignore
+from coser_cli.batch.fit import Fit
+from coser_cli.errors import InputError, UsageError, shown
 from coser_cli.imageio.encoding import DEFAULT, Encoding
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
 
 if TYPE_CHECKING:
-    from coser_cli.batch.fit import Fit
     from coser_cli.batch.provenance import Provenance
     from coser_cli.imageio.photo import Photo
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is alike for all jobs of a run.
+class Request:
+    """What is asked for, as plain data that can be sent to another process.
 
-    `references` are pictures of the user that guide every job, instead of imagined ones. `fit`
+    `references` are picture files of the user that guide every job, instead of imagined ones. `fit`
     gives each picture its own scale instead of that of `settings`, `encoding` says how results are
-    written. `spec` says how large pictures are cut; `always_tiles` cuts small ones, too. As many
-    small pictures of one size as `batch_size` says are made at once; None: as the engine advises.
-    With `provenance` outputs get records, and those that are there are judged by theirs; without,
-    what is there is kept. `one_by_one`: a job begins when the one before has ended.
+    written. `tiles` says how large pictures are cut; `always_tiles` cuts small ones, too. As many
+    small pictures of one size as `batch_size` says are processed at once; None: as the engine
+    advises. `fail_fast`: a job begins when the one before has
+    ended, so that the run can end with the first failure. Several `devices`, which are
+    used instead of the one in `compute`, or the machines of a Ray `cluster` share the jobs.
     """
 
     settings: Settings
-    references: Sequence[Photo] = ()
+    compute: Compute = field(default_factory=Compute)
+    references: tuple[Path, ...] = ()
     fit: Fit | None = None
     encoding: Encoding = DEFAULT
-    spec: TileSpec = field(default_factory=TileSpec)
+    tiles: TileSpec = field(default_factory=TileSpec)
     always_tiles: bool = False
     overwrite: bool = False
-    provenance: Provenance | None = None
     batch_size: int | None = 1
-    one_by_one: bool = False
+    fail_fast: bool = False
+    devices: tuple[str, ...] = ()
+    cluster: str | None = None
 
-    def settings_for(self, size: tuple[int, int]) -> Settings:
+
+@dataclass(frozen=True)
+class Work:
+    """A request made ready: with the model's defaults in its settings, and its references read.
+
+    With `provenance` outputs get records, and those that are there are judged by theirs; without,
+    what is there is kept.
+    """
+
+    request: Request
+    settings: ResolvedSettings
+    references: tuple[Photo, ...] = ()
+    provenance: Provenance | None = None
+
+    def settings_for(self, size: tuple[int, int]) -> ResolvedSettings:
         """The settings for a picture of `size` (width, height)."""
-        if self.fit is None:
-            return self.settings
-        return replace(self.settings, scale=self.fit.scale(size))
+        fit = self.request.fit
+        return self.settings if fit is None else replace(self.settings, scale=fit.scale(size))
+
+
+def prepare(request: Request, emit: Emit = ignore) -> Work:
+    """Read what all jobs need: the model's configuration, the weights' fingerprint, references.
+
+    Raises `WeightsError`, and `UsageError` where a reference cannot be read: it concerns every job,
+    so the run ends before it begins.
+    """
+    from coser_cli.batch.provenance import provenance
+
+    photos = tuple(_reference(path, emit) for path in request.references)
+    compute = request.compute
+    try:
+        known = provenance(compute.model, request.references, compute.dtype)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot read {shown(error.filename)}: {reason}") from None
+    return Work(request, request.settings.resolve(known.config), photos, known)
+
+
+def _reference(path: Path, emit: Emit) -> Photo:
+    from coser_cli.imageio.read import read_photo
+
+    try:
+        photo = read_photo(path)
+    except InputError as error:
+        raise UsageError(f"--reference: {error.message}", error.hint) from error
+    for note in photo.notes:
+        emit(Note(f"note on {shown(path)}: {note}"))
+    return photo

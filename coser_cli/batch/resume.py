@@ -58,7 +58,7 @@ def standing_of(job: Job, work: Work) -> Standing:
     origin = _origin(job, work)
     missing, notes = [], []
     for path in job.outputs:
-        if work.overwrite:
+        if work.request.overwrite:
             missing.append(path)
             continue
         state, told = state_of(path, job, origin)
@@ -83,11 +83,17 @@ def _origin(job: Job, work: Work) -> Origin | None:
         source = hashed(job.source)
     except OSError:
         return None
-    settings = work.settings
-    if work.fit is not None:
+    settings, request = work.settings, work.request
+    if request.fit is not None:
         from coser_cli.imageio.header import read_header
 
         settings = work.settings_for(read_header(job.source, job.frame).size)
-    complete = settings.with_defaults(known.config)
-    how = work.fit, work.encoding, work.spec, work.always_tiles
-    return Origin(known, source, complete, *how)
+    return Origin(
+        provenance=known,
+        input=source,
+        settings=settings,
+        fit=request.fit,
+        encoding=request.encoding,
+        tiles=request.tiles,
+        always_tiles=request.always_tiles,
+    )

@@ -22,7 +22,7 @@ from coser_cli.engine.compute.memory import memory_errors_named
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.models.residency import STAGES
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SpeedTest:
 
 @dataclass(frozen=True)
 class Setup:
-    """On what, and of what, the measurements that follow are. `settings` are complete."""
+    """On what, and of what, the measurements that follow are."""
 
     environment: Environment
     model: str
@@ -102,15 +102,15 @@ def measure(test: SpeedTest, tell: Tell = silent) -> Iterator[Finding]:
         yield from _stages_and_more(test, upscaler, settings, tell)
 
 
-def _with_diffusion(upscaler: Upscaler, settings: Settings) -> Settings:
-    """Complete settings; all stages take part unless the strength was given as 0."""
+def _with_diffusion(upscaler: Upscaler, settings: Settings) -> ResolvedSettings:
+    """Resolved settings; all stages take part unless the strength was given as 0."""
     if settings.strength is None:
         settings = replace(settings, strength=1.0)
-    return upscaler.complete(settings)
+    return upscaler.resolve(settings)
 
 
 def _stages_and_more(
-    test: SpeedTest, upscaler: Upscaler, settings: Settings, tell: Tell
+    test: SpeedTest, upscaler: Upscaler, settings: ResolvedSettings, tell: Tell
 ) -> Iterator[Finding]:
     tell("loading")
     yield _load_stage(upscaler, settings)

@@ -63,7 +63,7 @@ class Walkthrough:
     def __init__(self, upscaler: Upscaler, pixels: Tensor, settings: Settings) -> None:
         self.upscaler = upscaler
         self.pixels = pixels
-        self.settings = upscaler.complete(settings)
+        self.settings = upscaler.resolve(settings)
         self.low_res: LowRes
         self.cognition: Cognition
         self.reference: Tensor

@@ -17,7 +17,7 @@ from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.denoisers import tiles_with_controls
 from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.sampling.noise import noise_rows, seeded_noise
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import ResolvedSettings, TileSpec
 from coser_cli.size import padded_size
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import make_grid
@@ -56,7 +56,7 @@ class TiledStep:
 @torch.inference_mode()
 def measure_tiled(
     upscaler: Upscaler,
-    settings: Settings,
+    settings: ResolvedSettings,
     cognition: Cognition,
     side: int,
     repeat: int,
@@ -66,7 +66,7 @@ def measure_tiled(
     """One step over random latents, in tiles as `spec` says, as many at once as the engine would
     take; the tiled step is run once, as it has many tiles.
 
-    `settings` are complete. Raises `UsageError` where the model does not take such tiles.
+    Raises `UsageError` where the model does not take such tiles.
     """
     config = upscaler.model.config
     tile, stride = spec.cells(config.downscale, config.pixel_multiple)
@@ -94,7 +94,7 @@ def measure_tiled(
 
 
 def _untiled(
-    upscaler: Upscaler, settings: Settings, cognition: Cognition, cells: int, repeat: int
+    upscaler: Upscaler, settings: ResolvedSettings, cognition: Cognition, cells: int, repeat: int
 ) -> Timing:
     """A step of a picture of that many latent cells per side."""
     hints = [_latents(upscaler, settings, cells, k).to(upscaler.device) for k in range(2)]
@@ -103,7 +103,7 @@ def _untiled(
     return time_of(partial(step.run, denoise), step.device, repeat)
 
 
-def _latents(upscaler: Upscaler, settings: Settings, cells: int, index: int) -> Tensor:
+def _latents(upscaler: Upscaler, settings: ResolvedSettings, cells: int, index: int) -> Tensor:
     """White noise on the CPU, where maps of large pictures lie."""
     channels = upscaler.model.config.autoencoder.latent_channels
     return seeded_noise(settings.seed, (1, channels, cells, cells))("latents", index).clone()

@@ -17,6 +17,7 @@ from coser_cli.cli.info import info
 from coser_cli.cli.options.groups import OptionalDirCommand
 from coser_cli.cli.reference import reference
 from coser_cli.cli.report import report
+from coser_cli.cli.serve import serve
 from coser_cli.cli.tile import tile
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale
@@ -37,8 +38,9 @@ app.command()(compare)
 app.command()(report)
 app.command()(download_weights)
 app.command()(train)
-app.command()(evaluate)
 app.command()(info)
+app.add_typer(evaluate)
+app.add_typer(serve)
 app.add_typer(bench)
 
 PICTURES = ("upscale", "tile", "reference")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,54 +13,91 @@ import typer
 
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.stdio import Pipes
-from coser_cli.errors import CoserError, InputError, UsageError, shown
-from coser_cli.imageio.encoding import Encoding
+from coser_cli.errors import CoserError, UsageError, shown
 from coser_cli.imageio.formats import format_of
 from coser_cli.settings import MAX_REFERENCES, Settings
 
 if TYPE_CHECKING:
-    from coser_cli.batch.fit import Fit
     from coser_cli.batch.jobs import Job, Kind
+    from coser_cli.batch.request import Request, Work
+    from coser_cli.cli.options.reporting import Reporting
+    from coser_cli.cli.options.tiling import Tiles
+    from coser_cli.cli.options.workers import Workers
     from coser_cli.cli.output.reporter import Reporter
-    from coser_cli.imageio.photo import Photo
+    from coser_cli.settings import Compute
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What a command is about to do: jobs, inputs that already failed, and how to write."""
+    """What a command is about to do: jobs, inputs that already failed, notes on the inputs."""
 
     jobs: list[Job]
     problems: list[CoserError]
     notes: list[str]
-    fit: Fit | None
-    encoding: Encoding
     pipes: Pipes
 
 
-def make_plan(
+def make_request(
     ctx: typer.Context,
+    reporter: Reporter,
+    settings: Settings,
+    files: Files,
+    tiles: Tiles,
+    compute: Compute,
+    workers: Workers,
+    reporting: Reporting,
+    *,
+    overwrite: bool,
+    references: tuple[Path, ...] = (),
+    always_tiles: bool = False,
+) -> Request:
+    """What the options ask for. Raises `UsageError` where they contradict each other, and
+    `WeightsError` where the model is not installed; says which one "auto" has become.
+    """
+    from coser_cli.batch.request import Request
+    from coser_cli.weights.store import model_folder, resolve_model
+
+    workers.require_sane(reporting.fail_fast)
+    model = resolve_model(compute.model)
+    folder = model_folder(model)
+    if compute.model == "auto":
+        reporter.message(f"model: {folder.name}")
+    return Request(
+        settings=settings,
+        compute=replace(compute, model=model),
+        references=references,
+        fit=files.fit(ctx),
+        encoding=files.encoding,
+        tiles=tiles.spec,
+        always_tiles=always_tiles,
+        overwrite=overwrite,
+        batch_size=workers.batch,
+        fail_fast=reporting.fail_fast,
+        devices=workers.device_names,
+        cluster=workers.cluster,
+    )
+
+
+def make_plan(
     files: Files,
     pipes: Pipes,
+    request: Request,
     *,
-    model: str,
     save_reference: str | None = None,
     kind: Kind = "upscale",
     references: int = 1,
-    imported: Sequence[Path] = (),
     compare: bool = False,
 ) -> Planned:
     """Find the inputs, decide every name, and refuse what cannot be done, before anything runs.
 
-    `references` are written for each input, `imported` are the user's own; `compare` asks for a
-    comparison beside each result.
+    `references` are written for each input; `compare` asks for a comparison beside each result.
     """
     from coser_cli.batch.inputs import Found, find
     from coser_cli.batch.jobs import plan
     from coser_cli.batch.naming import Naming
 
-    fit = files.fit(ctx)
-    values = ctx.params
-    naming = Naming(values["scale"], files.name, files.format, fit, model, values["seed"])
+    settings, model = request.settings, request.compute.model
+    naming = Naming(settings.scale, files.name, files.format, request.fit, model, settings.seed)
     words = [*pipes.inputs, *_listed(files.from_file)]
     if not words:
         raise UsageError("no inputs", "name pictures, folders or patterns, or give --from-file")
@@ -71,14 +108,14 @@ def make_plan(
         save_reference=save_reference,
         kind=kind,
         references=references,
-        imported=imported,
+        imported=request.references,
         naming=naming,
         compare=compare,
     )
     pipes.require_single(jobs)
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
-        files.encoding.options(row)  # raises where the format cannot do as asked
-    return Planned(jobs, found.problems, found.notes, fit, files.encoding, pipes)
+        request.encoding.options(row)  # raises where the format cannot do as asked
+    return Planned(jobs, found.problems, found.notes, pipes)
 
 
 def _listed(name: str | None) -> list[Path]:
@@ -98,9 +135,9 @@ def _listed(name: str | None) -> list[Path]:
 
 def require_fitting(
     settings: Settings, files: Sequence[Path], save_reference: str | None
-) -> list[Path]:
+) -> tuple[Path, ...]:
     """The reference files without repetitions; `UsageError` where options contradict each other."""
-    files = list({os.path.abspath(path): path for path in reversed(files)}.values())[::-1]
+    files = tuple({os.path.abspath(path): path for path in reversed(files)}.values())[::-1]
     if settings.reference_mode == "none":
         idle = {
             "--save-reference has nothing to save": save_reference is not None,
@@ -119,42 +156,15 @@ def require_fitting(
     return files
 
 
-def read_references(reporter: Reporter, files: Sequence[Path]) -> list[Photo]:
-    """The user's references. They concern every job, so a bad one ends the run before it begins:
-    raises `UsageError`.
-    """
-    from coser_cli.imageio.read import read_photo
-
-    photos = []
-    for path in files:
-        try:
-            photos.append(read_photo(path))
-        except InputError as error:
-            raise UsageError(f"--reference: {error.message}", error.hint) from error
-        for note in photos[-1].notes:
-            reporter.message(f"note on {shown(path)}: {note}")
-    return photos
-
-
-def warn_of_idle_options(
-    reporter: Reporter,
-    model: str,
-    settings: Settings,
-    files: Sequence[Path],
-    save_reference: str | None,
-) -> None:
+def warn_of_idle_options(reporter: Reporter, work: Work, save_reference: str | None) -> None:
     """Words and references act through diffusion only; some models leave it out by default."""
+    settings = work.settings
+    if settings.strength > 0:
+        return
     idle = {
         "--prompt": bool(settings.prompt),
-        "--reference": bool(files),
+        "--reference": bool(work.references),
         "--references": settings.references > 1 and save_reference is None,
     }
-    given = [name for name, is_given in idle.items() if is_given]
-    if not given:
-        return
-    from coser_cli.weights.store import model_folder, read_model_config
-
-    config = read_model_config(model_folder(model))
-    if settings.with_defaults(config).strength == 0:
-        for name in given:
-            reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")
+    for name in (name for name, is_given in idle.items() if is_given):
+        reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")

@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from coser_cli.cli.execute import act, choose_model, provenance_of
+from coser_cli.cli.execute import execute
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling as sampling_options
-from coser_cli.cli.options.compute import Compute
+from coser_cli.cli.options.compute import ComputeOptions
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
 from coser_cli.cli.options.tiling import Tiles
-from coser_cli.cli.options.workers import Spread
-from coser_cli.cli.plan import make_plan
+from coser_cli.cli.options.workers import Workers
+from coser_cli.cli.plan import make_plan, make_request
 from coser_cli.cli.stdio import Pipes
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -80,8 +80,8 @@ def reference(
     negative_prompt: sampling_options.NegativePrompt = None,
     reference_mode: _Mode = "global",
     tiles: Tiles,
-    compute: Compute,
-    spread: Spread,
+    compute: ComputeOptions,
+    workers: Workers,
     reporting: Reporting,
 ) -> None:
     """Write the references that would guide the enlargement, and not the enlargement."""
@@ -104,13 +104,11 @@ def reference(
         Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,
         reporting.reporter(results=not pipes.to_stdout) as reporter,
     ):
-        from coser_cli.batch.request import Work
+        from coser_cli.batch.request import prepare
 
-        spec = tiles.spec
-        spread.require_sane(reporting.fail_fast)
-        model = choose_model(reporter, compute.model)
-        planned = make_plan(ctx, files, pipes, model=model, kind="reference", references=references)
-        known = provenance_of(model, (), compute.dtype)
-        how = planned.fit, planned.encoding, spec, False, overwrite, known
-        run = reporter, planned, compute, model, Work(settings, (), *how), spread
-        act(*run, dry_run=tiles.dry_run, fail_fast=reporting.fail_fast)
+        request = make_request(
+            ctx, reporter, settings, files, tiles, compute, workers, reporting, overwrite=overwrite
+        )
+        work = prepare(request, reporter.report)
+        planned = make_plan(files, pipes, request, kind="reference", references=references)
+        execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

@@ -21,7 +21,7 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     """
     latents = latents.to(low_res.padded.dtype)
     if model.cfw is None:
-        return model.autoencoder.decode(latents).float()
+        return model.autoencoder.decode(latents, low_res.padded).float()
     features = low_res.features
     if features is None and not fidelity:
         features = ()
@@ -34,7 +34,9 @@ def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
     """Pixels `(N, 3, *size)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
     `(N, 4, h, w)`; one at a time.
     """
-    decoded = (model.autoencoder.decode(each) for each in latents.to(low_res.padded).split(1))
+    pictures = low_res.padded.repeat(len(latents) // len(low_res.padded), 1, 1, 1).split(1)
+    each = zip(latents.to(low_res.padded).split(1), pictures, strict=True)
+    decoded = (model.autoencoder.decode(*pair) for pair in each)
     return torch.cat([finish(pixels.float(), low_res, "none").cpu() for pixels in decoded])
 
 

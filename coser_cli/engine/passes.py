@@ -11,7 +11,7 @@ from coser_cli.sampling.schedulers import Sampler, make_scheduler
 
 if TYPE_CHECKING:
     from coser_cli.config import ScheduleConfig
-    from coser_cli.settings import Settings
+    from coser_cli.settings import ResolvedSettings
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,27 @@ class Pass:
     intervals: Intervals = EXACT
 
 
-def imagining(settings: Settings, schedule: ScheduleConfig) -> Pass:
-    """The pass that imagines a reference; settings are complete, `reference_strength` above 0."""
-    strength, scale = settings.reference_strength, settings.reference_guidance_scale
-    return _pass("imagine", settings.reference_steps, strength, scale, settings, schedule)
+def imagining(settings: ResolvedSettings, schedule: ScheduleConfig) -> Pass:
+    """The pass that imagines a reference; `reference_strength` is above 0."""
+    steps, strength = settings.reference_steps, settings.reference_strength
+    scale = settings.reference_guidance_scale
+    return _pass("imagine", steps, strength, scale, settings, schedule)
 
 
-def restoring(settings: Settings, schedule: ScheduleConfig) -> Pass:
-    """The pass that restores the result; settings are complete, `strength` above 0."""
+def restoring(settings: ResolvedSettings, schedule: ScheduleConfig) -> Pass:
+    """The pass that restores the result; `strength` is above 0."""
     steps, strength, scale = settings.steps, settings.strength, settings.guidance_scale
     return _pass("restore", steps, strength, scale, settings, schedule)
 
 
 def _pass(
     stream: str,
-    steps: int | None,
-    strength: float | None,
-    scale: float | None,
-    settings: Settings,
+    steps: int,
+    strength: float,
+    scale: float,
+    settings: ResolvedSettings,
     schedule: ScheduleConfig,
 ) -> Pass:
-    assert settings.sampler and settings.guidance_interval and steps and strength and scale
     sampler = make_scheduler(settings.sampler, schedule, steps, strength)
     guidance = Guidance.within(settings.guidance_interval, scale, sampler.timesteps)
     intervals = Intervals(

@@ -12,7 +12,7 @@ from typing import Any
 from coser_cli.config import ModelConfig
 from coser_cli.errors import UsageError, shown
 from coser_cli.evaluation.settings_grid import Evaluations
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings, Settings
 
 VERSION = 1
 _HEAD = '{"type": "quality"'
@@ -34,7 +34,7 @@ class Subject:
 class Row:
     """One setting with one seed: each metric picture by picture, and seconds per picture."""
 
-    settings: Settings
+    settings: ResolvedSettings
     metrics: Mapping[str, tuple[float, ...]]
     evaluations: Evaluations
     seconds: float
@@ -51,7 +51,7 @@ class Ledger:
     subject: Subject
     config: ModelConfig
     file: Path | None = None
-    rows: dict[Settings, Row] = field(default_factory=dict)
+    rows: dict[ResolvedSettings, Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.file is not None and self.file.exists():
@@ -103,7 +103,7 @@ def _row(record: Mapping[str, Any], config: ModelConfig) -> Row:
     if unknown:
         raise KeyError(*unknown)
     return Row(
-        Settings(**values).with_defaults(config),
+        Settings(**values).resolve(config),
         {name: tuple(each) for name, each in record["metrics"].items()},
         Evaluations(**record["evaluations"]),
         float(record["seconds"]),

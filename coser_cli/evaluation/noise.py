@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 from coser_cli.config import ModelConfig
 from coser_cli.evaluation.ledger import Row
 from coser_cli.evaluation.settings_grid import Evaluations, Grid
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings
 
 BETTER = {"st_lpips": -1, "psnr_y": 1}
 """The metrics that are measured, and the sign of a change for the better."""
@@ -61,7 +61,7 @@ class Value:
 class Standing:
     """A setting, with its first seed, measured with `seeds` of them, against the baseline."""
 
-    settings: Settings
+    settings: ResolvedSettings
     seeds: int
     evaluations: Evaluations
     seconds: float
@@ -79,7 +79,7 @@ class Comparison:
     """All settings by evaluations, and the baseline's metrics (none until two seeds are there).
     `missing` counts the settings that are not measured."""
 
-    baseline: Settings
+    baseline: ResolvedSettings
     levels: Mapping[str, Level]
     standings: tuple[Standing, ...]
     missing: int
@@ -95,9 +95,9 @@ class Comparison:
         )
 
 
-def compare(grid: Grid, rows: Mapping[Settings, Row], config: ModelConfig) -> Comparison:
+def compare(grid: Grid, rows: Mapping[ResolvedSettings, Row], config: ModelConfig) -> Comparison:
     """What of the grid has been measured, against its baseline."""
-    baseline, wanted = grid.baseline.with_defaults(config), grid.combinations(config)
+    baseline, wanted = grid.baseline.resolve(config), grid.combinations(config)
     measured = {each: _rows_of(each, grid, rows) for each in [baseline, *wanted]}
     levels = {}
     if len(measured[baseline]) > 1:
@@ -110,7 +110,9 @@ def compare(grid: Grid, rows: Mapping[Settings, Row], config: ModelConfig) -> Co
     return Comparison(baseline, levels, standings, len(wanted) - len(standings))
 
 
-def _rows_of(settings: Settings, grid: Grid, rows: Mapping[Settings, Row]) -> list[Row]:
+def _rows_of(
+    settings: ResolvedSettings, grid: Grid, rows: Mapping[ResolvedSettings, Row]
+) -> list[Row]:
     seeds = grid.with_seeds(settings)
     return [rows[each] for each in seeds if each in rows]
 
@@ -126,7 +128,11 @@ def _by_picture(rows: Sequence[Row], metric: str) -> tuple[float, ...]:
 
 
 def _standing(
-    settings: Settings, rows: Sequence[Row], levels: Mapping[str, Level], *, is_baseline: bool
+    settings: ResolvedSettings,
+    rows: Sequence[Row],
+    levels: Mapping[str, Level],
+    *,
+    is_baseline: bool,
 ) -> Standing:
     values = {metric: _value(metric, rows, levels.get(metric)) for metric in BETTER}
     if is_baseline:  # it is what it is compared to

@@ -19,13 +19,13 @@ from coser_cli.evaluation.metrics import METRICS
 from coser_cli.evaluation.noise import BETTER, Comparison, compare
 from coser_cli.evaluation.settings_grid import Grid, evaluations
 from coser_cli.sampling.noise import seeded_noise
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings
 from coser_cli.weights.lock import fingerprint
 from coser_cli.weights.store import model_folder
 
 SPREAD = 10**6
 """Between the seeds of two pictures: more than anybody asks seeds for."""
-Tell = Callable[[Settings, int, int], None]
+Tell = Callable[[ResolvedSettings, int, int], None]
 """Is told what is measured next, how many have been, and how many there are to be."""
 
 
@@ -59,7 +59,7 @@ def measure_grid(
     return compare(grid, ledger.rows, config)
 
 
-def measure_row(upscaler: Upscaler, crops: Crops, settings: Settings) -> Row:
+def measure_row(upscaler: Upscaler, crops: Crops, settings: ResolvedSettings) -> Row:
     """One setting, complete, on all patches: as many at once as the device does best."""
     batch = upscaler.batch_limit((crops.low.shape[-2], crops.low.shape[-1]), settings)
     began = time.perf_counter()
@@ -69,7 +69,7 @@ def measure_row(upscaler: Upscaler, crops: Crops, settings: Settings) -> Row:
     results = (results.clamp(0, 1) * 255).round() / 255  # as a file would be
     metrics = {
         name: tuple(
-            METRICS[name](result, target)
+            METRICS[name].measure(result, target)
             for result, target in zip(results.split(1), crops.high.split(1), strict=True)
         )
         for name in BETTER
@@ -77,7 +77,9 @@ def measure_row(upscaler: Upscaler, crops: Crops, settings: Settings) -> Row:
     return Row(settings, metrics, evaluations(settings, upscaler.model.config), seconds)
 
 
-def _enlarged(upscaler: Upscaler, low: Tensor, indices: Tensor, settings: Settings) -> Tensor:
+def _enlarged(
+    upscaler: Upscaler, low: Tensor, indices: Tensor, settings: ResolvedSettings
+) -> Tensor:
     """Patches `(B, 3, h, w)` enlarged together, each from noise of its own: what is by chance alike
     in all pictures would not show in their spread. Raises `DeviceError`.
     """
@@ -101,7 +103,7 @@ def _enlarged(upscaler: Upscaler, low: Tensor, indices: Tensor, settings: Settin
     return upscaler.run(run)
 
 
-def _unconfirmed(found: Comparison, grid: Grid, ledger: Ledger) -> list[Settings]:
+def _unconfirmed(found: Comparison, grid: Grid, ledger: Ledger) -> list[ResolvedSettings]:
     """The other seeds of the best setting."""
     if found.best is None:
         return []

@@ -10,7 +10,7 @@ from math import ceil
 from coser_cli.config import ModelConfig
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.errors import UsageError
-from coser_cli.settings import Settings
+from coser_cli.settings import ResolvedSettings, Settings
 
 BASELINE_SAMPLER = "ddpm"
 EVERYWHERE = (0.0, 1.0)
@@ -32,8 +32,8 @@ class Evaluations:
         return self.reference_unet + self.unet
 
 
-def evaluations(settings: Settings, config: ModelConfig) -> Evaluations:
-    """What these settings, which are complete, take; nothing is computed. With a `deep_interval`
+def evaluations(settings: ResolvedSettings, config: ModelConfig) -> Evaluations:
+    """What these settings take; nothing is computed. With a `deep_interval`
     parts of the networks count as wholes.
 
     Raises `UsageError` where their sampler is unknown.
@@ -89,23 +89,23 @@ class Grid:
         """What all else is compared to, with the first seed."""
         return self._settings(BASELINE_SAMPLER, self.baseline_steps, EVERYWHERE, None)
 
-    def combinations(self, config: ModelConfig) -> list[Settings]:
+    def combinations(self, config: ModelConfig) -> list[ResolvedSettings]:
         """Every setting once, complete, the one without diffusion first, then by evaluations."""
-        found = [each.with_defaults(config) for each in (self.without_diffusion, self.baseline)]
-        found += [each.with_defaults(config) for each in self._combinations()]
+        found = [each.resolve(config) for each in (self.without_diffusion, self.baseline)]
+        found += [each.resolve(config) for each in self._combinations()]
         return sorted(dict.fromkeys(found), key=lambda each: evaluations(each, config).total)
 
-    def runs(self, config: ModelConfig) -> list[Settings]:
+    def runs(self, config: ModelConfig) -> list[ResolvedSettings]:
         """What is to be measured, in order: cheap first, but the baseline with all its seeds right
         after the smallest number of steps, because without it nothing can be compared.
         """
         found = self.combinations(config)
-        baselines = self.with_seeds(self.baseline.with_defaults(config))
+        baselines = self.with_seeds(self.baseline.resolve(config))
         least = min(self.steps)
         early = [each for each in found if not each.strength or each.steps == least]
         return list(dict.fromkeys([*early, *baselines, *found]))
 
-    def with_seeds(self, settings: Settings) -> list[Settings]:
+    def with_seeds(self, settings: ResolvedSettings) -> list[ResolvedSettings]:
         """The same with each of the seeds."""
         return [replace(settings, seed=seed) for seed in self.seeds]
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError, features
 
-from coser_cli.errors import InputError, shown
+from coser_cli.errors import InputError, reason_of, shown
 from coser_cli.imageio.sniff import REFUSED, sniff
 
 # What Pillow tries where the content shows nothing; HEIC always shows itself.
@@ -118,11 +118,6 @@ def _require_regular_file(path: Path) -> None:
         raise unreadable(path, "it is not a regular file", "save the picture to a file first")
     if status.st_size == 0:
         raise unreadable(path, "the file is empty", "copy or download it again")
-
-
-def reason_of(error: OSError) -> str:
-    """The system's words for an error, in lower case."""
-    return (error.strerror or str(error)).lower()
 
 
 def unreadable(path: Path, reason: str, remedy: str) -> InputError:

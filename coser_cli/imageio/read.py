@@ -16,7 +16,7 @@ from coser_cli.imageio.transparency import fill_transparent
 _MORE_FRAMES = "only the first frame or page is used (--all-frames takes all)"
 
 
-def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = None) -> Photo:
+def read_photo(path: str | Path, max_pixels: int | None = None, frame: int | None = None) -> Photo:
     """Decode a picture file: PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, or HEIC with its plug-in.
 
     `frame` counts the frames of an animation or the pages of a TIFF from 0; None is the first, and
@@ -24,6 +24,7 @@ def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = No
     alone, beside Pillow's own guard against decompression bombs. Raises `InputError` that names the
     file, the reason and the remedy.
     """
+    path = Path(path)
     with opened_file(path, frame) as file:
         require_size(path, file.header.stored, max_pixels)
         return _decoded(path, file, frame)

@@ -11,14 +11,13 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from coser_cli.errors import InputError, shown
+from coser_cli.errors import InputError, reason_of, shown
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.encode_rows import encode_rows
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.imageio.formats import Format, format_of, require_streamable
 from coser_cli.imageio.keep import Kept, jpeg_head, kept_of, lost_words, png_head
 from coser_cli.imageio.metadata import Metadata
-from coser_cli.imageio.opening import reason_of
 from coser_cli.imageio.photo import FloatArray, Photo, Samples
 from coser_cli.imageio.record import Record, beside
 from coser_cli.imageio.samples import alpha_band, samples_of
@@ -29,7 +28,7 @@ _BAND = 256
 
 
 def write_photo(
-    path: Path,
+    path: str | Path,
     pixels: FloatArray,
     source: Photo | None = None,
     encoding: Encoding = DEFAULT,
@@ -44,7 +43,7 @@ def write_photo(
     """
     height, width = pixels.shape[1:]
     bands = (pixels[:, top : top + _BAND] for top in range(0, height, _BAND))
-    _write(path, (width, height), bands, source or Photo(pixels), encoding, record)
+    _write(Path(path), (width, height), bands, source or Photo(pixels), encoding, record)
 
 
 def write_streamed(

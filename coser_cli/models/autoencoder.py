@@ -1,7 +1,7 @@
-"""AutoencoderKL and its CFW decoder, with diffusers' parameter names.
+"""AutoencoderKL, with diffusers' parameter names.
 
-The only module that knows that networks see pixels in [-1, 1] and that latents carry a scaling
-factor. Structure: latent diffusion's KL autoencoder; controllable feature wrapping: StableSR.
+This and `models/cfw.py` know that networks see pixels in [-1, 1] and that latents carry a scaling
+factor. Structure: latent diffusion's KL autoencoder.
 The encoder and decoder are put together here, as diffusers' own give no access to the features of
 their levels, and importing them imports every autoencoder diffusers has.
 """
@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coser_cli.config import AutoencoderConfig, CFWConfig
+from coser_cli.config import AutoencoderConfig, DetailDecoderConfig
 from coser_cli.models.attention import Attention, to_maps, to_tokens
 from coser_cli.models.convolution import SILU, activated, added, leaky
 
@@ -23,7 +22,7 @@ Features = tuple[Tensor, ...]
 Fuse = Callable[[int, Tensor], Tensor]
 
 EPS = 1e-6
-LEAKY = leaky(0.2)
+DETAIL = leaky(0.1)
 
 
 def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
@@ -207,10 +206,40 @@ class Decoder(_Stack):
         return F.pixel_shuffle(self.finish(x), self.patch_size)
 
 
+class DetailDecoder(nn.Module):
+    """`(B, latent, h, w)` → `(B, 3, 4h, 4w)`: what is added to the picture that was encoded.
+
+    Residual blocks on the latent grid, then nearest ×2 and a convolution, twice, as in ESRGAN's
+    generator: no mesh by construction.
+    """
+
+    activation = staticmethod(DETAIL.function)
+
+    def __init__(self, config: AutoencoderConfig, shape: DetailDecoderConfig) -> None:
+        super().__init__()
+        width, finest = shape.width, shape.up_width
+        self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
+        self.resnets = _resnets(config, shape.blocks, width, width)
+        self.upconv1 = nn.Conv2d(width, finest, 3, padding=1)
+        self.upconv2 = nn.Conv2d(finest, finest, 3, padding=1)
+        self.conv_hr = nn.Conv2d(finest, finest, 3, padding=1)
+        self.conv_out = nn.Conv2d(finest, 3, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.conv_in(latents)
+        for resnet in self.resnets:
+            x = resnet(x)
+        for upconv in (self.upconv1, self.upconv2):
+            x = activated(upconv, F.interpolate(x, scale_factor=2.0, mode="nearest"), DETAIL)
+        detail: Tensor = self.conv_out(activated(self.conv_hr, x, DETAIL))
+        return detail
+
+
 class Autoencoder(nn.Module):
     """KL autoencoder between pixels `(B, 3, H, W)` in [0, 1] and scaled latents `(B, 4, h, w)`.
 
-    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`.
+    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`. With
+    a detail decoder latents are what a picture lacks: decoding wants the picture beside them.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
@@ -218,7 +247,8 @@ class Autoencoder(nn.Module):
         self.config = config
         latent = config.latent_channels
         self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        shape = config.detail_decoder
+        self.decoder = Decoder(config) if shape is None else DetailDecoder(config, shape)
         self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, latent, 1)
 
@@ -236,113 +266,15 @@ class Autoencoder(nn.Module):
         mean = self.quant_conv(encoded).chunk(2, dim=1)[0]
         return mean * self.config.scaling_factor, features
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped."""
-        x = self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
-        return (x + 1) / 2
-
-
-class DenseBlock(nn.Module):
-    """Five convolutions, each fed with all before it; the last one, times 0.2, is added."""
-
-    def __init__(self, channels: int, growth: int) -> None:
-        super().__init__()
-        for index in range(1, 5):
-            width = channels + (index - 1) * growth
-            self.add_module(f"conv{index}", nn.Conv2d(width, growth, 3, padding=1))
-        self.conv5 = nn.Conv2d(channels + 4 * growth, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        grown = x
-        for index in range(1, 5):
-            module = cast("nn.Conv2d", self.get_submodule(f"conv{index}"))
-            grown = torch.cat((grown, activated(module, grown, LEAKY)), dim=1)
-        return torch.add(x, self.conv5(grown), alpha=0.2)
-
-
-class ResidualInResidual(nn.Module):
-    """Three dense blocks; their change, times 0.2, is added (RRDB of ESRGAN)."""
-
-    def __init__(self, channels: int, growth: int) -> None:
-        super().__init__()
-        self.rdb1 = DenseBlock(channels, growth)
-        self.rdb2 = DenseBlock(channels, growth)
-        self.rdb3 = DenseBlock(channels, growth)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=0.2)
-
-
-class Fusion(nn.Module):
-    """What the encoder's features of one level add to the decoder's: both `(B, C, h, w)`."""
-
-    def __init__(self, config: CFWConfig, channels: int) -> None:
-        super().__init__()
-        growth = config.growth_channels
-        self.merge = ResnetBlock(config.autoencoder, 2 * channels, channels)
-        self.blocks = nn.Sequential(
-            *(ResidualInResidual(channels, growth) for _ in range(config.num_fuse_blocks))
-        )
-        self.finish = ResnetBlock(config.autoencoder, channels, channels)
-
-    def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
-        merged = self.merge(torch.cat((encoded, decoded), dim=1))
-        finished: Tensor = self.finish(self.blocks(merged))
-        return finished
-
-
-class CFWDecoder(nn.Module):
-    """Decoder that takes detail from the encoder features of the low-resolution picture.
-
-    At every level of `config.fuse_levels`: x + fidelity · fusion([encoder features, x]).
-    """
-
-    def __init__(self, config: CFWConfig) -> None:
-        super().__init__()
-        self.config = config
-        latent = config.autoencoder.latent_channels
-        if config.own_encoder:
-            self.encoder = Encoder(config.autoencoder)
-            self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
-        self.decoder = Decoder(config.autoencoder)
-        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
-        widths = config.autoencoder.block_out_channels
-        self.fusions = nn.ModuleDict(
-            {str(level): Fusion(config, widths[level]) for level in config.fuse_levels}
-        )
-
-    def quieten_fusions(self) -> None:
-        """Make what the fusions add small, so that training starts near the plain decoder."""
-        for fusion in cast("list[Fusion]", list(self.fusions.values())):
-            nn.init.zeros_(cast("Tensor", fusion.finish.conv2.bias))
-            fusion.finish.conv2.weight.data.mul_(0.1)
-
-    def features(self, pixels: Tensor) -> Features:
-        """Own encoder's level outputs, finest first, of pixels `(B, 3, H, W)` in [0, 1].
-
-        Raises AttributeError where the config has `own_encoder` off.
-        """
-        return self.encoder(pixels * 2 - 1)[1]
-
-    def moments(self, pixels: Tensor) -> Tensor:
-        """Posterior moments `(B, 2·4, h, w)` of the own encoder, not scaled."""
-        return self.quant_conv(self.encoder(pixels * 2 - 1)[0])
-
-    def decode(self, latents: Tensor, features: Features, fidelity: float | Tensor) -> Tensor:
+    def decode(self, latents: Tensor, picture: Tensor | None = None) -> Tensor:
         """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped.
 
-        `features` are a level's outputs each, finest first, of the picture the latents' size
-        belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
+        `picture` `(B or 1, 3, H, W)` in [0, 1]: what a detail decoder adds to; others leave it.
+        Raises ValueError where it is missing.
         """
-        taken = isinstance(fidelity, Tensor) or fidelity != 0
-
-        def fuse(level: int, x: Tensor) -> Tensor:
-            if level not in self.config.fuse_levels or not taken:
-                return x
-            change = self.fusions[str(level)](features[level], x)
-            if isinstance(fidelity, Tensor):
-                return x + fidelity * change
-            return torch.add(x, change, alpha=fidelity)
-
-        latents = latents / self.config.autoencoder.scaling_factor
-        return (self.decoder(self.post_quant_conv(latents), fuse) + 1) / 2
+        x: Tensor = self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
+        if self.config.detail_decoder is None:
+            return (x + 1) / 2
+        if picture is None:
+            raise ValueError("a detail decoder adds to a picture: none was given")
+        return picture + x

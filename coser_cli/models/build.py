@@ -16,7 +16,8 @@ from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.step import Execute, eagerly
 
 if TYPE_CHECKING:
-    from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+    from coser_cli.models.autoencoder import Autoencoder
+    from coser_cli.models.cfw import CFWDecoder
     from coser_cli.models.clip import ClipText
     from coser_cli.models.cognitive_encoder import CognitiveEncoder
     from coser_cli.models.controlnet import ControlNet
@@ -139,12 +140,14 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
     """A freshly initialised network of the model: `part` is the name of its folder."""
     if part == "srresnet":
         return SRResNet(config.srresnet)
-    if part in ("vae", "cfw"):
-        from coser_cli.models import autoencoder
+    if part == "vae":
+        from coser_cli.models.autoencoder import Autoencoder
 
-        if part == "vae":
-            return autoencoder.Autoencoder(config.autoencoder)
-        return autoencoder.CFWDecoder(config.cfw)
+        return Autoencoder(config.autoencoder)
+    if part == "cfw":
+        from coser_cli.models.cfw import CFWDecoder
+
+        return CFWDecoder(config.cfw)
     if part == "unet":
         from coser_cli.models.unet import UNet
 

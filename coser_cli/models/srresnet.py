@@ -1,4 +1,4 @@
-"""Light SRResNet: residual blocks without batch norm, two pixel shuffles, bilinear skip (×4)."""
+"""Light SRResNet: residual blocks without batch norm, two upsamplings, bilinear skip (×4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from coser_cli.models.convolution import RELU, activated, added, leaky
 
 LEAKY = leaky(0.1)
 RECONSTRUCT_REACH = 2
-"""One convolution at each resolution and two at the last: 1 + ⌈(1 + ⌈2/2⌉)/2⌉."""
+"""Pixel shuffle: one convolution at each resolution and two at the last, 1 + ⌈(1 + ⌈2/2⌉)/2⌉.
+Nearest: one at ×2 and three at ×4, ⌈(1 + ⌈3/2⌉)/2⌉."""
 
 
 class ResidualBlock(nn.Module):
@@ -39,10 +40,13 @@ class SRResNet(nn.Module):
         width = config.num_feat
         self.conv_first = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(config.num_block)))
-        self.upconv1 = nn.Conv2d(width, width * 4, 3, padding=1)
-        self.upconv2 = nn.Conv2d(width, width * 4, 3, padding=1)
-        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
-        self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
+        self.shuffles = config.upsampling == "pixel_shuffle"
+        finest = width if self.shuffles else config.up_feat
+        more = 4 if self.shuffles else 1
+        self.upconv1 = nn.Conv2d(width, finest * more, 3, padding=1)
+        self.upconv2 = nn.Conv2d(finest, finest * more, 3, padding=1)
+        self.conv_hr = nn.Conv2d(finest, finest, 3, padding=1)
+        self.conv_last = nn.Conv2d(finest, 3, 3, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.reconstruct(self.extract(pixels), pixels)
@@ -56,7 +60,12 @@ class SRResNet(nn.Module):
         """Output of features and their pixels; what lies in the place of one of these, 4 × 4,
         sees `RECONSTRUCT_REACH` around it.
         """
-        features = F.pixel_shuffle(activated(self.upconv1, features, LEAKY), 2)
-        features = F.pixel_shuffle(activated(self.upconv2, features, LEAKY), 2)
+        for upconv in (self.upconv1, self.upconv2):
+            features = self._double(upconv, features)
         residual = self.conv_last(activated(self.conv_hr, features, LEAKY))
         return residual + F.interpolate(pixels, scale_factor=4.0, mode="bilinear")
+
+    def _double(self, upconv: nn.Conv2d, features: Tensor) -> Tensor:
+        if self.shuffles:
+            return F.pixel_shuffle(activated(upconv, features, LEAKY), 2)
+        return activated(upconv, F.interpolate(features, scale_factor=2.0, mode="nearest"), LEAKY)

@@ -19,7 +19,8 @@ from coser_cli.config import (
     UNetConfig,
 )
 from coser_cli.models.aia import AiABlock, AiATransformer, OneHotAttention
-from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+from coser_cli.models.autoencoder import Autoencoder
+from coser_cli.models.cfw import CFWDecoder
 from coser_cli.models.clip import ClipText, ClipVision
 from coser_cli.models.cognitive_encoder import CognitiveEncoder, CognitiveEncoderConfig, QFormer
 from coser_cli.models.controlnet import ControlNet

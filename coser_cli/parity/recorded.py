@@ -187,7 +187,8 @@ class WholeRun(Run):
     """`scripts/inference.py`: reference and result, untiled."""
 
     def results(self) -> Tensors:
-        upscaler, settings = self.upscaler(), settings_of(self.options)
+        upscaler = self.upscaler()
+        settings = upscaler.resolve(settings_of(self.options))
         low_res = upscaler.prepare(self.pixels, settings)
         cognition, results = self.understand()
         ref_steps, sr_steps = Recorder(), Recorder()
@@ -217,7 +218,8 @@ class WholeRun(Run):
         options = self.variants[variant]
         upscaler = self.upscaler(cfw=not options.wocfw)
         decoded, fixed = self.decoded(variant, latents, low_res)
-        saved = upscaler.decode(latents, low_res, settings_of(options))
+        settings = upscaler.resolve(settings_of(options))
+        saved = upscaler.decode(latents, low_res, settings)
         return {
             f"{variant}/decoded": signed(decoded),
             f"{variant}/colorfixed": signed(fixed),

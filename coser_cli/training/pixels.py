@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+from coser_cli.models.autoencoder import Autoencoder
+from coser_cli.models.cfw import CFWDecoder
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.training.losses import (
     Discriminator,

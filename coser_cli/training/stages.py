@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from coser_cli.config import VARIANTS, ModelConfig, SentenceTextConfig
 from coser_cli.errors import InputError, UsageError
-from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.models.build import make_network
+from coser_cli.models.cfw import CFWDecoder
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
 from coser_cli.training.data import PairPool, PoolConfig, list_photos

@@ -10,13 +10,14 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.version import __version__
 from coser_cli.weights.store import CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE
 
@@ -92,15 +93,14 @@ def _fault(file: Path, expected: Mapping[str, Any]) -> str:
             return f"{shown(file)}: {size} bytes, not {expected['bytes']}"
         found = hash_file(file).sha256
     except OSError as error:
-        return f"{shown(file)}: {(error.strerror or str(error)).lower()}"
+        return f"{shown(file)}: {reason_of(error)}"
     if found != expected["sha256"]:
         return f"{shown(file)}: sha256 is {found}, not {expected['sha256']}"
     return ""
 
 
-@cache
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over a model's files, as hexadecimal digits; found once per process.
+    """SHA-256 over a model's files, as hexadecimal digits; found again where one has changed.
 
     Files that `coser.lock.json` names, and that still have the size it says, count with the hash it
     says. Others count with their size and their content: all of it up to `WHOLE_BYTES`, else
@@ -108,22 +108,37 @@ def fingerprint(folder: Path) -> str:
     so another training shows; a change of some single numbers between the blocks does not.
     Raises `WeightsError`.
     """
+    folder = folder.absolute()
+    try:
+        files = _files(folder)
+        changed = tuple(_changed(file) for file in (*files, folder / LOCK_FILE))
+        return _fingerprint(folder, tuple(files), changed)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be read ({reason_of(error)})") from error
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(folder: Path, files: tuple[Path, ...], _changed: object) -> str:
     lock = read_lock(folder)
     locked = {} if lock is None else lock["files"]
     total = hashlib.sha256()
-    try:
-        for file in _files(folder):
-            name = file.relative_to(folder).as_posix()
-            size, known = file.stat().st_size, locked.get(name)
-            if isinstance(known, dict) and known.get("bytes") == size and "sha256" in known:
-                content = known["sha256"]
-            else:
-                content = _content(file, size)
-            total.update(f"{name} {size} {content}\n".encode())
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"{folder}: cannot be read ({reason})") from error
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        size, known = file.stat().st_size, locked.get(name)
+        if isinstance(known, dict) and known.get("bytes") == size and "sha256" in known:
+            content = known["sha256"]
+        else:
+            content = _content(file, size)
+        total.update(f"{name} {size} {content}\n".encode())
     return total.hexdigest()
+
+
+def _changed(file: Path) -> tuple[int, int, int] | None:
+    """What changes with a file; None where there is none."""
+    with suppress(FileNotFoundError):
+        status = file.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
 
 
 def _files(folder: Path) -> list[Path]:

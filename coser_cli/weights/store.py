@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from coser_cli.config import ClipTextConfig, ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.errors import WeightsError, shown
@@ -56,12 +56,37 @@ def model_folder(model: str | Path) -> Path:
     for folder in folders:
         if (folder / MODEL_FILE).is_file():
             return folder
+    if command := install_command(str(model)):
+        raise WeightsError(
+            f"the model {model!r} is not installed in {shown(weights_dir())}",
+            f"to install it: {command}",
+        )
     tried = ", ".join(shown(folder) for folder in dict.fromkeys(folders))
     known = ", ".join(available_models()) or "none"
     raise WeightsError(
         f"there is no model {str(model)!r}: no {MODEL_FILE} in {tried}",
-        f"installed: {known}; name one of these, or the folder of a model",
+        f"installed: {known}; name one of these or the folder of a model, or install one: "
+        "coser download-weights",
     )
+
+
+def install_command(name: str) -> str:
+    """The command that installs the model of that name; empty if the manifest does not have it."""
+    from coser_cli.weights.manifest import load_manifest
+
+    sets = load_manifest().sets.values()
+    found = next((each.name for each in sets if each.variant == name), None)
+    return "" if found is None else f"coser download-weights {found}".removesuffix(" default")
+
+
+def mend(folder: Path) -> str:
+    """What helps where a model's folder is not whole."""
+    if folder.parent == bundled_weights_dir():
+        return "install the package again: pip install --force-reinstall coser-cli"
+    command = install_command(folder.name) if folder.parent == weights_dir() else ""
+    if command:
+        return f"delete {shown(folder)}, then: {command}"
+    return f"copy or make the folder {shown(folder)} again"
 
 
 def read_model_config(folder: Path) -> ModelConfig:
@@ -70,7 +95,9 @@ def read_model_config(folder: Path) -> ModelConfig:
     try:
         return config_from_dict(ModelConfig, json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"{file}: not the description of a model ({error})") from error
+        raise WeightsError(
+            f"{shown(file)}: not the description of a model ({error})", mend(folder)
+        ) from error
 
 
 def save_model_config(config: ModelConfig, folder: Path) -> None:
@@ -98,8 +125,10 @@ def _value(hint: Any, value: Any) -> Any:
         return value
     if hint == ClipTextConfig | SentenceTextConfig:
         hint = SentenceTextConfig if "encoder" in value else ClipTextConfig
-    is_config = isinstance(hint, type) and is_dataclass(hint)
-    return config_from_dict(hint, value) if is_config else value
+    for kind in (hint, *get_args(hint)):  # a dataclass, or one that may be missing
+        if isinstance(kind, type) and is_dataclass(kind):
+            return config_from_dict(kind, value)
+    return value
 
 
 def has_part(folder: Path, part: str) -> bool:
@@ -174,8 +203,7 @@ def _opened(folder: Path, part: str) -> Iterator[Any]:
             yield opened
     except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"{file}: the weights are missing or damaged ({error})",
-            "install the model again",
+            f"{shown(file)}: the weights are missing or damaged ({error})", mend(folder)
         ) from error
 
 
@@ -185,7 +213,7 @@ def read_part_config(folder: Path, part: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{file}: cannot be read ({error})") from error
+        raise WeightsError(f"{shown(file)}: cannot be read ({error})", mend(folder)) from error
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.cli import execute
+from coser_cli.batch import load
 from coser_cli.cli.app import main
 from coser_cli.engine.preparation import enlarge_bicubic
 from coser_cli.engine.reference import Candidates
@@ -62,6 +62,7 @@ def coser(weights, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("COSER_WEIGHTS_DIR", str(weights))
     monkeypatch.setenv("COSER_MODEL", "toy")
     monkeypatch.setenv("COSER_DEVICE", "cpu")
+    monkeypatch.setenv("COSER_WARM", "0")  # a server of the user's must not do the work
 
     def run(*args):
         capsys.readouterr()
@@ -99,7 +100,7 @@ class Plain:
 @pytest.fixture
 def plain(coser, monkeypatch):
     """`coser` with `Plain` instead of a model."""
-    monkeypatch.setattr(execute, "load_model", lambda *_: Plain())
+    monkeypatch.setattr(load, "load_model", lambda *_: Plain())
     return coser
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from coser_cli.cli import execute
+from coser_cli.batch import load
 from coser_cli.errors import Exit
 
 
@@ -49,7 +49,7 @@ def test_a_missing_comparison_is_made_from_the_files_that_are_there(coser, photo
         whole = sheet.tobytes()
     os.unlink("a_2x_compare.png")
     before = os.stat("a_2x.png").st_mtime_ns
-    monkeypatch.setattr(execute, "load_model", no_model)
+    monkeypatch.setattr(load, "load_model", no_model)
     assert coser(*words).code == Exit.OK
     with Image.open("a_2x_compare.png") as sheet:
         assert sheet.tobytes() == whole

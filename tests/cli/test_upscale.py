@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from coser_cli.cli import execute
+from coser_cli.batch import load
 from coser_cli.engine.compute import memory
 from coser_cli.errors import Exit
 from coser_cli.weights.load import part_sizes
@@ -500,9 +500,9 @@ def test_interruption_says_how_to_go_on_and_goes_on(coser, photo, monkeypatch):
     names = ["a.png", "b.png", "c.png"]
     for name in names:
         photo(name)
-    load = execute.load_model
+    original = load.load_model
     with monkeypatch.context() as patched:
-        patched.setattr(execute, "load_model", lambda *args: Interrupting(load(*args)))
+        patched.setattr(load, "load_model", lambda *args: Interrupting(original(*args)))
         ran = coser("upscale", *names, "-s", 1)
     assert ran.code == Exit.INTERRUPTED
     assert ran.out == "a_1x.png\n"

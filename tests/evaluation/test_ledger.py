@@ -20,7 +20,7 @@ def config(upscaler):
 
 @pytest.fixture
 def row(config):
-    settings = Settings(steps=3, guidance_interval=(0.2, 0.8)).with_defaults(config)
+    settings = Settings(steps=3, guidance_interval=(0.2, 0.8)).resolve(config)
     metrics = {"st_lpips": (0.1, 1 / 3), "psnr_y": (20.0, 21.5)}
     return Row(settings, metrics, Evaluations(4, 5, 6), 1.25)
 

@@ -64,13 +64,13 @@ def test_each_picture_has_noise_of_its_own(upscaler, crops):
     same = replace(
         crops, low=crops.low[:1].repeat(2, 1, 1, 1), high=crops.high[:1].repeat(2, 1, 1, 1)
     )
-    settings = GRID.baseline.with_defaults(upscaler.model.config)
+    settings = GRID.baseline.resolve(upscaler.model.config)
     row = measure_row(upscaler, same, settings)
     assert row.metrics["psnr_y"][0] != row.metrics["psnr_y"][1]
     single = replace(same, names=same.names[:1], low=same.low[:1], high=same.high[:1])
     alone = measure_row(upscaler, single, settings)
     assert alone.metrics["psnr_y"][0] == pytest.approx(row.metrics["psnr_y"][0], abs=1e-3)
-    still = measure_row(upscaler, same, GRID.without_diffusion.with_defaults(upscaler.model.config))
+    still = measure_row(upscaler, same, GRID.without_diffusion.resolve(upscaler.model.config))
     assert still.metrics["psnr_y"][0] == still.metrics["psnr_y"][1]
 
 
@@ -83,7 +83,7 @@ def test_the_best_is_measured_again_until_one_holds(upscaler, crops, model):
     """Whatever is within noise with one seed, here everything: a baseline with vast noise."""
     ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config)
     measure_grid(upscaler, crops, GRID, ledger, lambda *_: None)
-    baseline = GRID.with_seeds(GRID.baseline.with_defaults(upscaler.model.config))
+    baseline = GRID.with_seeds(GRID.baseline.resolve(upscaler.model.config))
     for settings, value in zip(baseline, (-100.0, 100.0), strict=True):
         metrics = dict.fromkeys(("st_lpips", "psnr_y"), (value, value))
         ledger.rows[settings] = replace(ledger.rows[settings], metrics=metrics)
@@ -117,7 +117,7 @@ def test_what_is_there_is_not_measured_again(upscaler, crops, model, measured):
 
 
 def test_a_row_holds_every_picture_at_8_bits(upscaler, crops):
-    settings = upscaler.complete(GRID.baseline)
+    settings = upscaler.resolve(GRID.baseline)
     row = measure_row(upscaler, crops, settings)
     for index in range(2):
         low, high = crops.low[index : index + 1], crops.high[index : index + 1]
@@ -250,7 +250,7 @@ def test_optional_packages(quality, monkeypatch, name, args, message):
 
 def test_batches_are_what_single_pictures_are(upscaler, crops):
     """The measuring splits as the device likes; rows must not depend on it."""
-    settings = upscaler.complete(GRID.baseline)
+    settings = upscaler.resolve(GRID.baseline)
     together = upscaler.upscale(crops.low, settings).pixels
     alone = torch.cat([upscaler.upscale(each, settings).pixels for each in crops.low.split(1)])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)

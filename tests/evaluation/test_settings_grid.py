@@ -62,7 +62,7 @@ class Counter:
     ],
 )
 def test_evaluations_are_what_the_networks_compute(upscaler, settings):
-    settings = upscaler.complete(settings)
+    settings = upscaler.resolve(settings)
     pixels = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with Counter(upscaler.model, pictures=2) as counter:
         upscaler.upscale(pixels, settings)
@@ -71,10 +71,10 @@ def test_evaluations_are_what_the_networks_compute(upscaler, settings):
 
 def test_a_guided_step_counts_twice(upscaler):
     config = upscaler.model.config
-    found = evaluations(upscaler.complete(FULL), config)
+    found = evaluations(upscaler.resolve(FULL), config)
     assert found == Evaluations(reference_unet=10, unet=10, controlnet=10)
     assert found.total == 20
-    part = evaluations(upscaler.complete(replace(FULL, guidance_interval=(0.2, 0.8))), config)
+    part = evaluations(upscaler.resolve(replace(FULL, guidance_interval=(0.2, 0.8))), config)
     assert part == Evaluations(reference_unet=8, unet=8, controlnet=10)
 
 

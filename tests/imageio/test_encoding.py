@@ -7,8 +7,8 @@ from PIL import ExifTags, Image
 
 from coser_cli.errors import UsageError
 from coser_cli.imageio.encoding import Encoding
-from coser_cli.imageio.formats import FORMATS, format_named, format_of
 from coser_cli.imageio.exif import usable_exif
+from coser_cli.imageio.formats import FORMATS, format_named, format_of
 from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.write import write_photo

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from coser_cli.imageio.encoding import Encoding
-from coser_cli.imageio.xmp import xmp_for_size
 from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.write import write_photo
+from coser_cli.imageio.xmp import xmp_for_size
 
 PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">

@@ -17,8 +17,7 @@ from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.record import FOLDER, read_record, record_in, with_record
-from coser_cli.imageio.write import write_photo
-from coser_cli.imageio.write import write_streamed
+from coser_cli.imageio.write import write_photo, write_streamed
 
 PIXELS = np.random.default_rng(0).random((3, 12, 20), dtype=np.float32)
 RECORD = {"coser_record": 1, "name": "a<&>'\"]]>\n\udcff é.png", "scale": 0.1, "none": None}
@@ -35,7 +34,9 @@ PACKET = (
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 def test_a_record_comes_back_from_every_format(tmp_path, suffix, xmp, bits):
     path = tmp_path / f"a{suffix}"
-    write_photo(path, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=xmp), bit_depth=bits), record=RECORD)
+    write_photo(
+        path, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=xmp), bit_depth=bits), record=RECORD
+    )
     assert read_record(path) == RECORD
     assert (tmp_path / FOLDER).exists() == (suffix == ".bmp")
     if xmp and suffix != ".bmp":

@@ -9,12 +9,12 @@ from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import InputError, UsageError
 from coser_cli.imageio.atomic import atomic_file
-from coser_cli.imageio.transparency import fill_transparent
-from coser_cli.imageio.formats import WRITABLE_SUFFIXES, format_of, require_fits
 from coser_cli.imageio.exif import exif_for_size, usable_exif
+from coser_cli.imageio.formats import WRITABLE_SUFFIXES, format_of, require_fits
 from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
+from coser_cli.imageio.transparency import fill_transparent
 from coser_cli.imageio.write import write_photo
 
 RNG = np.random.default_rng(0)

@@ -238,7 +238,12 @@ def test_a_disk_that_fills_up(tmp_path, suffix):
 
 
 def test_nothing_is_said_on_standard_error(tmp_path, capfd):
-    write_streamed(tmp_path / "a.png", SIZE, cut(noise()), replace(small(), metadata=Metadata(dpi=(72.0, 72.0))))
+    write_streamed(
+        tmp_path / "a.png",
+        SIZE,
+        cut(noise()),
+        replace(small(), metadata=Metadata(dpi=(72.0, 72.0))),
+    )
     with pytest.raises(InputError):
         write_streamed(tmp_path / "b.png", SIZE, cut(noise((61, 3))), small())
     assert capfd.readouterr() == ("", "")

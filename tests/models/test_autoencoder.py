@@ -5,7 +5,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from coser_cli.config import AutoencoderConfig, CFWConfig
-from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+from coser_cli.models.autoencoder import Autoencoder
+from coser_cli.models.cfw import CFWDecoder
 
 from .conftest import AUTOENCODER, assert_near, randomise
 

@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from coser_cli.config import AutoencoderConfig, CFWConfig, SRResNetConfig
 from coser_cli.models import convolution
-from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+from coser_cli.models.autoencoder import Autoencoder
+from coser_cli.models.cfw import CFWDecoder
 from coser_cli.models.convolution import RELU, SILU, activated, added, leaky
 from coser_cli.models.srresnet import SRResNet
 

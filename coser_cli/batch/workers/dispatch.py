@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from coser_cli.batch.events import Advanced, Emit, Started, ignore
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.results import Result
 from coser_cli.errors import CoserError, DeviceError, shown
-
-if TYPE_CHECKING:
-    from coser_cli.engine.progress import Progress
 
 ATTEMPTS = 3
 """How often a job is begun whose worker dies."""
@@ -58,23 +56,21 @@ def dispatch(
     jobs: Sequence[Job],
     crew: Crew,
     share: int,
-    *,
-    on_start: Callable[[Job], None],
-    on_progress: Progress,
+    emit: Emit = ignore,
 ) -> Iterator[Result]:
     """A result per job, in order. Jobs are handed out `share` at a time while there are many.
 
     A job whose worker dies is given to another, by itself, `ATTEMPTS` times in all. What ends the
-    run, as in `batch.run.run`, is raised when the results before it are told.
+    run, as in `pipeline.run_here`, is raised when the results before it are told.
     """
-    state = _State(jobs, deque(_shares(len(jobs), crew.size, share)), on_start)
+    state = _State(jobs, deque(_shares(len(jobs), crew.size, share)), emit)
     told = 0
     while told < len(jobs):
         while crew.idle and state.waiting:
             crew.hand(state.next())
         for index, outcome in crew.wait():
             state.note(index, outcome)
-        on_progress("spread", len(state.ended) + told, len(jobs))
+        emit(Advanced("pictures", len(state.ended) + told, len(jobs)))
         while told in state.ended:
             outcome = state.ended.pop(told)
             if isinstance(outcome, CoserError):
@@ -90,9 +86,9 @@ class _State:
         self,
         jobs: Sequence[Job],
         waiting: deque[tuple[int, ...]],
-        on_start: Callable[[Job], None],
+        emit: Emit,
     ) -> None:
-        self._jobs, self._on_start = jobs, on_start
+        self._jobs, self._emit = jobs, emit
         self._deaths = [0] * len(jobs)
         self.waiting = waiting
         self.ended: dict[int, Result | CoserError] = {}
@@ -102,7 +98,7 @@ class _State:
         share = [(index, self._jobs[index]) for index in self.waiting.popleft()]
         for index, job in share:
             if not self._deaths[index]:
-                self._on_start(job)
+                self._emit(Started(job))
         return share
 
     def note(self, index: int, outcome: Outcome) -> None:

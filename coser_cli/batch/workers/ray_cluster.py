@@ -20,12 +20,12 @@ from typing import Any, Self
 
 from coser_cli.batch.checks import require_writable
 from coser_cli.batch.jobs import Job
+from coser_cli.batch.load import loader
+from coser_cli.batch.pipeline import run_here
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
 from coser_cli.batch.resume import lies, standing_of
-from coser_cli.batch.run import run
 from coser_cli.batch.workers.dispatch import Lost, Outcome
-from coser_cli.batch.workers.processes import Loading, once
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, shown
 
 MAX_STARTS = 3
@@ -54,8 +54,8 @@ class Reply:
 class Bench:
     """What an actor does: jobs in files of its own folder, with a model that is loaded once."""
 
-    def __init__(self, loading: Loading, work: Work) -> None:
-        self._load, self._work = once(loading), work
+    def __init__(self, work: Work) -> None:
+        self._load, self._work = loader(work.request.compute), work
 
     def number(self) -> int:
         """The process's number."""
@@ -69,7 +69,7 @@ class Bench:
                 _Benched(parcel, Path(folder) / str(index)) for index, parcel in enumerate(parcels)
             ]
             try:
-                results = run([each.job for each in benched], self._load, self._work)
+                results = run_here([each.job for each in benched], self._load, self._work)
                 for each, result in zip(benched, results, strict=True):
                     replies.append(each.reply(result))
             except CoserError as error:
@@ -131,13 +131,13 @@ class ClusterCrew:
     Raises `UsageError` without ray, `DeviceError` where there is no cluster.
     """
 
-    def __init__(self, address: str, loading: Loading, work: Work, most: int) -> None:
+    def __init__(self, address: str, work: Work, most: int) -> None:
         self._ray, self._ours = _connected(address)
         self._work = work
-        count, per_actor = _slots(self._ray, loading)
+        count, per_actor = _slots(self._ray, work.request.compute.device)
         remote = self._ray.remote(max_restarts=0, max_task_retries=0, **per_actor)(Bench)
-        shared = self._ray.put(loading), self._ray.put(work)
-        self._start = lambda: remote.remote(*shared)
+        shared = self._ray.put(work)
+        self._start = lambda: remote.remote(shared)
         self._members = [_Actor(self._start()) for _ in range(min(count, most))]
         self._starts = 0
 
@@ -302,11 +302,11 @@ def _connected(address: str) -> tuple[Any, bool]:
     return ray, True
 
 
-def _slots(ray: Any, loading: Loading) -> tuple[int, dict[str, Any]]:
+def _slots(ray: Any, device: str) -> tuple[int, dict[str, Any]]:
     """How many actors the cluster holds, and what each of them takes of it."""
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
-    if gpus and loading.device != "cpu":
+    if gpus and device != "cpu":
         return gpus, {"num_cpus": 0, "num_gpus": 1}
     cpus = int(resources.get("CPU", 0))
     if not cpus:

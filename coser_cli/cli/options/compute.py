@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 from coser_cli.cli.options import common as options
+from coser_cli.settings import Compute
 
-
-@dataclass(frozen=True)
-class Compute:
-    """The values of the options about model and device."""
-
-    model: options.Model = "auto"
-    device: options.Device = "auto"
-    dtype: options.Dtype = "auto"
-    offload: options.Offload = "auto"
-    low_memory: options.LowMemory = False
-    compile: options.Compile = False
-    cuda_graphs: options.CudaGraphs = False
+ComputeOptions = Annotated[
+    Compute,
+    {
+        "model": options.Model,
+        "device": options.Device,
+        "dtype": options.Dtype,
+        "offload": options.Offload,
+        "low_memory": options.LowMemory,
+        "compile": options.Compile,
+        "cuda_graphs": options.CudaGraphs,
+    },
+]

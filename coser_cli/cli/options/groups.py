@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -16,17 +16,18 @@ from typer.core import TyperCommand
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose parameters that are annotated with a dataclass are spelt out as one option
     per field; the command itself gets the dataclass. Names that begin with `_` are no options.
+
+    The options are the annotations of the fields or, for `Annotated[Dataclass, {field: option}]`,
+    those of the dictionary: so a dataclass of a room that knows no typer has options, too.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups = {
-        each.name: each.annotation
-        for each in signature.parameters.values()
-        if isinstance(each.annotation, type) and is_dataclass(each.annotation)
-    }
+    groups: dict[str, type] = {}
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
-        if parameter.name in groups:
-            parameters += _spelt_out(groups[parameter.name])
+        group, *options = get_args(parameter.annotation) or (parameter.annotation,)
+        if isinstance(group, type) and is_dataclass(group):
+            groups[parameter.name] = group
+            parameters += _spelt_out(group, *options)
         elif not parameter.name.startswith("_"):
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
@@ -50,8 +51,8 @@ def like(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable
     return decorate
 
 
-def _spelt_out(group: type) -> list[inspect.Parameter]:
-    hints = inspect.get_annotations(group, eval_str=True)
+def _spelt_out(group: type, options: Mapping[str, Any] | None = None) -> list[inspect.Parameter]:
+    hints = options or inspect.get_annotations(group, eval_str=True)
     found = []
     for each in fields(group):
         default = inspect.Parameter.empty if each.default is MISSING else each.default

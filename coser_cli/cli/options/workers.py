@@ -14,7 +14,7 @@ MAX_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Spread:
+class Workers:
     """The values of these options."""
 
     batch_size: Annotated[
@@ -53,6 +53,18 @@ class Spread:
         ),
     ] = None
 
+    warm: Annotated[
+        bool | None,
+        typer.Option(
+            "--warm/--no-warm",
+            envvar="COSER_WARM",
+            help="Let a server that keeps the model loaded do the work, and start one if none runs "
+            "(see coser serve); by default one that runs already is used.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = None
+
     @property
     def batch(self) -> int | None:
         """The number of pictures made at once, None for auto. Raises `UsageError`."""
@@ -65,18 +77,27 @@ class Spread:
         hint = f"give auto or a number from 1 to {MAX_BATCH}"
         raise UsageError(f"--batch-size {self.batch_size!r} is no batch size", hint)
 
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """The devices of a list like `cuda:0,cuda:1`; one that comes twice gets two workers.
+
+        Raises `UsageError` for an empty name.
+        """
+        if self.devices is None:
+            return ()
+        names = tuple(name.strip() for name in self.devices.split(","))
+        if not all(names):
+            message = f"--devices {self.devices!r} names no device somewhere"
+            raise UsageError(message, "as in cuda:0,cuda:1")
+        return names
+
     def require_sane(self, fail_fast: bool) -> None:
         """Raise `UsageError` where the options contradict each other, before anything runs."""
-        from coser_cli.batch.workers.processes import parse_devices
-
-        _ = self.batch
         if fail_fast and (self.devices is not None or self.cluster is not None):
             raise UsageError(
                 "--fail-fast goes with neither --devices nor --cluster, which work on several "
                 "pictures at once",
                 "leave one out",
             )
-        if self.devices is not None:
-            parse_devices(self.devices)
-            if self.cluster is not None:
-                raise UsageError("--devices and --cluster go not together", "choose one")
+        if self.devices is not None and self.cluster is not None:
+            raise UsageError("--devices and --cluster go not together", "choose one")

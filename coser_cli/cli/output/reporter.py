@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from coser_cli.batch.events import Advanced, Event, Hint, Note, Started
 from coser_cli.cli.output.json_lines import (
     JSON_VERSION,
     error_record,
@@ -41,7 +42,7 @@ STAGES = {
     "restore": "restoring",
     "decode": "decoding",
     "write": "writing",
-    "spread": "pictures done",
+    "pictures": "pictures done",
 }
 
 
@@ -119,10 +120,27 @@ class Reporter:
         if self._log is not None:
             self._log.line(level, text)
 
+    @property
+    def live(self) -> bool:
+        """Whether somebody looks at progress: on a terminal."""
+        return self._live
+
     def hint(self, text: str) -> None:
         """A line for someone who sits and waits: on a terminal only."""
         if self._live:
             _stderr(text)
+
+    def report(self, event: Event) -> None:
+        """What a run does; the listener of `batch.workers.run`."""
+        match event:
+            case Started(job):
+                self.start(job)
+            case Advanced(stage, done, total):
+                self.progress(stage, done, total)
+            case Note(text):
+                self.message(text)
+            case Hint(text):
+                self.hint(text)
 
     def start(self, job: Job) -> None:
         """A job begins."""

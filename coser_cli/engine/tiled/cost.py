@@ -10,7 +10,7 @@ from coser_cli.engine.compute.memory import PROCESS_BYTES, available_memory, gib
 from coser_cli.engine.tiled import vae as tiled_vae
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import ResolvedSettings, TileSpec
 from coser_cli.size import padded_size, target_size
 from coser_cli.tiling.grid import Grid, make_grid
 
@@ -78,12 +78,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Task:
-    """One large picture: `size` (height, width) of the input, complete settings, how to cut, and
+    """One large picture: `size` (height, width) of the input, settings, how to cut, and
     what is there besides: `imported` references, and whether references are written.
     """
 
     size: tuple[int, int]
-    settings: Settings
+    settings: ResolvedSettings
     spec: TileSpec
     imported: int = 0
     want_reference: bool = False
@@ -164,7 +164,7 @@ def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
     return Cost(task.target(), padded, diffusion, tiled_vae.Tiling(max(padded)), 2, memory, 0)
 
 
-def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: Settings) -> int:
+def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: ResolvedSettings) -> int:
     """Estimated peak of predicting `batch` tiles, weights not counted: all networks compute in
     float32 at most.
     """
@@ -224,9 +224,8 @@ def _steps(config: ModelConfig, task: Task) -> tuple[int, int]:
     )
 
 
-def _count(config: ModelConfig, steps: int | None, strength: float | None) -> int:
+def _count(config: ModelConfig, steps: int, strength: float) -> int:
     """Steps of one pass: fewer than asked for where the schedule has no more."""
-    assert steps
     return min(steps, start_timestep(config.schedule, strength) + 1) if strength else 0
 
 

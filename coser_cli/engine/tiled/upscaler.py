@@ -30,7 +30,7 @@ from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
 from coser_cli.sampling.schedulers import add_noise
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import ResolvedSettings, TileSpec
 from coser_cli.size import padded_size, target_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
@@ -85,13 +85,12 @@ class TiledUpscaler:
     def upscale(
         self,
         pixels: Map,
-        settings: Settings,
+        settings: ResolvedSettings,
         *,
         want_reference: bool = False,
         references: Sequence[Map] = (),
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
-        settings = self.upscaler.complete(settings)
         low_res = self.prepare(pixels, settings)
         latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
         guided = settings.strength != 0 and settings.reference_mode != "none"
@@ -105,9 +104,8 @@ class TiledUpscaler:
         return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
 
     @torch.inference_mode()
-    def candidates(self, pixels: Map, settings: Settings) -> Large:
+    def candidates(self, pixels: Map, settings: ResolvedSettings) -> Large:
         """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
-        settings = self.upscaler.complete(settings)
         low_res = self.prepare(pixels, settings)
         cognition = self.understand(low_res, settings)
         found = self._imagine(low_res, cognition, settings)
@@ -115,7 +113,7 @@ class TiledUpscaler:
         pictures = tuple(self.decode_reference(each, low_res) for each in found)
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
-    def prepare(self, pixels: Map, settings: Settings) -> LargeLowRes:
+    def prepare(self, pixels: Map, settings: ResolvedSettings) -> LargeLowRes:
         """Stage 1: enlarge, pad and encode."""
         _, height, width = pixels.shape
         config = self.model.config
@@ -126,7 +124,7 @@ class TiledUpscaler:
         )
         return LargeLowRes(pixels, padded, size, self._encoded(padded), pre_restored)
 
-    def understand(self, low_res: LargeLowRes, settings: Settings) -> Cognition:
+    def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
         side = COGNITION_SIDE, COGNITION_SIDE
         seen = resample_whole(self._pre_restored(low_res), side)
@@ -138,7 +136,7 @@ class TiledUpscaler:
         self,
         low_res: LargeLowRes,
         cognition: Cognition,
-        settings: Settings,
+        settings: ResolvedSettings,
         pictures: Sequence[Map] = (),
     ) -> tuple[list[Map], tuple[float, ...] | None, int | None]:
         """Stage 3: latents of the given references or of imagined ones: all, or the nearest."""
@@ -157,7 +155,7 @@ class TiledUpscaler:
         low_res: LargeLowRes,
         cognition: Cognition,
         references: Sequence[Map],
-        settings: Settings,
+        settings: ResolvedSettings,
     ) -> Map:
         """Stage 4: latents of the result."""
         if not settings.strength:
@@ -175,9 +173,10 @@ class TiledUpscaler:
         draw = partial(noise_of_candidate, settings.seed, 0)
         return self._walk(how, low_res, draw, predict, grid)
 
-    def decode(self, latents: Map, low_res: LargeLowRes, settings: Settings) -> StreamedColorFix:
+    def decode(
+        self, latents: Map, low_res: LargeLowRes, settings: ResolvedSettings
+    ) -> StreamedColorFix:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
-        assert settings.fidelity is not None and settings.color_fix is not None
         size, fidelity = low_res.padded.shape[1:], settings.fidelity
         picture = self.scratch.canvas(low_res.padded.shape)
         maps = {"latents": latents, "pixels": low_res.padded}
@@ -194,7 +193,9 @@ class TiledUpscaler:
         picture = self._plainly_decoded(latents, low_res)
         return StreamedColorFix("none", picture, low_res.padded, low_res.size)
 
-    def _imagine(self, low_res: LargeLowRes, cognition: Cognition, settings: Settings) -> list[Map]:
+    def _imagine(
+        self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
+    ) -> list[Map]:
         """Latents of `settings.references` pictures, each from noise of its own."""
         if not settings.reference_strength:
             return [low_res.latents] * settings.references
@@ -307,7 +308,7 @@ class TiledUpscaler:
     def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
         """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
         picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
-        maps = {"latents": latents}
+        maps = {"latents": latents, "pixels": low_res.padded}
         self._run(
             lambda model: tiled_vae.decoding(model, size, self.vae, None), maps, picture, "decode"
         )

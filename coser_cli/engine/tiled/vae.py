@@ -20,7 +20,8 @@ from coser_cli.tiling.plan import Plan
 from coser_cli.tiling.sweep import OnTile, Sweep, Write
 
 if TYPE_CHECKING:
-    from coser_cli.models.autoencoder import Autoencoder, CFWDecoder
+    from coser_cli.models.autoencoder import Autoencoder
+    from coser_cli.models.cfw import CFWDecoder
 
 ATTENTION_TOKENS = 65_536
 """Latent cells that the middle block's attention sees at once: 2048 × 2048 pixels at f = 8."""
@@ -91,17 +92,19 @@ def decoding(
 ) -> TiledPass:
     """Decoding to a picture of `size` (height, width), as `engine.decoding.decode` does it.
 
-    Source: `latents` `(4, h, w)`, scaled; where the model has a CFW decoder also `pixels`, the
-    enlarged low-resolution picture `(3, H, W)` in [0, 1], whose detail enters with weight
-    `fidelity`; with None the autoencoder's own decoder is used. Result: pixels `(3, H, W)`, not
-    clamped.
+    Source: `latents` `(4, h, w)`, scaled; where the model has a CFW or a detail decoder also
+    `pixels`, the enlarged low-resolution picture `(3, H, W)` in [0, 1]. Its detail enters a CFW
+    decoder with weight `fidelity`; with None the autoencoder's own decoder is used. Result: pixels
+    `(3, H, W)`, not clamped.
     """
     graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
     network = None if fidelity is None else model.cfw
     latents = graph.source(_latent_shape(model.autoencoder.config, size))
     if network is None or fidelity is None:
-        plain = model.autoencoder
-        result, sources = graph.pixels(plain, latents), {"latents": latents}
+        plain, sources = model.autoencoder, {"latents": latents}
+        if plain.config.detail_decoder is not None:
+            sources["pixels"] = graph.source((3, *size))
+        result = graph.pixels(plain, latents, sources.get("pixels"))
         return _tiled(plain, plain.config, result, graph, sources, size, tiling)
     pixels = graph.source((3, *size))
     encoder = network.encoder if network.config.own_encoder else model.autoencoder.encoder

@@ -19,17 +19,15 @@ from coser_cli.tiling.graph import Graph, Node
 if TYPE_CHECKING:
     from coser_cli.models.autoencoder import (
         Autoencoder,
-        CFWDecoder,
         Decoder,
-        DenseBlock,
+        DetailDecoder,
         Encoder,
-        Fusion,
         Level,
         MapAttention,
         MidBlock,
-        ResidualInResidual,
         ResnetBlock,
     )
+    from coser_cli.models.cfw import CFWDecoder, DenseBlock, Fusion, ResidualInResidual
 
 QUERIES = 4096
 """Attended to at a time, so that a kernel that writes out the weights needs 1 GiB at most."""
@@ -62,11 +60,14 @@ class VaeGraph(Graph):
             channels=config.latent_channels,
         )
 
-    def pixels(self, autoencoder: Autoencoder, latents: Node) -> Node:
-        """`Autoencoder.decode`."""
+    def pixels(self, autoencoder: Autoencoder, latents: Node, picture: Node | None = None) -> Node:
+        """`Autoencoder.decode`; a detail decoder needs the `picture`."""
         scale = autoencoder.config.scaling_factor
         x = self._unscaled(latents, autoencoder.post_quant_conv, scale)
-        return self.decoder(autoencoder.decoder, x)
+        if picture is None:
+            return self.decoder(cast("Decoder", autoencoder.decoder), x)
+        detail = self._detail(cast("DetailDecoder", autoencoder.decoder), x)
+        return self.pointwise(torch.add, picture, detail)
 
     def fused_pixels(
         self, cfw: CFWDecoder, latents: Node, features: list[Node], fidelity: float
@@ -109,6 +110,18 @@ class VaeGraph(Graph):
         x = self._finish(decoder, x)
         x = x if decoder.patch_size == 1 else self.unfold(x, decoder.patch_size)
         return self.pointwise(lambda maps: (maps + 1) / 2, x)
+
+    def _detail(self, decoder: DetailDecoder, x: Node) -> Node:
+        """What `DetailDecoder.forward` gives."""
+        x = self._convolution(x, decoder.conv_in)
+        for block in decoder.resnets:
+            x = self._resnet(cast("ResnetBlock", block), x)
+        for upconv in (decoder.upconv1, decoder.upconv2):
+            x = self._convolution(self.double(x), upconv)
+            x = self.pointwise(decoder.activation, x)
+            self._make_again(x)
+        x = self.pointwise(decoder.activation, self._convolution(x, decoder.conv_hr))
+        return self._convolution(x, decoder.conv_out)
 
     def _unscaled(self, latents: Node, module: nn.Conv2d, scale: float) -> Node:
         x = self.pointwise(lambda maps: maps / scale, latents)

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coser_cli.batch.events import Advanced, Started
 from coser_cli.batch.jobs import Job
-from coser_cli.batch.request import Work
+from coser_cli.batch.load import loader
+from coser_cli.batch.pipeline import run_here
 from coser_cli.batch.results import Result
-from coser_cli.batch.run import run
 from coser_cli.batch.workers.dispatch import ATTEMPTS, Lost, dispatch
-from coser_cli.batch.workers.processes import DeviceCrew, Loading, parse_devices
-from coser_cli.errors import Exit, UsageError, WeightsError
-from coser_cli.settings import Settings
+from coser_cli.batch.workers.processes import DeviceCrew
+from coser_cli.errors import Exit, WeightsError
+from coser_cli.settings import Compute, Settings
 from tests.toy_upscaler import save_toy
-
-WORK = Work(Settings(scale=2.0, steps=1))
+from tests.toy_work import toy_work
 
 
 class Scripted:
@@ -51,11 +51,10 @@ def done(index, job):
 
 
 def dispatched(some, crew, share=1):
-    started, told = [], []
-    results = dispatch(
-        some, crew, share, on_start=started.append, on_progress=lambda *it: told.append(it)
-    )
-    return list(results), started, told
+    events = []
+    results = list(dispatch(some, crew, share, events.append))
+    started = [event.job for event in events if isinstance(event, Started)]
+    return results, started, [event for event in events if isinstance(event, Advanced)]
 
 
 @pytest.mark.parametrize("share", [1, 3, 100])
@@ -66,7 +65,7 @@ def test_results_come_in_order_and_once(count, share):
     results, started, told = dispatched(some, crew, share)
     assert [result.job for result in results] == some
     assert sorted(job.source.name for job in started) == sorted(job.source.name for job in some)
-    assert told[-1] == ("spread", count, count)
+    assert told[-1] == Advanced("pictures", count, count)
     assert max(map(len, crew.handed)) <= share
     assert len(crew.handed[-1]) == 1
 
@@ -94,18 +93,9 @@ def test_what_ends_the_run_is_raised_after_what_comes_before():
 
     told = []
     with pytest.raises(WeightsError):
-        for result in dispatch(
-            jobs(9), Scripted(fate), 1, on_start=lambda job: None, on_progress=lambda *_: None
-        ):
+        for result in dispatch(jobs(9), Scripted(fate), 1):
             told.append(result.job.source.name)
     assert told == ["0.png", "1.png"]
-
-
-def test_device_lists():
-    assert parse_devices("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
-    for bad in ("", "cpu,", ",cpu"):
-        with pytest.raises(UsageError):
-            parse_devices(bad)
 
 
 @pytest.fixture
@@ -122,8 +112,16 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def loading(tmp_path):
-    return Loading(str(save_toy(tmp_path / "toy")), "cpu", "float32")
+def work(tmp_path):
+    """One step of the toy, which lies in files."""
+    compute = Compute(str(save_toy(tmp_path / "toy")), device="cpu", dtype="float32")
+    return toy_work(Settings(scale=2.0, steps=1), compute=compute)
+
+
+def made_here(some, work):
+    """The bytes that this process makes of all jobs."""
+    list(run_here(some, loader(work.request.compute), work))
+    return outputs(some)
 
 
 def outputs(some):
@@ -138,7 +136,7 @@ def outputs(some):
 def checked(some, crew, wanted, kill=False):
     """Do the jobs with a crew, a process of which is killed midway; all must be as wanted."""
     results = []
-    for result in dispatch(some, crew, 2, on_start=lambda job: None, on_progress=lambda *_: None):
+    for result in dispatch(some, crew, 2):
         if kill and not results:
             os.kill(crew.processes[-1], signal.SIGKILL)
         results.append(result)
@@ -151,11 +149,10 @@ def checked(some, crew, wanted, kill=False):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [False, True])
-def test_two_devices_make_the_same_bytes(pictures, loading, monkeypatch, kill):
-    list(run(pictures, loading, WORK))
-    wanted = outputs(pictures)
+def test_two_devices_make_the_same_bytes(pictures, work, monkeypatch, kill):
+    wanted = made_here(pictures, work)
     assert len(wanted) == 14
-    with DeviceCrew([loading, loading], WORK) as crew:
+    with DeviceCrew(["cpu", "cpu"], work) as crew:
         checked(pictures, crew, wanted, kill)
         processes = crew.processes
     for number in processes:
@@ -164,16 +161,14 @@ def test_two_devices_make_the_same_bytes(pictures, loading, monkeypatch, kill):
 
 
 @pytest.mark.slow
-def test_a_device_that_is_not_there_ends_the_run(pictures, loading, tmp_path):
-    from dataclasses import replace
-
+def test_a_device_that_is_not_there_ends_the_run(pictures, work, tmp_path):
     from coser_cli.errors import DeviceError
 
     with (
-        DeviceCrew([replace(loading, device="cuda:77")] * 2, WORK) as crew,
+        DeviceCrew(["cuda:77"] * 2, work) as crew,
         pytest.raises(DeviceError, match="cuda:77"),
     ):
-        list(dispatch(pictures, crew, 1, on_start=lambda job: None, on_progress=lambda *_: None))
+        list(dispatch(pictures, crew, 1))
 
 
 @pytest.fixture(scope="module")
@@ -194,19 +189,18 @@ def local_ray():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [False, True])
-def test_a_cluster_makes_the_same_bytes(local_ray, pictures, loading, kill):
+def test_a_cluster_makes_the_same_bytes(local_ray, pictures, work, kill):
     from coser_cli.batch.workers.ray_cluster import ClusterCrew
 
-    list(run(pictures, loading, WORK))
-    wanted = outputs(pictures)
+    wanted = made_here(pictures, work)
     pictures[2].references[0].write_bytes(wanted["2_r.png"])  # is there already, and stays
-    with ClusterCrew("auto", loading, WORK, 8) as crew:
+    with ClusterCrew("auto", work, 8) as crew:
         assert crew.size == 2
         checked(pictures, crew, wanted, kill)
 
 
 @pytest.mark.slow
-def test_a_cluster_tells_what_is_wrong_here(local_ray, pictures, loading, tmp_path):
+def test_a_cluster_tells_what_is_wrong_here(local_ray, pictures, work, tmp_path):
     """What is there, what is not, and what cannot be written is known without an actor."""
     from coser_cli.batch.workers.ray_cluster import ClusterCrew
 
@@ -215,10 +209,8 @@ def test_a_cluster_tells_what_is_wrong_here(local_ray, pictures, loading, tmp_pa
         path.write_bytes(b"there")
     some[1].source.unlink()
     some[2].target.mkdir()
-    with ClusterCrew("auto", loading, WORK, 8) as crew:
-        results = list(
-            dispatch(some, crew, 4, on_start=lambda job: None, on_progress=lambda *_: None)
-        )
+    with ClusterCrew("auto", work, 8) as crew:
+        results = list(dispatch(some, crew, 4))
     assert [result.status for result in results] == ["skipped", "failed", "failed"]
     assert str(some[1].source) in str(results[1].error)
 
@@ -228,7 +220,7 @@ def test_missing_weights_end_a_cluster_s_run(local_ray, pictures, tmp_path):
     from coser_cli.batch.workers.ray_cluster import ClusterCrew
 
     with (
-        ClusterCrew("auto", Loading(str(tmp_path / "none")), WORK, 8) as crew,
+        ClusterCrew("auto", toy_work(compute=Compute(str(tmp_path / "none"))), 8) as crew,
         pytest.raises(WeightsError),
     ):
-        list(dispatch(pictures, crew, 1, on_start=lambda job: None, on_progress=lambda *_: None))
+        list(dispatch(pictures, crew, 1))

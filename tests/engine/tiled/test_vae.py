@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from coser_cli.config import MINI, SD21, AutoencoderConfig, CFWConfig, ModelConfig
+from coser_cli.config import (
+    MINI,
+    SD21,
+    AutoencoderConfig,
+    CFWConfig,
+    DetailDecoderConfig,
+    ModelConfig,
+)
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, blank, decoding, encoding
 from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.models.build import CoSeR
@@ -62,6 +69,23 @@ def toy(config: ModelConfig, dtype: torch.dtype = torch.float32, cfw: bool = Tru
 
 MODELS = {name: toy(config) for name, config in CONFIGS.items()}
 DOUBLES = {name: toy(config, torch.float64) for name, config in CONFIGS.items()}
+
+DETAILED = toy(
+    replace(
+        TOY,
+        autoencoder=AutoencoderConfig(
+            patch_size=4,
+            block_out_channels=(8,),
+            layers_per_block=1,
+            latent_channels=6,
+            norm_num_groups=0,
+            mid_block_attention=False,
+            detail_decoder=DetailDecoderConfig(width=8, up_width=4, blocks=2),
+        ),
+    ),
+    torch.float64,
+    cfw=False,
+)
 
 
 def run(tiled: TiledPass, **tensors: torch.Tensor) -> torch.Tensor:
@@ -135,6 +159,24 @@ def test_equal_in_float32(name, cfw, tile):
     assert (found - expected).abs().max() <= TOLERANCE * scale
     found = run(encoding(model, size, Tiling(tile)), pixels=pixels)
     assert (found - model.autoencoder.encode(pixels)).abs().max() <= TOLERANCE
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    rows=st.integers(1, 12),
+    columns=st.integers(1, 12),
+    tile=st.integers(1, 60),
+    frugal=st.booleans(),
+)
+def test_detail_decoder_is_equal_at_any_size_and_tile(rows, columns, tile, frugal):
+    model, size = DETAILED, (F_ * rows, F_ * columns)
+    pixels = photo(*size, torch.float64)
+    latents = model.autoencoder.encode(pixels)
+    found = run(encoding(model, size, Tiling(tile, frugal)), pixels=pixels)
+    assert (found - latents).abs().max() <= 1e-10
+    tiled = decoding(model, size, Tiling(tile, frugal), None)
+    found = run(tiled, latents=latents, pixels=pixels)
+    assert (found - model.autoencoder.decode(latents, pixels)).abs().max() <= 1e-10
 
 
 def test_statistics_per_tile_fail_on_the_same_latents():

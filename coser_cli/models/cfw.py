@@ -1,0 +1,120 @@
+"""Controllable feature wrapping (StableSR): a decoder that takes detail of the LR picture."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from coser_cli.config import CFWConfig
+from coser_cli.models.autoencoder import Decoder, Encoder, Features, ResnetBlock
+from coser_cli.models.convolution import activated, leaky
+
+LEAKY = leaky(0.2)
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each fed with all before it; the last one, times 0.2, is added."""
+
+    def __init__(self, channels: int, growth: int) -> None:
+        super().__init__()
+        for index in range(1, 5):
+            width = channels + (index - 1) * growth
+            self.add_module(f"conv{index}", nn.Conv2d(width, growth, 3, padding=1))
+        self.conv5 = nn.Conv2d(channels + 4 * growth, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grown = x
+        for index in range(1, 5):
+            module = cast("nn.Conv2d", self.get_submodule(f"conv{index}"))
+            grown = torch.cat((grown, activated(module, grown, LEAKY)), dim=1)
+        return torch.add(x, self.conv5(grown), alpha=0.2)
+
+
+class ResidualInResidual(nn.Module):
+    """Three dense blocks; their change, times 0.2, is added (RRDB of ESRGAN)."""
+
+    def __init__(self, channels: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1 = DenseBlock(channels, growth)
+        self.rdb2 = DenseBlock(channels, growth)
+        self.rdb3 = DenseBlock(channels, growth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=0.2)
+
+
+class Fusion(nn.Module):
+    """What the encoder's features of one level add to the decoder's: both `(B, C, h, w)`."""
+
+    def __init__(self, config: CFWConfig, channels: int) -> None:
+        super().__init__()
+        growth = config.growth_channels
+        self.merge = ResnetBlock(config.autoencoder, 2 * channels, channels)
+        self.blocks = nn.Sequential(
+            *(ResidualInResidual(channels, growth) for _ in range(config.num_fuse_blocks))
+        )
+        self.finish = ResnetBlock(config.autoencoder, channels, channels)
+
+    def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        merged = self.merge(torch.cat((encoded, decoded), dim=1))
+        finished: Tensor = self.finish(self.blocks(merged))
+        return finished
+
+
+class CFWDecoder(nn.Module):
+    """Decoder that takes detail from the encoder features of the low-resolution picture.
+
+    At every level of `config.fuse_levels`: x + fidelity · fusion([encoder features, x]).
+    """
+
+    def __init__(self, config: CFWConfig) -> None:
+        super().__init__()
+        self.config = config
+        latent = config.autoencoder.latent_channels
+        if config.own_encoder:
+            self.encoder = Encoder(config.autoencoder)
+            self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
+        self.decoder = Decoder(config.autoencoder)
+        self.post_quant_conv = nn.Conv2d(latent, latent, 1)
+        widths = config.autoencoder.block_out_channels
+        self.fusions = nn.ModuleDict(
+            {str(level): Fusion(config, widths[level]) for level in config.fuse_levels}
+        )
+
+    def quieten_fusions(self) -> None:
+        """Make what the fusions add small, so that training starts near the plain decoder."""
+        for fusion in cast("list[Fusion]", list(self.fusions.values())):
+            nn.init.zeros_(cast("Tensor", fusion.finish.conv2.bias))
+            fusion.finish.conv2.weight.data.mul_(0.1)
+
+    def features(self, pixels: Tensor) -> Features:
+        """Own encoder's level outputs, finest first, of pixels `(B, 3, H, W)` in [0, 1].
+
+        Raises AttributeError where the config has `own_encoder` off.
+        """
+        return self.encoder(pixels * 2 - 1)[1]
+
+    def moments(self, pixels: Tensor) -> Tensor:
+        """Posterior moments `(B, 2·4, h, w)` of the own encoder, not scaled."""
+        return self.quant_conv(self.encoder(pixels * 2 - 1)[0])
+
+    def decode(self, latents: Tensor, features: Features, fidelity: float | Tensor) -> Tensor:
+        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped.
+
+        `features` are a level's outputs each, finest first, of the picture the latents' size
+        belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
+        """
+        taken = isinstance(fidelity, Tensor) or fidelity != 0
+
+        def fuse(level: int, x: Tensor) -> Tensor:
+            if level not in self.config.fuse_levels or not taken:
+                return x
+            change = self.fusions[str(level)](features[level], x)
+            if isinstance(fidelity, Tensor):
+                return x + fidelity * change
+            return torch.add(x, change, alpha=fidelity)
+
+        latents = latents / self.config.autoencoder.scaling_factor
+        return (self.decoder(self.post_quant_conv(latents), fuse) + 1) / 2

@@ -1,0 +1,79 @@
+"""The mesh-free ways up: the SRResNet's nearest upsampling and the decoder that adds detail."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from coser_cli.config import AutoencoderConfig, DetailDecoderConfig, ModelConfig, SRResNetConfig
+from coser_cli.models.autoencoder import Autoencoder
+from coser_cli.models.srresnet import RECONSTRUCT_REACH, SRResNet
+from coser_cli.weights.store import config_from_dict
+
+CONFIG = AutoencoderConfig(
+    patch_size=4,
+    block_out_channels=(8,),
+    layers_per_block=1,
+    latent_channels=6,
+    norm_num_groups=0,
+    mid_block_attention=False,
+    scaling_factor=2.0,
+    detail_decoder=DetailDecoderConfig(width=8, up_width=4, blocks=1),
+)
+
+
+@pytest.fixture
+def autoencoder() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(CONFIG).double().eval()
+
+
+def test_detail_is_added_to_the_picture(autoencoder: Autoencoder) -> None:
+    pixels = torch.rand(2, 3, 16, 24, dtype=torch.float64)
+    latents = autoencoder.encode(pixels)
+    assert latents.shape == (2, 6, 4, 6)
+    decoded = autoencoder.decode(latents, pixels)
+    other = autoencoder.decode(latents, pixels + 0.25)
+    assert decoded.shape == pixels.shape
+    torch.testing.assert_close(other - decoded, torch.full_like(pixels, 0.25))
+    assert not torch.allclose(decoded, pixels)
+
+
+def test_a_detail_decoder_wants_the_picture(autoencoder: Autoencoder) -> None:
+    with pytest.raises(ValueError, match="none was given"):
+        autoencoder.decode(torch.zeros(1, 6, 4, 4, dtype=torch.float64))
+
+
+def test_constant_latents_give_no_mesh(autoencoder: Autoencoder) -> None:
+    """Away from the border every pixel is the same: pixel shuffle would repeat a pattern."""
+    detail = autoencoder.decoder(torch.ones(1, 6, 12, 12, dtype=torch.float64))[..., 20:-20, 20:-20]
+    assert detail.std(dim=(-2, -1)).max() < 1e-12
+
+
+@pytest.mark.parametrize("upsampling", ["pixel_shuffle", "nearest"])
+def test_srresnet_reaches_as_far_as_it_says(upsampling: str) -> None:
+    torch.manual_seed(1)
+    config = SRResNetConfig(num_feat=4, num_block=1, upsampling=upsampling, up_feat=3)
+    network = SRResNet(config).double().eval()
+    pixels = torch.rand(1, 3, 24, 24, dtype=torch.float64)
+    whole = network(pixels)
+    assert whole.shape == (1, 3, 96, 96)
+    reach = RECONSTRUCT_REACH + 2 * config.num_block + 1
+    part = network(pixels[..., 12 - reach : 13 + reach, 12 - reach : 13 + reach])
+    inner = part[..., 4 * reach : 4 * reach + 4, 4 * reach : 4 * reach + 4]
+    torch.testing.assert_close(inner, whole[..., 48:52, 48:52])
+
+
+def test_configuration_survives_json() -> None:
+    config = ModelConfig("toy", autoencoder=CONFIG)
+    assert config_from_dict(ModelConfig, json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_nearest_upsampling_draws_no_mesh() -> None:
+    torch.manual_seed(2)
+    config = SRResNetConfig(num_feat=4, num_block=1, upsampling="nearest", up_feat=3)
+    flat = SRResNet(config).double()(torch.full((1, 3, 16, 16), 0.5, dtype=torch.float64))
+    assert flat[..., 28:-28, 28:-28].std(dim=(-2, -1)).max() < 1e-12

@@ -16,6 +16,7 @@ SIZES = {
 }  # fmt: skip
 """Bytes of one value of each type."""
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
+_SIGNED_RATIONAL = 10
 _CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 18: "Q"}
 _MOST_ENTRIES = 4096
 
@@ -150,6 +151,20 @@ def pack(directory: Directory, start: int, layout: Layout) -> bytes:
         table.append(entry + data.ljust(layout.room, b"\0"))
     number = struct.pack(layout.order + ("Q" if layout.big else "H"), len(directory))
     return number + b"".join(table) + layout.offset(0) + bytes(rest)
+
+
+def swapped(directory: Directory) -> Directory:
+    """The same values in the other byte order."""
+    return {
+        tag: swapped(value) if isinstance(value, Mapping) else _swapped(*value)
+        for tag, value in directory.items()
+    }
+
+
+def _swapped(kind: int, count: int, data: bytes) -> Value:
+    size = 4 if kind in (RATIONAL, _SIGNED_RATIONAL) else SIZES[kind]
+    parts = (data[at : at + size][::-1] for at in range(0, len(data), size))
+    return kind, count, b"".join(parts)
 
 
 def _even(data: bytes) -> bytes:

@@ -70,7 +70,10 @@ class TiffPage:
         return None if found is None else found.value
 
     def decode(self, orientation: int) -> Decoded:
-        """Its pixels, upright by an orientation of 1 to 8. Raises `NotReadError`, or whatever decoders raise on damage."""
+        """Its pixels, turned upright from an `orientation` of 1 to 8.
+
+        Raises `NotReadError`, or whatever decoders raise on damage.
+        """
         page = self._page
         photometric = int(page.photometric)
         colours = _COLOURS.get(photometric)

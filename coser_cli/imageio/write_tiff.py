@@ -65,7 +65,8 @@ def _described(exif: bytes | None, big: bool) -> tuple[Directory, Layout]:
     if not big:
         return main_directory_of(exif)
     directory, layout = directories_of(exif)
-    return directory, Layout(layout.order, big=True)
+    # Pillow does not read BigTIFF of the other order
+    return directory if layout.order == "<" else ifd.swapped(directory), Layout("<", big=True)
 
 
 def _start(exif: bytes | None, layout: Layout) -> bytes:

@@ -296,9 +296,13 @@ def test_callers_limit(tmp_path):
     assert read_photo(tmp_path / "large.png", max_pixels=117).size == SIZE
 
 
-def test_float_tiff_is_refused_in_words(tmp_path):
-    Image.fromarray(np.ones((3, 3), dtype=np.float32)).save(tmp_path / "float.tif")
-    assert "floating point" in refused(tmp_path / "float.tif")
+def test_float_tiff_is_read_and_what_it_is_taken_for_is_said(tmp_path):
+    values = np.linspace(-0.5, 1.5, 9, dtype=np.float32).reshape(3, 3)
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    photo = read_photo(tmp_path / "float.tif")
+    assert photo.bit_depth == 16
+    assert np.allclose(photo.pixels[0], np.clip(values, 0, 1), atol=1e-4)
+    assert "floating-point" in photo.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from coser_cli.batch.jobs import Job
 from coser_cli.engine.settings_check import idle_in_reference, idle_in_result, idle_in_run
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import format_of
-from coser_cli.settings import ResolvedSettings, TileSpec
+from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _files(origin: Origin) -> int:
     return len(origin.provenance.references)
 
 
-def _as_json(settings: ResolvedSettings, idle: Collection[str]) -> dict[str, Any]:
+def _as_json(settings: Settings, idle: Collection[str]) -> dict[str, Any]:
     """As they are read back, without those that are idle: JSON has lists and no tuples."""
     values = {name: value for name, value in asdict(settings).items() if name not in idle}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
@@ -193,10 +193,12 @@ def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
 def _settings(
     found: Mapping[str, Any], wanted: Mapping[str, Any], idle: Collection[str]
 ) -> list[str]:
-    was, now = _table(found, "settings"), wanted["settings"]
+    recorded, now = _table(found, "settings"), wanted["settings"]
+    # what a version before had no setting for was as it is by default
+    was = _as_json(Settings(), ()) | dict(recorded)
     names = [name for name in now if name not in idle and was.get(name) != now[name]]
     # what was not recorded had no effect then: what has given it one says enough
-    names = [name for name in names if name in was] or names
+    names = [name for name in names if name in recorded] or names
     return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
 
 

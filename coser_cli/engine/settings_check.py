@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 _GUIDANCE = ("guidance_interval", "negative_prompt")
 _SAMPLING = ("sampler", "seed", "deep_interval", *_GUIDANCE)
 _IMAGINING = ("references", "reference_steps", "reference_guidance_scale", "reference_strength")
-_REFERENCE = ("reference_select", *_IMAGINING)
+_REFERENCE = ("reference_select", "reference_weight", *_IMAGINING)
 _DIFFUSION = (
-    *("steps", "guidance_scale", "prompt", "reference_mode"),
+    *("steps", "guidance_scale", "prompt", "control_weight", "reference_mode"),
     *_SAMPLING,
     *_REFERENCE,
 )
 """Settings that act through diffusion alone."""
-_RESULT_ONLY = ("strength", "fidelity", "color_fix", "steps", "guidance_scale")
+_RESULT_ONLY = (
+    *("strength", "fidelity", "color_fix", "steps", "guidance_scale"),
+    *("control_weight", "reference_weight"),
+)
 """Settings that change no reference."""
 
 NO_DIFFUSION = "without diffusion: give a --strength above 0"
@@ -46,7 +49,9 @@ class Idle:
 
 def is_guided(settings: ResolvedSettings, given: bool) -> bool:
     """Whether a reference guides the result: a picture that is `given`, or an imagined one."""
-    return settings.strength != 0 and (given or settings.reference_mode != "none")
+    if settings.strength == 0 or settings.reference_weight == 0:
+        return False
+    return given or settings.reference_mode != "none"
 
 
 def require_imagines(config: ModelConfig) -> None:
@@ -121,11 +126,15 @@ def idle_in_result(
     idle = {} if config.cfw is not None else {"fidelity": "with this model's decoder"}
     if settings.strength == 0:
         return idle | dict.fromkeys(_DIFFUSION, NO_DIFFUSION)
-    imagined = not files and settings.reference_mode != "none"
-    if files:
-        idle |= dict.fromkeys(("reference_mode", *_IMAGINING), _FILES)
-    elif not imagined:
+    guided = is_guided(settings, bool(files))
+    imagined = guided and not files
+    if settings.reference_weight == 0:
+        idle |= dict.fromkeys(("reference_mode", *_REFERENCE), "with --reference-weight 0")
+        del idle["reference_weight"]
+    elif not guided:
         idle |= dict.fromkeys(_REFERENCE, "with --reference-mode none")
+    elif files:
+        idle |= dict.fromkeys(("reference_mode", *_IMAGINING), _FILES)
     else:
         idle |= _idle_while_imagining(settings, config)
     if (files or settings.references) == 1:

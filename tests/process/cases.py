@@ -68,7 +68,7 @@ def _pictures(command: str) -> list[Case]:
         Case(
             f"{command} photo.jpg -s 2 --strength 0.3 --steps 2 --sampler euler --seed 7"
             " --guidance-scale 2 --guidance-interval 0 0.5 --deep-interval 2 --fidelity 0.5"
-            " --color-fix wavelet",
+            " --color-fix wavelet --control-weight 0.8 --reference-weight 0.5",
             makes=("photo_2x.png",),
         ),
         Case(

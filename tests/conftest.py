@@ -6,9 +6,9 @@ import os
 # processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
-from tests.file_host import host  # noqa: E402, F401 (a fixture)
+from tests.file_host import host  # noqa: F401 (a fixture)
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("patient", deadline=None)

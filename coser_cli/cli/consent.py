@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
-from coser_cli.cli.output.weights import license_lines
-from coser_cli.errors import UsageError
+from coser_cli.cli.output.weights import license_lines, size_text
+from coser_cli.errors import UsageError, shown
 
 if TYPE_CHECKING:
+    from coser_cli.cli.output.weights import WeightsReporter
+    from coser_cli.weights.install.discover import Match
     from coser_cli.weights.install.inventory import Stock
     from coser_cli.weights.install.plan import Plan
     from coser_cli.weights.manifest import License, Manifest
@@ -96,3 +98,27 @@ class Consent:
 def at_a_terminal() -> bool:
     """Whether someone can read a question and answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm_matches(
+    reporter: WeightsReporter, matches: Mapping[str, Match], *, asking: bool
+) -> None:
+    """Say what files are by their content, and ask where that has to be confirmed.
+
+    Raises UsageError where nobody says yes.
+    """
+    for name, match in matches.items():
+        size = size_text(match.path.stat().st_size)
+        what = f"{shown(match.path)} ({size}) is {match.description}"
+        reporter.say(f"{what}; it can be imported as {name}")
+    if not matches or not asking:
+        return
+    if at_a_terminal():
+        if typer.confirm(f"Import {', '.join(matches)} so?", default=False, err=True):
+            return
+        raise UsageError("nothing was imported", "name each file: --import FILE --as ID")
+    listed = ", ".join(f"{shown(match.path)} as {name}" for name, match in matches.items())
+    raise UsageError(
+        f"known by their content only: {listed}",
+        "if that is right, add --yes, or name each file: --import FILE --as ID",
+    )

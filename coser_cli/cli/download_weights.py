@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from coser_cli.cli.consent import Consent, at_a_terminal
+from coser_cli.cli.consent import Consent, at_a_terminal, confirm_matches
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import weights as own
 from coser_cli.cli.output.weights import (
@@ -23,7 +23,6 @@ from coser_cli.cli.output.weights import (
 from coser_cli.errors import Exit, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
-    from coser_cli.weights.install.discover import Match
     from coser_cli.weights.install.inventory import Stock
     from coser_cli.weights.install.plan import Choice, Plan
 
@@ -162,7 +161,7 @@ def _imports(
         if not matches:
             reporter.say(f"nothing in {shown(asked.from_dir)} is in the manifest")
         recognised = {name: match for name, match in matches.items() if match.description}
-        _confirm(reporter, recognised, asking=asking and not asked.yes)
+        confirm_matches(reporter, recognised, asking=asking and not asked.yes)
         files = {name: match.path for name, match in matches.items()}
     for path, name in asked.imports:
         if name not in stock.manifest.files:
@@ -172,28 +171,6 @@ def _imports(
             raise UsageError(f"--as {name}: {shown(path)} is no folder", "give the folder")
         files |= stock.sources_in(name, path)
     return list(files.items())
-
-
-def _confirm(reporter: WeightsReporter, matches: Mapping[str, Match], *, asking: bool) -> None:
-    """Say what files are by their content, and ask where that has to be confirmed.
-
-    Raises UsageError where nobody says yes.
-    """
-    for name, match in matches.items():
-        size = size_text(match.path.stat().st_size)
-        what = f"{shown(match.path)} ({size}) is {match.description}"
-        reporter.say(f"{what}; it can be imported as {name}")
-    if not matches or not asking:
-        return
-    if at_a_terminal():
-        if typer.confirm(f"Import {', '.join(matches)} so?", default=False, err=True):
-            return
-        raise UsageError("nothing was imported", "name each file: --import FILE --as ID")
-    listed = ", ".join(f"{shown(match.path)} as {name}" for name, match in matches.items())
-    raise UsageError(
-        f"known by their content only: {listed}",
-        "if that is right, add --yes, or name each file: --import FILE --as ID",
-    )
 
 
 def _supply(
@@ -222,7 +199,7 @@ def _supply(
 
     plan = make_plan(stock, choice, coming=coming, check=check)
     require_network(plan, offline=asked.offline)
-    _announce(reporter, stock, plan, coming, asked.dtype)
+    _announce(reporter, stock, plan, imports, asked.dtype)
     plan, left_out = consent.reduce(plan, stock)
     for name in left_out:
         _say_left_out(reporter, stock, name)
@@ -249,21 +226,32 @@ def _supply(
 
 
 def _announce(
-    reporter: WeightsReporter, stock: Stock, plan: Plan, imported: Sequence[str], dtype: str
+    reporter: WeightsReporter,
+    stock: Stock,
+    plan: Plan,
+    imports: Sequence[tuple[str, Path]],
+    dtype: str,
 ) -> None:
     """Three lines: what will be done, how much that is, under which licences."""
     from coser_cli.weights.install.plan import conversion_bytes, download_bytes, free_bytes
 
+    imported = [name for name, _ in imports]
     steps = {"import": imported, "fetch": plan.fetch, "install": [v.name for v in plan.variants]}
     todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
     if not todo:
         return
-    amount = download_bytes(stock, plan.fetch)
-    disk = size_text(amount.bytes + conversion_bytes(stock, plan, dtype))
     free = size_text(free_bytes(stock.root))
+    sizes = []
+    if imports:
+        amount = sum(path.stat().st_size for _, path in imports if path.is_file())
+        sizes.append(f"{size_text(amount)} to import, about as much again for what is made of it")
+    if plan.fetch:
+        fetched = download_bytes(stock, plan.fetch)
+        disk = size_text(fetched.bytes + conversion_bytes(stock, plan, dtype))
+        sizes.append(f"{amount_text(fetched)} to fetch, {disk} on disk meanwhile")
     licenses = stock.manifest.licenses_of([*plan.fetch, *imported])
     reporter.say(f"to do: {todo} in {shown(stock.root)}")
-    reporter.say(f"size: {amount_text(amount)} to fetch; {disk} on disk meanwhile, {free} are free")
+    reporter.say(f"size: {'; '.join([*sizes, f'{free} are free'])}")
     needed = [name for name in (*plan.fetch, *imported) if name not in plan.optional]
     ids = [each.id for each in stock.manifest.licenses_of(needed)]
     more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]

@@ -14,7 +14,7 @@ from coser_cli.errors import UsageError, shown
 if TYPE_CHECKING:
     from coser_cli.cli.output.weights import WeightsReporter
     from coser_cli.weights.install.discover import Match
-    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.weights.install.inventory import Inventory
     from coser_cli.weights.install.plan import Plan
     from coser_cli.weights.manifest import License, Manifest
 
@@ -34,32 +34,34 @@ class Consent:
         self._trust = trust
         self._asks = at_a_terminal()
 
-    def reduce(self, plan: Plan, stock: Stock) -> tuple[Plan, list[str]]:
+    def reduce(self, plan: Plan, inventory: Inventory) -> tuple[Plan, list[str]]:
         """The plan without optional files whose licences are not accepted, and their ids.
 
         Raises UsageError, naming the flags, where anything else is not accepted.
         """
         required = [name for name in plan.fetch if name not in plan.optional]
         optional = [name for name in plan.fetch if name in plan.optional]
-        self.require(required, stock, optional)
+        self.require(required, inventory, optional)
         left_out = [name for name in optional if self._open([name])]
-        self.require([name for name in optional if name not in left_out], stock)
+        self.require([name for name in optional if name not in left_out], inventory)
         return plan.without(left_out), left_out
 
-    def require(self, names: Sequence[str], stock: Stock, optional: Sequence[str] = ()) -> None:
+    def require(
+        self, names: Sequence[str], inventory: Inventory, optional: Sequence[str] = ()
+    ) -> None:
         """Raise UsageError, naming the flags, unless these files may be fetched; it also names
         those for the `optional` files.
         """
         missing = self._open(names)
-        unknown = [name for name in names if stock.known_hash(name) is None]
+        unknown = [name for name in names if inventory.known_hash(name) is None]
         trusted = self._trust or not unknown or (not missing and self._asks_to_trust(unknown))
         if not missing and trusted:
             return
         problems = []
         flags = [f"--accept-license {each.id}" for each in missing]
         if missing:
-            told = "; ".join(f"{each.id} ({each.name}, {each.url})" for each in missing)
-            problems.append(f"licences not accepted: {told}")
+            listed = "; ".join(f"{each.id} ({each.name}, {each.url})" for each in missing)
+            problems.append(f"licences not accepted: {listed}")
         if not trusted:
             flags.append("--trust-first-use")
             problems.append(

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": NETWORKS | ENGINE,
     "bench": NETWORKS | ENGINE,
     "parity": NETWORKS | ENGINE,
-    "cli.output": {"batch", "evaluation", "bench"} | WEIGHTS,
+    "cli.output": {"imageio", "pages", "batch", "evaluation", "bench"} | WEIGHTS,
     "cli.options": {"imageio", "batch", "batch.workers", "evaluation", "cli.output"} | WEIGHTS,
     "cli": {
         "imageio", "pages", "batch", "batch.workers", "server", "training", "evaluation",
@@ -56,7 +56,7 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"paths"},
-    "open_clip": {"models", "parity", "lean_open_clip"},
+    "open_clip": {"models", "parity", "evaluation", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
     "httpx": {"weights.fetch"},
     "filelock": {"weights.install"},

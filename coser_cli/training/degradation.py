@@ -41,6 +41,15 @@ SECOND = Stage(
 )
 
 
+HARD_FIRST = Stage(
+    1.0, 21, (0.2, 3.0), (0.2, 0.7, 0.1), (0.15, 1.5), 0.5, (1, 30), (0.05, 3.0), 0.4, (30, 95)
+)
+HARD_SECOND = Stage(
+    0.8, 21, (0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), 0.5, (1, 25), (0.05, 2.5), 0.4, (30, 95)
+)
+"""The published ranges of Real-ESRGAN x4plus."""
+
+
 @dataclass(frozen=True)
 class DegradationConfig:
     """Shares of the three kinds of LR pictures; what remains goes through both stages."""
@@ -48,6 +57,16 @@ class DegradationConfig:
     bicubic: float = 0.25
     blur_only: float = 0.25
     scale: int = 4
+    first: Stage = FIRST
+    second: Stage = SECOND
+
+
+RECIPES = {
+    "bicubic": DegradationConfig(bicubic=1, blur_only=0),
+    "coser": DegradationConfig(bicubic=0, blur_only=0),
+    "realesrgan": DegradationConfig(0, 0, first=HARD_FIRST, second=HARD_SECOND),
+}
+"""Degradations for evaluation: one kind of LR picture each."""
 
 
 def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:
@@ -138,14 +157,15 @@ def degrade(pixels: Tensor, config: DegradationConfig, rng: np.random.Generator)
         kernel = gaussian_kernel(21, sigma, sigma * ratio, rng.uniform(0, math.pi), 1.0)
         out = resize(blur(pixels, kernel), target, rng)
         return jpeg(out, int(rng.integers(85, 100))) if rng.random() < 0.3 else out
-    out = blur(pixels, random_kernel(FIRST, rng))
-    out = resize(out, _random_size((height, width), FIRST, rng), rng)
-    out = jpeg(add_noise(out, FIRST, rng), int(rng.integers(*FIRST.jpeg_quality)))
-    if rng.random() < SECOND.blur_probability:
-        out = blur(out, random_kernel(SECOND, rng))
-    out = resize(out, _random_size(target, SECOND, rng), rng)
-    out = add_noise(out, SECOND, rng).clamp(0, 1)
-    quality = int(rng.integers(*SECOND.jpeg_quality))
+    first, second = config.first, config.second
+    out = blur(pixels, random_kernel(first, rng))
+    out = resize(out, _random_size((height, width), first, rng), rng)
+    out = jpeg(add_noise(out, first, rng), int(rng.integers(*first.jpeg_quality)))
+    if rng.random() < second.blur_probability:
+        out = blur(out, random_kernel(second, rng))
+    out = resize(out, _random_size(target, second, rng), rng)
+    out = add_noise(out, second, rng).clamp(0, 1)
+    quality = int(rng.integers(*second.jpeg_quality))
     if rng.random() < 0.5:
         return jpeg(_back_to(out, target, rng), quality)
     return _back_to(jpeg(out, quality), target, rng)

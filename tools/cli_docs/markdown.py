@@ -14,8 +14,10 @@ INTRODUCTION = """\
 Generated from the program by `python -m tools.cli_docs.markdown > docs/cli.md`; a test checks that
 it is current.
 
-`coser` without a command prints its help and ends with 2. `coser COMMAND --help` (or `-h`) shows
-what follows.
+`coser photo.jpg` is `coser upscale photo.jpg`: where the first word is a picture, a pattern or an
+option, `upscale` is meant. `coser` alone prints its help and ends with 2. `coser COMMAND --help`
+(or `-h`) shows the usual options, `--help-all` those that follow. Defaults that are the model's own
+are given for each model.
 """
 
 CONVENTIONS = """\
@@ -100,8 +102,9 @@ CONVENTIONS = """\
 
 stdout carries results: the path of each picture that is there (written or skipped), one per line,
 or JSON. Several candidates of `coser reference` are followed by their contact sheet. stderr carries
-everything else; a progress bar appears on a terminal only. Colours obey `NO_COLOR`. `--quiet`
-leaves errors only (and the JSON, if asked for).
+everything else: on a terminal a bar for the picture in hand and one for the batch, elsewhere a line
+for each picture of a batch. Colours obey `NO_COLOR`. `--quiet` leaves errors only (and the JSON, if
+asked for). Every error is one line, `coser: what is wrong; what helps`.
 
 One picture goes through pipes: `-` as an input is a picture on stdin, `-o -` sends the result to
 stdout, and nothing else goes there. `-` alone, without `-o`, means both. The format is that of
@@ -141,7 +144,7 @@ counted as failed, and its line is `{"type": "problem", "error": {...}}`.
 
 `status` is `done`, `skipped` or `failed`; `error` is `null` or an object of `code`, `exit_code`,
 `message` and `hint`. The last line is the summary, also where the command fails before the first
-picture (but not where its options cannot be read):
+picture:
 
 ```json
 {"type": "summary", "version": 1, "status": "success", "exit_code": 0, "total": 1, "done": 1,
@@ -156,8 +159,9 @@ also where they fail:
 
 ```json
 {"type": "compare", "version": 1, "target": "a_4x_compare.html", "status": "done",
- "seconds": 0.8, "before": "a.jpg", "after": "a_4x.png", "before_size": [128, 128],
- "after_size": [512, 512], "shown_size": [512, 512], "notes": [], "error": null}
+ "seconds": 0.8, "before": "a.jpg", "after": "a_4x.png", "more": [],
+ "before_size": [128, 128], "after_size": [512, 512], "more_sizes": [], "shown_size": [512, 512],
+ "notes": [], "error": null}
 ```
 
 ```json
@@ -168,17 +172,20 @@ also where they fail:
 
 ## Pages
 
-Both pages are one HTML file each that needs nothing else and asks no network: pictures lie inside
+All pages are one HTML file each that needs nothing else and asks no network: pictures lie inside
 it. They are written like pictures: complete or not at all, never over an input, and one that exists
 is kept unless `--overwrite` is given.
 
-- `coser compare A B` lays A over B, with a divider between them that mouse, finger and keyboard
-  move. B's size decides. A of another size is resized to it by bicubic interpolation, and labelled
-  so. Pictures above `--max-side` are shown reduced, and the page says to what. Up to a million
-  pixels are embedded without loss, more as JPEG of quality 95.
-- `coser report DIR` shows what is known of a batch: the records of `coser upscale --json` (of one
-  file with `--log`, else of every `.jsonl` file in DIR), and the pictures in DIR. A log may hold
-  several runs: the last record of a target counts, but `skipped` leaves an earlier `done` as it is.
+- `coser compare A B...` lays A over B, with a divider between them that mouse, finger and keyboard
+  move; wheel, two fingers and `+` `-` zoom. Further results can be chosen for either side, and all
+  are shown side by side with one zoom. B's size decides. Pictures of another size are resized to it
+  by bicubic interpolation, and labelled so. Pictures above `--max-side` are shown reduced, and the
+  page says to what. Up to a million pixels are embedded without loss, more as JPEG of quality 95.
+- `coser report DIR` shows what is known of a batch, with a divider between every input and its
+  result, and model and settings from the records in the results: the records of
+  `coser upscale --json` (of one file with `--log`, else of every `.jsonl` file in DIR), and the
+  pictures in DIR. A log may hold several runs: the last record of a target counts, but `skipped`
+  leaves an earlier `done` as it is.
   Pictures without a record are shown, too, with their input beside them where the names tell it
   (`NAME_4x.png` and `NAME.jpg`). Names in a log are relative to where the command ran: they are
   looked for from the present folder, the log's, DIR, and the ones above these two, then by their
@@ -288,7 +295,7 @@ def _section(command: Command) -> Iterator[str]:
 def _row(parameter: Parameter) -> str:
     names = ", ".join(f"`{name}`" for name in parameter.names)
     if parameter.is_argument:
-        return f"| {names} | | {parameter.help} |"
+        return f"| {_escaped(names)} | | {parameter.help} |"
     values = f" {_escaped(parameter.values)}" if parameter.values else ""
     default = parameter.default
     if default and not parameter.is_default_in_words:

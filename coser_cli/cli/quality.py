@@ -71,8 +71,8 @@ def quality(
     if kept.measured:
         found = compare(grid, ledger.rows, upscaler.model.config)
     else:
-        with _teller(quiet=quiet) as tell:
-            found = measure_grid(upscaler, crops, grid, ledger, tell)
+        with _progress(quiet=quiet) as report_step:
+            found = measure_grid(upscaler, crops, grid, ledger, report_step)
     report(found, len(crops), as_json=as_json)
     if kept.plot is not None:
         _draw(found, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet)
@@ -90,11 +90,11 @@ def _require_packages(plot: Path | None) -> None:
 
 
 @contextmanager
-def _teller(*, quiet: bool) -> Iterator[Tell]:
+def _progress(*, quiet: bool) -> Iterator[Tell]:
     """Says on stderr what comes next, and after what time; on a terminal by a bar."""
     began, bars = time.monotonic(), list[Bars]()
 
-    def tell(settings: Settings, done: int, total: int) -> None:
+    def report_step(settings: Settings, done: int, total: int) -> None:
         if quiet:
             return
         if sys.stderr.isatty():
@@ -107,7 +107,7 @@ def _teller(*, quiet: bool) -> Iterator[Tell]:
         typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
 
     try:
-        yield tell
+        yield report_step
     finally:
         for each in bars:
             each.close()

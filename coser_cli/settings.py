@@ -53,8 +53,20 @@ MAX_TILE_SIZE, MAX_TILE_BATCH = 8192, 256
 MAX_STEPS = 1000
 MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
+MAX_WEIGHT = 2.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
+ONE_STEP: dict[str, Any] = {
+    "steps": 1,
+    "guidance_scale": 1.0,
+    "guidance_interval": (0.0, 1.0),
+    "reference_steps": 1,
+    "reference_guidance_scale": 1.0,
+    "reference_strength": 1.0,
+    "deep_interval": 1,
+}
+"""What these settings are for a model that makes one step, whatever the user says. Its own
+`sampler` stands for none."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +88,8 @@ class Settings:
     `reference_steps` as many as `steps`; `preset` says which of the model's defaults.
 
     `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
-    on. Features are computed at every step, or at every n-th where one of the intervals is more
-    than 1: an approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the
+    on. Features are computed at every step, or at every n-th where `deep_interval` is more than
+    1: an approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the
     field where a value is out of range.
     """
 
@@ -94,11 +106,11 @@ class Settings:
     color_fix: str | None = None
     prompt: str = ""
     negative_prompt: str | None = None
-    reference_mode: str = "global"
+    reference_mode: str | None = None
     references: int = 1
     reference_select: str = "all"
-    control_interval: int = 1
-    reference_control_interval: int = 1
+    control_weight: float = 1.0
+    reference_weight: float = 1.0
     deep_interval: int = 1
     seed: int = DEFAULT_SEED
     preset: str = "balanced"
@@ -111,7 +123,8 @@ class Settings:
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
         """The same settings with every `None` replaced by the default of the model and preset; they
-        need no preset any more. Raises `UsageError` where the model has no such preset.
+        need no preset any more. What has no effect in a one-step model gets one fixed value. Raises
+        `UsageError` where the model has no such preset.
         """
         if self.preset != "balanced" and self.preset not in config.presets:
             raise UsageError(
@@ -124,6 +137,10 @@ class Settings:
             for each in fields(self)
         }
         values["reference_steps"] = values["reference_steps"] or values["steps"]
+        if config.one_step is not None:
+            values |= ONE_STEP | {"sampler": defaults.sampler}
+        if not config.imagines and self.reference_mode is None:
+            values["reference_mode"] = "none"
         return ResolvedSettings(**values | {"preset": "balanced"})
 
     def with_defaults(self, config: ModelConfig) -> ResolvedSettings:
@@ -147,6 +164,7 @@ class ResolvedSettings(Settings):
     fidelity: float
     color_fix: str
     negative_prompt: str
+    reference_mode: str
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
         """These settings: there is nothing left to resolve."""
@@ -257,8 +275,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "reference_mode": _choice(REFERENCE_MODES),
     "references": _number(1, MAX_REFERENCES, whole=True),
     "reference_select": _choice(REFERENCE_SELECTS),
-    "control_interval": _number(1, MAX_STEPS, whole=True),
-    "reference_control_interval": _number(1, MAX_STEPS, whole=True),
+    "control_weight": _number(0.0, MAX_WEIGHT),
+    "reference_weight": _number(0.0, MAX_WEIGHT),
     "deep_interval": _number(1, MAX_STEPS, whole=True),
     "seed": _number(0, MAX_SEED, whole=True),
     "preset": _choice(PRESETS),

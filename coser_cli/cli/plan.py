@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,15 +169,21 @@ def require_fitting(
     return files
 
 
-def warn_of_idle_options(reporter: Reporter, work: Work, save_reference: str | None) -> None:
-    """Words and references act through diffusion only; some models leave it out by default."""
-    settings = work.settings
-    if settings.strength > 0:
-        return
-    idle = {
-        "--prompt": bool(settings.prompt),
-        "--reference": bool(work.references),
-        "--references": settings.references > 1 and save_reference is None,
-    }
-    for name in (name for name, is_given in idle.items() if is_given):
-        reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")
+def warn_of_idle_options(
+    reporter: Reporter,
+    work: Work,
+    save_reference: str | None,
+    flags: Mapping[str, str] | None = None,
+) -> None:
+    """Say which options have no effect with the model. Raises `UsageError` where it cannot do what
+    they ask for. `flags` are the names of options that are not those of their settings.
+    """
+    from coser_cli.engine.settings_check import idle_settings, require_possible
+
+    assert work.provenance is not None
+    settings, config = work.request.settings, work.provenance.config
+    files, want_reference = bool(work.references), save_reference is not None
+    require_possible(settings, config, files=files, want_reference=want_reference)
+    for idle in idle_settings(settings, config, files=files, want_reference=want_reference):
+        flag = (flags or {}).get(idle.name, f"--{idle.name.replace('_', '-')}")
+        reporter.message(f"{flag} has no effect {idle.why}")

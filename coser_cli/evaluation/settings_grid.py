@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil
 
 from coser_cli.config import ModelConfig
 from coser_cli.engine.passes import Pass, imagining, restoring
@@ -40,14 +39,13 @@ def evaluations(settings: ResolvedSettings, config: ModelConfig) -> Evaluations:
     """
     if not settings.strength:
         return Evaluations()
-    how, references = restoring(settings, config.schedule), 0
+    how, references = restoring(settings, config), 0
     imagined = 0
     if settings.reference_mode != "none":
         references = settings.references
         if settings.reference_strength:
-            imagined = references * _branches(imagining(settings, config.schedule))
-    steps, every = len(how.sampler.timesteps), how.intervals
-    controls = ceil(steps / every.controls) + references * ceil(steps / every.reference)
+            imagined = references * _branches(imagining(settings, config))
+    controls = len(how.sampler.timesteps) * (1 + references)
     return Evaluations(imagined, _branches(how), controls)
 
 

@@ -77,7 +77,8 @@ class Workspace:
         if not scale.is_file():
             return config
         coder = replace(config.autoencoder, scaling_factor=json.loads(scale.read_text()))
-        return replace(config, autoencoder=coder, cfw=replace(config.cfw, autoencoder=coder))
+        cfw = config.cfw and replace(config.cfw, autoencoder=coder)
+        return replace(config, autoencoder=coder, cfw=cfw)
 
     @property
     def device(self) -> torch.device:
@@ -325,15 +326,14 @@ def export(space: Workspace) -> None:
     off artefacts (ESRGAN, Wang et al. 2018, sec. 3.4).
     """
     folder = space.folder / "model"
-    for part, stage in PARTS.items():
+    for part, stage in PARTS.items() - ({("cfw", "cfw")} if space.config.cfw is None else set()):
         network = space.network(part, stage)
         if part == "srresnet":
             blend = space.recipe.get("export", {}).get("blend", 0.0)
             before, after = space.averaged("srresnet"), space.averaged(stage)
             network.load_state_dict({k: after[k].lerp(before[k], blend) for k in after})
         save_component(network, folder / part)
-    text = space.text()
-    text.encode(["", space.config.defaults.negative_prompt])
+    (text := space.text()).encode(["", space.config.defaults.negative_prompt])
     save_text_states(text, folder / "text")
     save_model_config(space.config, folder)
 

@@ -129,13 +129,13 @@ NegativePrompt = Annotated[
     choose("--negative-prompt", panel=SAMPLING, help="Say what the picture must not look like."),
 ]
 ReferenceMode = Annotated[
-    names.ReferenceMode,
-    typer.Option(
+    names.ReferenceMode | None,
+    choose(
         "--reference-mode",
         envvar="COSER_REFERENCE_MODE",
         help="Imagine one reference, steered by what the whole picture shows (global) or, in "
         "tiles, also by what each tile shows; or none.",
-        rich_help_panel=REFERENCE,
+        panel=REFERENCE,
     ),
 ]
 References = Annotated[
@@ -193,6 +193,29 @@ ReferenceStrength = Annotated[
     ),
 ]
 
+_WEIGHT: dict[str, Any] = {"min": 0.0, "max": names.MAX_WEIGHT, "metavar": "WEIGHT"}
+ControlWeight = Annotated[
+    float,
+    typer.Option(
+        "--control-weight",
+        envvar="COSER_CONTROL_WEIGHT",
+        help="Hold the result to the low-resolution picture this strongly: 0 not at all, 1 as "
+        "trained.",
+        rich_help_panel=SAMPLING,
+        **_WEIGHT,
+    ),
+]
+ReferenceWeight = Annotated[
+    float,
+    typer.Option(
+        "--reference-weight",
+        envvar="COSER_REFERENCE_WEIGHT",
+        help="Take this much from the references: 0 nothing, 1 as trained.",
+        rich_help_panel=REFERENCE,
+        **_WEIGHT,
+    ),
+]
+
 APPROXIMATIONS = "Approximations (off by default)"
 
 
@@ -209,22 +232,6 @@ def _every(flag: str, variable: str, what: str) -> Any:
     )
 
 
-ControlInterval = Annotated[
-    int,
-    _every(
-        "--control-interval",
-        "COSER_CONTROL_INTERVAL",
-        "what the ControlNet sees in the low-resolution picture",
-    ),
-]
-ReferenceControlInterval = Annotated[
-    int,
-    _every(
-        "--reference-control-interval",
-        "COSER_REFERENCE_CONTROL_INTERVAL",
-        "what the ControlNet sees in the reference",
-    ),
-]
 DeepInterval = Annotated[
     int,
     _every(
@@ -267,14 +274,14 @@ class Diffusion:
     negative_prompt: NegativePrompt = None
     fidelity: Fidelity = None
     color_fix: ColorFix = None
-    reference_mode: ReferenceMode = "global"
+    reference_mode: ReferenceMode = None
     references: References = 1
     reference_select: ReferenceSelect = "all"
     reference_steps: ReferenceSteps = None
     reference_guidance_scale: ReferenceGuidanceScale = None
     reference_strength: ReferenceStrength = None
-    control_interval: ControlInterval = 1
-    reference_control_interval: ReferenceControlInterval = 1
+    control_weight: ControlWeight = 1.0
+    reference_weight: ReferenceWeight = 1.0
     deep_interval: DeepInterval = 1
 
     def settings(self, scale: float, preset: str) -> Settings:

@@ -21,9 +21,9 @@ from PIL import ExifTags, Image
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.metadata import prefixes, read_xmp, removed
 from coser_cli.imageio.sniff import sniff
+from coser_cli.paths import RECORDS_FOLDER
 
 NAMESPACE = "urn:coser-cli:record/1.0/"
-FOLDER = ".coser-records"
 _NAME = "Record"
 _OURS = re.compile(
     rf'<rdf:Description rdf:about="" xmlns:coser="{re.escape(NAMESPACE)}">'
@@ -144,7 +144,7 @@ def _beside(path: Path) -> dict[str, Any] | None:
 def _place(path: Path) -> Path:
     """Named by a hash: the picture's own name may have the longest length already."""
     name = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
-    return path.parent / FOLDER / f"{name[:32]}.json"
+    return path.parent / RECORDS_FOLDER / f"{name[:32]}.json"
 
 
 def _without(text: str) -> str:

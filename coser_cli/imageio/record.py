@@ -19,16 +19,12 @@ from PIL import Image
 
 from coser_cli.imageio import jpeg, png
 from coser_cli.imageio.atomic import atomic_file
-<<<<<<< HEAD
-from coser_cli.imageio.metadata import prefixes, read_xmp, removed
-from coser_cli.imageio.sniff import sniff
-from coser_cli.paths import RECORDS_FOLDER
-=======
 from coser_cli.imageio.sniff import sniff, tiff_tags
 from coser_cli.imageio.xmp import prefixes, removed, usable_xmp
->>>>>>> main
+from coser_cli.paths import RECORDS_FOLDER
 
 NAMESPACE = "urn:coser-cli:record/1.0/"
+FOLDER = RECORDS_FOLDER
 _NAME = "Record"
 _OURS = re.compile(
     rf'<rdf:Description rdf:about="" xmlns:coser="{re.escape(NAMESPACE)}">'
@@ -152,7 +148,7 @@ def _beside(path: Path) -> dict[str, Any] | None:
 def _place(path: Path) -> Path:
     """Named by a hash: the picture's own name may have the longest length already."""
     name = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
-    return path.parent / RECORDS_FOLDER / f"{name[:32]}.json"
+    return path.parent / FOLDER / f"{name[:32]}.json"
 
 
 def _without(text: str) -> str:

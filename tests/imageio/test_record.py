@@ -16,15 +16,8 @@ from coser_cli.imageio.formats import WRITABLE_SUFFIXES
 from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
-<<<<<<< HEAD
-from coser_cli.imageio.record import read_record, record_in, with_record
-from coser_cli.imageio.write import write_photo
-from coser_cli.imageio.write_rows import write_streamed
-from coser_cli.paths import RECORDS_FOLDER
-=======
 from coser_cli.imageio.record import FOLDER, read_record, record_in, with_record
 from coser_cli.imageio.write import write_photo, write_streamed
->>>>>>> main
 
 PIXELS = np.random.default_rng(0).random((3, 12, 20), dtype=np.float32)
 RECORD = {"coser_record": 1, "name": "a<&>'\"]]>\n\udcff é.png", "scale": 0.1, "none": None}
@@ -45,7 +38,7 @@ def test_a_record_comes_back_from_every_format(tmp_path, suffix, xmp, bits):
         path, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=xmp), bit_depth=bits), record=RECORD
     )
     assert read_record(path) == RECORD
-    assert (tmp_path / RECORDS_FOLDER).exists() == (suffix == ".bmp")
+    assert (tmp_path / FOLDER).exists() == (suffix == ".bmp")
     if xmp and suffix != ".bmp":
         assert b"<dc:title>mine</dc:title>" in read_photo(path).metadata.xmp
 
@@ -80,13 +73,8 @@ def test_a_record_too_large_for_jpeg_lies_beside(tmp_path):
     large = PACKET.replace(b"mine", b"m" * 65100)
     write_photo(path, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=large)), record=RECORD)
     assert read_record(path) == RECORD
-<<<<<<< HEAD
-    assert b"m" * 65100 in read_photo(path).xmp
-    assert (tmp_path / RECORDS_FOLDER).exists()
-=======
     assert b"m" * 65100 in read_photo(path).metadata.xmp
     assert (tmp_path / FOLDER).exists()
->>>>>>> main
 
 
 def test_the_record_of_the_input_does_not_stay(tmp_path):

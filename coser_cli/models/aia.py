@@ -2,11 +2,13 @@
 and to the low-resolution image, through the feature maps of the ControlNet.
 
 Order inside the block, each with its residual: one-hot reference attention, low-resolution
-attention, then the plain block. The first two end in zero-initialised projections.
+attention, those of further conditions (edges, say), then the plain block. All but the last end in
+zero-initialised projections.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -21,7 +23,11 @@ from coser_cli.models.transformer import (
     TransformerBlock,
 )
 
-ControlMaps = tuple[Tensor, Tensor | None]
+ControlMaps = Mapping[str, Tensor]
+"""Control maps of one place by the name of their condition. "low_res" is always there; "reference"
+holds those of N references; others are those of `UNetConfig.conditions`."""
+Tokens = Mapping[str, Tensor]
+"""Control tokens `(B, L, dim)` by the name of their condition."""
 
 
 class OneHotAttention(Attention):
@@ -40,14 +46,45 @@ def zero_linear(dim: int) -> nn.Linear:
     return linear
 
 
+class ConditionAttention(nn.Module):
+    """What the attention to one further condition adds to tokens `(B, L, dim)`: zero at first."""
+
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.attn = Attention(dim, dim // head_dim, head_dim)
+        self.out = zero_linear(dim)
+
+    def forward(self, tokens: Tensor, control: Tensor) -> Tensor:
+        key, value = self.attn.key_value(control)
+        added: Tensor = self.out(self.attn.attend(self.norm(tokens), key, value))
+        return added
+
+
+class ConditionTokens(nn.Module):
+    """Control map of one further condition `(B, control_dim, H, W)` → tokens `(B, H·W, dim)`."""
+
+    def __init__(self, dim: int, groups: int, control_dim: int) -> None:
+        super().__init__()
+        self.widen = _widen(control_dim, dim) if control_dim != dim else nn.Identity()
+        self.norm = nn.GroupNorm(groups, dim, eps=1e-6)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens: Tensor = self.proj(to_tokens(self.norm(self.widen(maps))))
+        return tokens
+
+
 class AiABlock(TransformerBlock):
-    """Transformer block with reference and low-resolution attention before the others.
+    """Transformer block with the attentions to controls before the others.
 
     Tokens `(B, L, dim)` → `(branches·B, L, dim)`; control tokens as in `attend_controls`. Without
-    low-resolution tokens it is the plain block.
+    them it is the plain block.
     """
 
-    def __init__(self, dim: int, head_dim: int, context_dim: int) -> None:
+    def __init__(
+        self, dim: int, head_dim: int, context_dim: int, conditions: Sequence[str] = ()
+    ) -> None:
         super().__init__(dim, head_dim, context_dim)
         heads = dim // head_dim
         self.reference_attn = OneHotAttention(dim, heads, head_dim)
@@ -55,29 +92,32 @@ class AiABlock(TransformerBlock):
         self.low_res_norm = nn.LayerNorm(dim)
         self.low_res_attn = Attention(dim, heads, head_dim)
         self.low_res_out = zero_linear(dim)
+        self.condition_attns = nn.ModuleDict(
+            {name: ConditionAttention(dim, head_dim) for name in conditions}
+        )
 
-    def attend_controls(self, tokens: Tensor, low_res: Tensor, reference: Tensor | None) -> Tensor:
-        """Tokens `(branches·B, L, dim)` after both attentions, control tokens `(B, L, dim)` and
-        `(B, M, dim)`. The reference attention sees the controls only: one result for all
-        branches.
+    def attend_controls(self, tokens: Tensor, controls: Tokens) -> Tensor:
+        """Tokens `(branches·B, L, dim)` after the attentions to what is in `controls`: tokens
+        `(B, L, dim)`, `(B, M, dim)` for "reference". The reference attention sees the controls
+        only: one result for all branches.
         """
+        low_res, reference = controls["low_res"], controls.get("reference")
         if reference is not None:
             found = self.reference_out(self.reference_attn(low_res, reference))
             tokens = tokens + match_batch(found, tokens.shape[0])
         key, value = self.low_res_attn.key_value(low_res)
         attended = self.low_res_attn.attend(self.low_res_norm(tokens), key, value)
-        return tokens + self.low_res_out(attended)
+        tokens = tokens + self.low_res_out(attended)
+        for name, attention in self.condition_attns.items():
+            if name in controls:
+                tokens = tokens + attention(tokens, controls[name])
+        return tokens
 
     def forward(
-        self,
-        tokens: Tensor,
-        branches: Branches,
-        batch: int,
-        low_res: Tensor | None = None,
-        reference: Tensor | None = None,
+        self, tokens: Tensor, branches: Branches, batch: int, controls: Tokens | None = None
     ) -> Tensor:
-        if low_res is not None:
-            tokens = self.attend_controls(tokens, low_res, reference)
+        if controls is not None:
+            tokens = self.attend_controls(tokens, controls)
         return super().forward(tokens, branches, batch)
 
 
@@ -97,7 +137,9 @@ class AiATransformer(SpatialTransformer):
         groups: int,
         control_dim: int,
         project_reference: bool = False,
+        conditions: Sequence[str] = (),
     ) -> None:
+        self.conditions = tuple(conditions)
         super().__init__(dim, head_dim, context_dim, groups)
         self.low_res_norm = nn.GroupNorm(groups, dim, eps=1e-6)
         self.low_res_proj = nn.Linear(dim, dim)
@@ -106,6 +148,9 @@ class AiATransformer(SpatialTransformer):
         widen = control_dim != dim
         self.low_res_widen = _widen(control_dim, dim) if widen else nn.Identity()
         self.reference_widen = _widen(control_dim, dim) if widen else nn.Identity()
+        self.condition_tokens = nn.ModuleDict(
+            {name: ConditionTokens(dim, groups, control_dim) for name in conditions}
+        )
 
     @property
     def block(self) -> AiABlock:
@@ -113,7 +158,7 @@ class AiATransformer(SpatialTransformer):
         return cast("AiABlock", self.transformer_blocks[0])
 
     def make_block(self, dim: int, head_dim: int, context_dim: int) -> AiABlock:
-        return AiABlock(dim, head_dim, context_dim)
+        return AiABlock(dim, head_dim, context_dim, self.conditions)
 
     def low_res_tokens(self, maps: Tensor) -> Tensor:
         """Control map `(B, control_dim, H, W)` → tokens `(B, H·W, dim)`."""
@@ -135,13 +180,19 @@ class AiATransformer(SpatialTransformer):
         controls: ControlMaps | None = None,
     ) -> Tensor:
         branches = context.layers[self.context_index]
-        low_res = reference = None
-        if controls is not None:
-            low_res = self.low_res_tokens(controls[0])
-            if controls[1] is not None:
-                reference = self.reference_tokens(controls[1], controls[0].shape[0])
-        tokens = self.block(self.enter(x), branches, batch, low_res, reference)
-        return self.leave(tokens, x)
+        tokens = None if controls is None else self.control_tokens(controls)
+        return self.leave(self.block(self.enter(x), branches, batch, tokens), x)
+
+    def control_tokens(self, controls: ControlMaps) -> Tokens:
+        """The tokens of all maps that are there."""
+        maps = controls["low_res"]
+        tokens = {"low_res": self.low_res_tokens(maps)}
+        if "reference" in controls:
+            tokens["reference"] = self.reference_tokens(controls["reference"], maps.shape[0])
+        for name, condition in self.condition_tokens.items():
+            if name in controls:
+                tokens[name] = condition(controls[name])
+        return tokens
 
 
 def _widen(control_dim: int, dim: int) -> nn.Conv2d:
@@ -166,3 +217,23 @@ def initialise_from_base(transformer: AiATransformer) -> None:
     for new, base in pairs:
         if not isinstance(new, nn.Identity):
             new.load_state_dict(base.state_dict())
+    for name in transformer.conditions:
+        initialise_condition(transformer, name)
+
+
+@torch.no_grad()
+def initialise_condition(transformer: AiATransformer, name: str) -> None:
+    """Start a further condition's layers from those of the low-resolution image, which see maps of
+    the same ControlNet; its last projection stays zero.
+    """
+    attention = cast("ConditionAttention", transformer.block.condition_attns[name])
+    tokens = cast("ConditionTokens", transformer.condition_tokens[name])
+    pairs: tuple[tuple[nn.Module, nn.Module], ...] = (
+        (attention.norm, transformer.block.low_res_norm),
+        (attention.attn, transformer.block.low_res_attn),
+        (tokens.widen, transformer.low_res_widen),
+        (tokens.norm, transformer.low_res_norm),
+        (tokens.proj, transformer.low_res_proj),
+    )
+    for new, base in pairs:
+        new.load_state_dict(base.state_dict())

@@ -1,7 +1,7 @@
 """Denoising U-Net of Stable Diffusion with All-in-Attention in its middle and decoder.
 
 Parameter names are those of diffusers' `UNet2DConditionModel`; the All-in-Attention's own begin
-with `low_res_` or `reference_`. The encoder half is shared with the ControlNet.
+with `low_res_`, `reference_` or `condition_`. The encoder half is shared with the ControlNet.
 """
 
 from __future__ import annotations
@@ -35,15 +35,19 @@ class Controls:
     """The ControlNet's maps, finest first, the middle's last, as `ControlNet.forward` returns them.
 
     `low_res`: of the low-resolution image, batch B. `reference`: of N reference images, batch N·B,
-    reference-major, or None to leave the reference attention out.
+    reference-major, or None to leave the reference attention out. `conditions`: of the further
+    conditions in the order of `UNetConfig.conditions`, batch B each, or None to leave one out.
     """
 
     low_res: tuple[Tensor, ...]
     reference: tuple[Tensor, ...] | None = None
+    conditions: tuple[tuple[Tensor, ...] | None, ...] = ()
 
-    def at(self, index: int) -> ControlMaps:
-        """Both maps of one place."""
-        return self.low_res[index], None if self.reference is None else self.reference[index]
+    def at(self, index: int, names: Sequence[str]) -> ControlMaps:
+        """The maps of one place; `names` are those of `conditions`."""
+        maps = {"low_res": self.low_res, "reference": self.reference}
+        maps |= dict(zip(names, self.conditions, strict=False))
+        return {name: each[index] for name, each in maps.items() if each is not None}
 
 
 class Level(nn.Module):
@@ -272,7 +276,7 @@ class UNet(UNetEncoder):
         rest = time, context, batch, controls
         if deep is None:
             skips = self.encode(finest[-1], time, context, batch, first=1)
-            maps = None if controls is None else controls.at(-1)
+            maps = None if controls is None else controls.at(-1, self.config.conditions)
             deep = self.middle(skips[-1], time, context, batch, maps)
             places = [self.shallow + index for index in range(len(skips))]
             deep = self._decode(deep, self.up_blocks[:-1], skips, places, *rest)
@@ -299,7 +303,7 @@ class UNet(UNetEncoder):
                 skip, place = match_batch(skips.pop(), x.shape[0]), places.pop()
                 x = resnet(torch.cat((x, skip), dim=1), time)
                 if attention is not None:
-                    maps = None if controls is None else controls.at(place)
+                    maps = None if controls is None else controls.at(place, self.config.conditions)
                     x = attention(x, context, batch, maps)
             for upsampler in block.upsamplers:
                 x = upsampler(x)
@@ -315,6 +319,7 @@ def make_aia(config: UNetConfig, width: int, control_dim: int) -> AiATransformer
         config.norm_num_groups,
         control_dim,
         config.project_reference,
+        config.conditions,
     )
 
 
@@ -327,4 +332,10 @@ def initialise_aia_from_base(unet: UNet) -> None:
 
 def is_aia_parameter(name: str) -> bool:
     """Whether a parameter of the U-Net belongs to the All-in-Attention, not to the base."""
-    return any(part.startswith(("low_res_", "reference_")) for part in name.split("."))
+    own = ("low_res_", "reference_", "condition_")
+    return any(part.startswith(own) for part in name.split("."))
+
+
+def is_condition_parameter(name: str, condition: str) -> bool:
+    """Whether a parameter of the U-Net belongs to that further condition."""
+    return any(f".{kind}.{condition}." in name for kind in ("condition_attns", "condition_tokens"))

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from coser_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,29 @@ class DegradationConfig:
     bicubic: float = 0.25
     blur_only: float = 0.25
     scale: int = 4
+    first: Stage = FIRST
+    second: Stage = SECOND
+
+
+def read_degradation(path: Path) -> DegradationConfig:
+    """The degradation of a TOML file: fields of `DegradationConfig`, `first` and `second` as tables
+    with fields of `Stage`; what is not named stays as it is by default.
+
+    Raises:
+        UsageError: it cannot be read, has an unknown field, or shares above 1.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        for name, default in (("first", FIRST), ("second", SECOND)):
+            ranges = table.get(name, {})
+            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in ranges.items()}
+            table[name] = replace(default, **fields)
+        config = DegradationConfig(**table)
+    except (OSError, tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: not a degradation recipe ({error})") from error
+    if config.bicubic + config.blur_only > 1:
+        raise UsageError(f"{path}: bicubic and blur_only are more than all pictures")
+    return config
 
 
 def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:
@@ -138,14 +166,15 @@ def degrade(pixels: Tensor, config: DegradationConfig, rng: np.random.Generator)
         kernel = gaussian_kernel(21, sigma, sigma * ratio, rng.uniform(0, math.pi), 1.0)
         out = resize(blur(pixels, kernel), target, rng)
         return jpeg(out, int(rng.integers(85, 100))) if rng.random() < 0.3 else out
-    out = blur(pixels, random_kernel(FIRST, rng))
-    out = resize(out, _random_size((height, width), FIRST, rng), rng)
-    out = jpeg(add_noise(out, FIRST, rng), int(rng.integers(*FIRST.jpeg_quality)))
-    if rng.random() < SECOND.blur_probability:
-        out = blur(out, random_kernel(SECOND, rng))
-    out = resize(out, _random_size(target, SECOND, rng), rng)
-    out = add_noise(out, SECOND, rng).clamp(0, 1)
-    quality = int(rng.integers(*SECOND.jpeg_quality))
+    first, second = config.first, config.second
+    out = blur(pixels, random_kernel(first, rng))
+    out = resize(out, _random_size((height, width), first, rng), rng)
+    out = jpeg(add_noise(out, first, rng), int(rng.integers(*first.jpeg_quality)))
+    if rng.random() < second.blur_probability:
+        out = blur(out, random_kernel(second, rng))
+    out = resize(out, _random_size(target, second, rng), rng)
+    out = add_noise(out, second, rng).clamp(0, 1)
+    quality = int(rng.integers(*second.jpeg_quality))
     if rng.random() < 0.5:
         return jpeg(_back_to(out, target, rng), quality)
     return _back_to(jpeg(out, quality), target, rng)

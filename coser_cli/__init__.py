@@ -8,15 +8,38 @@ from typing import TYPE_CHECKING, Any
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
-    from coser_cli.engine.upscaler import Upscaled, Upscaler
-    from coser_cli.settings import Settings
+    from coser_cli.batch.workers.one_file import upscale_file
+    from coser_cli.engine.images import Upscaled
+    from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.errors import CoserError
+    from coser_cli.imageio.photo import Photo
+    from coser_cli.imageio.read import read_photo
+    from coser_cli.imageio.write import write_photo
+    from coser_cli.settings import Settings, TileSpec
 
-__all__ = ["Settings", "Upscaled", "Upscaler", "__version__"]
+__all__ = [
+    "CoserError",
+    "Photo",
+    "Settings",
+    "TileSpec",
+    "Upscaled",
+    "Upscaler",
+    "__version__",
+    "read_photo",
+    "upscale_file",
+    "write_photo",
+]
 
 _HOMES = {
+    "CoserError": "coser_cli.errors",
+    "Photo": "coser_cli.imageio.photo",
     "Settings": "coser_cli.settings",
-    "Upscaled": "coser_cli.engine.upscaler",
+    "TileSpec": "coser_cli.settings",
+    "Upscaled": "coser_cli.engine.images",
     "Upscaler": "coser_cli.engine.upscaler",
+    "read_photo": "coser_cli.imageio.read",
+    "upscale_file": "coser_cli.batch.workers.one_file",
+    "write_photo": "coser_cli.imageio.write",
 }
 
 
@@ -25,3 +48,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

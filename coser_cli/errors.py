@@ -90,5 +90,10 @@ def shown(path: object) -> str:
     return f"'{text}'" if text.isprintable() and "'" not in text else repr(text)
 
 
+def reason_of(error: OSError) -> str:
+    """The system's words for an error, in lower case."""
+    return (error.strerror or str(error)).lower()
+
+
 class SourceError(WeightsError):
     """This source will not do, now or in a minute; another may."""

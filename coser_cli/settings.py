@@ -59,7 +59,7 @@ DEFAULT_SEED = 2887
 
 @dataclass(frozen=True)
 class Compute:
-    """Which model, and where and how exactly it computes; see `Upscaler.load`."""
+    """Which model, and where and how exactly it computes; see `Upscaler.from_pretrained`."""
 
     model: str = "auto"
     device: str = "auto"

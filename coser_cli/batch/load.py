@@ -20,13 +20,13 @@ Load = Callable[[], "Upscaler"]
 def load_model(compute: Compute, emit: Emit = ignore) -> Upscaler:
     """Load the model, having said so before the seconds that torch takes.
 
-    Raises what `Upscaler.load` raises.
+    Raises what `Upscaler.from_pretrained` raises.
     """
     emit(Hint("loading weights ..."))
     forward_log(emit)
     from coser_cli.engine.upscaler import Upscaler
 
-    upscaler = Upscaler.load(**asdict(compute))
+    upscaler = Upscaler.from_pretrained(**asdict(compute))
     if upscaler.note:
         emit(Note(upscaler.note))
     return upscaler

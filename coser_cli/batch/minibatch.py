@@ -10,7 +10,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from coser_cli.batch.picture import Made, Making
-    from coser_cli.engine.upscaler import Upscaled
 
 
 def batch_key(making: Making) -> Hashable | None:
@@ -48,23 +47,8 @@ def make_together(makings: Sequence[Making]) -> list[Made] | None:
             want_reference=first.want_reference,
             references=[torch.from_numpy(each.pixels)[None] for each in first.work.references],
         )
-        parts = _parts(made, len(makings))
-        return [making.made(part) for making, part in zip(makings, parts, strict=True)]
+        return [each.made(part) for each, part in zip(makings, made.split(), strict=True)]
     except Exception:  # whatever it is, it shows again where it belongs
         if os.environ.get("COSER_DEBUG"):
             raise
         return None
-
-
-def _parts(made: Upscaled, count: int) -> list[Upscaled]:
-    """What was made of each of `count` pictures; references are reference-major."""
-    from coser_cli.engine.upscaler import Upscaled
-
-    references = made.reference
-    return [
-        Upscaled(
-            made.pixels[index : index + 1],
-            None if references is None else references[index::count],
-        )
-        for index in range(count)
-    ]

@@ -48,7 +48,9 @@ def load(choice: Choice, seed: int = 0) -> tuple[Upscaler, bool]:
     """
     config, installed = _config_of(choice.model)
     if installed and not choice.synthetic:
-        return Upscaler.load(choice.model, device=choice.device, dtype=choice.dtype), False
+        return Upscaler.from_pretrained(
+            choice.model, device=choice.device, dtype=choice.dtype
+        ), False
     device = choose_device(choice.device)
     dtype = choose_dtype(choice.dtype, device)
     _require_room(config, device, dtype)

@@ -1,4 +1,4 @@
-"""`coser compare`: two pictures on one page, with a slider between them."""
+"""`coser compare`: pictures on one page, with a slider between two of them, or side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.page_files import Made, PageOutput, PageOverwrite, PageRun
+from coser_cli.errors import UsageError
 
 
 def compare(
@@ -17,11 +18,12 @@ def compare(
         typer.Argument(metavar="A", help="The picture on the left: before.", readable=False),
     ],
     after: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="B",
-            help="The picture on the right: after. Its size decides; A is resized to it by "
-            "bicubic interpolation, and the page says so.",
+            metavar="B...",
+            help="The picture on the right: after; or several results, to choose from and to show "
+            "side by side. The size of the first one decides; others are resized to it by bicubic "
+            "interpolation, and the page says so.",
             readable=False,
         ),
     ],
@@ -40,24 +42,29 @@ def compare(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write one HTML page with a slider between two pictures: B_compare.html beside B."""
+    """Write one HTML page that compares pictures: B_compare.html beside the first B."""
 
     def plan() -> Path:
         from coser_cli.batch.jobs import plan_page
+        from coser_cli.pages.compare import MAX_PICTURES
 
-        return plan_page(output, after.with_name(f"{after.stem}_compare.html"), [before, after])
+        if len(after) >= MAX_PICTURES:
+            raise UsageError(f"{len(after) + 1} pictures are too many for a page", "compare fewer")
+        default = after[0].with_name(f"{after[0].stem}_compare.html")
+        return plan_page(output, default, [before, *after])
 
     def make(_: Path) -> Made:
         from coser_cli.pages.compare import compare_page
 
-        page = compare_page(before, after, max_side)
+        page = compare_page([before, *after], max_side)
         facts = {
-            "before_size": list(page.before_size),
-            "after_size": list(page.after_size),
+            "before_size": list(page.sizes[0]),
+            "after_size": list(page.sizes[1]),
             "shown_size": list(page.shown_size),
+            "more_sizes": [list(each) for each in page.sizes[2:]],
         }
         return Made(page.html, facts, page.notes)
 
-    sizes = dict.fromkeys(("before_size", "after_size", "shown_size"))
-    facts = {"before": str(before), "after": str(after), **sizes}
-    PageRun("compare", as_json, quiet, facts).run(plan, make, overwrite=overwrite)
+    sizes = dict.fromkeys(("before_size", "after_size", "shown_size", "more_sizes"))
+    named = {"before": str(before), "after": str(after[0]), "more": [str(p) for p in after[1:]]}
+    PageRun("compare", as_json, quiet, named | sizes).run(plan, make, overwrite=overwrite)

@@ -2,110 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
 from coser_cli.cli.consent import Consent, at_a_terminal
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options import weights as own
 from coser_cli.cli.output.weights import (
     WeightsReporter,
     amount_text,
     license_lines,
     list_all,
     show_plan,
+    size_text,
 )
-from coser_cli.errors import Exit, UsageError, shown
+from coser_cli.errors import Exit, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
+    from coser_cli.weights.install.discover import Match
     from coser_cli.weights.install.inventory import Stock
     from coser_cli.weights.install.plan import Choice, Plan
-
-SHOW = "What to do instead"
-CONSENT = "Licences and trust"
-FILES = "Files and folders"
-NETWORK = "Network"
-
-
-def _flag(name: str, panel: str, text: str) -> Any:
-    return typer.Option(name, help=text, rich_help_panel=panel)
-
-
-def _value(name: str, panel: str, metavar: str, text: str, **more: Any) -> Any:
-    return typer.Option(
-        name, help=text, rich_help_panel=panel, metavar=metavar, show_default=False, **more
-    )
-
-
-Sets = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[SET]",
-        help="Sets, or single files by id; `--list` shows them. Without one: `default`.",
-        show_default=False,
-    ),
-]
-ListAll = Annotated[bool, _flag("--list", SHOW, "Show sets, files, sizes, licences and state.")]
-DryRun = Annotated[
-    bool, _flag("--dry-run", SHOW, "Show what would be fetched and what it takes; write nothing.")
-]
-Verify = Annotated[
-    bool, _flag("--verify", SHOW, "Hash again what is there; without SET, everything.")
-]
-PrintPins = Annotated[
-    bool, _flag("--print-pins", SHOW, "Ask every source for hash and size, by HEAD requests only.")
-]
-AcceptLicense = Annotated[
-    list[str] | None,
-    _value("--accept-license", CONSENT, "ID", "Accept this licence; may be given several times."),
-]
-TrustFirstUse = Annotated[
-    bool,
-    _flag(
-        "--trust-first-use",
-        CONSENT,
-        "Take what arrives first for a file that has no published hash, and hold it to that.",
-    ),
-]
-ImportFile = Annotated[
-    list[Path] | None,
-    _value(
-        "--import",
-        FILES,
-        "FILE",
-        "Take this file instead of fetching it; goes with --as, both may be repeated.",
-    ),
-]
-ImportAs = Annotated[
-    list[str] | None, _value("--as", FILES, "ID", "What the file of --import is, by its id.")
-]
-FromDir = Annotated[
-    Path | None,
-    _value("--from-dir", FILES, "DIR", "Import all files in DIR that are known by name or hash."),
-]
-Dest = Annotated[
-    Path | None, _value("--dest", FILES, "DIR", "Weights folder to use instead of the usual one.")
-]
-KeepOriginals = Annotated[
-    bool, _flag("--keep-originals", FILES, "Keep published files once they have been converted.")
-]
-StoredDtype = Annotated[
-    Literal["float32", "float16"],
-    _flag("--dtype", FILES, "Store installed models with this number type; float16 is half."),
-]
-ManifestFile = Annotated[
-    Path | None, _value("--manifest", FILES, "FILE", "Use this manifest instead of coser's own.")
-]
-Mirror = Annotated[
-    str | None,
-    _value("--mirror", NETWORK, "URL", "Ask this host instead of huggingface.co; gets no token."),
-]
-Offline = Annotated[
-    bool, _flag("--offline", NETWORK, "Make no request (also: COSER_OFFLINE or HF_HUB_OFFLINE).")
-]
 
 
 @dataclass(frozen=True)
@@ -119,25 +39,31 @@ class Asked:
     keep_originals: bool
     mirror: str | None
     offline: bool
+    strict: bool
+    yes: bool
+    pin: Path | None
 
 
 def download_weights(
-    sets: Sets = None,
-    list_: ListAll = False,
-    dry_run: DryRun = False,
-    verify: Verify = False,
-    print_pins: PrintPins = False,
-    accept_license: AcceptLicense = None,
-    trust_first_use: TrustFirstUse = False,
-    import_: ImportFile = None,
-    as_: ImportAs = None,
-    from_dir: FromDir = None,
-    dest: Dest = None,
-    keep_originals: KeepOriginals = False,
-    dtype: StoredDtype = "float32",
-    manifest: ManifestFile = None,
-    mirror: Mirror = None,
-    offline: Offline = False,
+    sets: own.Sets = None,
+    list_: own.ListAll = False,
+    dry_run: own.DryRun = False,
+    verify: own.Verify = False,
+    print_pins: own.PrintPins = False,
+    pin: own.Pin = None,
+    accept_license: own.AcceptLicense = None,
+    trust_first_use: own.TrustFirstUse = False,
+    yes: own.Yes = False,
+    strict: own.Strict = False,
+    import_: own.ImportFile = None,
+    as_: own.ImportAs = None,
+    from_dir: own.FromDir = None,
+    dest: own.Dest = None,
+    keep_originals: own.KeepOriginals = False,
+    dtype: own.StoredDtype = "float32",
+    manifest: own.ManifestFile = None,
+    mirror: own.Mirror = None,
+    offline: own.Offline = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -147,7 +73,7 @@ def download_weights(
     """
     with WeightsReporter(as_json=as_json, quiet=quiet) as reporter:
         modes = {"--list": list_, "--dry-run": dry_run, "--verify": verify}
-        modes["--print-pins"] = print_pins
+        modes |= {"--print-pins": print_pins, "--pin": pin is not None}
         chosen = [name for name, on in modes.items() if on]
         if len(chosen) > 1:
             raise UsageError(f"{' and '.join(chosen)} do not go together", "leave one out")
@@ -156,9 +82,18 @@ def download_weights(
             raise UsageError("every --import needs its --as", "write --import FILE --as ID")
         from coser_cli.weights.fetch.hosts import is_offline
 
-        pairs = list(zip(files, names, strict=True))
-        no_network = offline or is_offline()
-        asked = Asked(sets or [], pairs, from_dir, dtype, keep_originals, mirror, no_network)
+        asked = Asked(
+            sets or [],
+            list(zip(files, names, strict=True)),
+            from_dir,
+            dtype,
+            keep_originals,
+            mirror,
+            offline or is_offline(),
+            strict,
+            yes,
+            pin,
+        )
         stock = _stock(manifest, dest)
         consent = Consent(stock.manifest, accept_license or [], trust=trust_first_use)
         try:
@@ -186,9 +121,11 @@ def _act(
         _verify(reporter, stock, asked)
     elif mode == "--print-pins":
         _print_pins(reporter, stock, asked)
+    elif mode == "--pin":
+        _write_pins(reporter, stock, asked)
     else:
         choice = _choice(stock, asked)
-        imports = _imports(reporter, stock, asked)
+        imports = _imports(reporter, stock, asked, asking=mode != "--dry-run")
         if mode == "--dry-run":
             _dry_run(reporter, stock, asked, choice, [name for name, _ in imports])
         else:
@@ -205,29 +142,58 @@ def _choice(stock: Stock, asked: Asked) -> Choice:
     return choose(stock.manifest, asked.sets)
 
 
-def _imports(reporter: WeightsReporter, stock: Stock, asked: Asked) -> list[tuple[str, Path]]:
+def _imports(
+    reporter: WeightsReporter, stock: Stock, asked: Asked, *, asking: bool
+) -> list[tuple[str, Path]]:
     """Ids and files to import. Raises UsageError for an id that the manifest does not have."""
-    from coser_cli.weights.install.local_files import discover
+    from coser_cli.weights.install.discover import discover
 
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     if asked.from_dir is not None:
         label = f"looking at {asked.from_dir}"
-        found = discover(
+        matches = discover(
             stock,
             asked.from_dir,
             lambda done, total: reporter.progress(label, done, total),
             reporter.say,
         )
-        if not found:
+        named = {name for _, name in asked.imports}
+        matches = {name: match for name, match in matches.items() if name not in named}
+        if not matches:
             reporter.say(f"nothing in {shown(asked.from_dir)} is in the manifest")
+        recognised = {name: match for name, match in matches.items() if match.description}
+        _confirm(reporter, recognised, asking=asking and not asked.yes)
+        files = {name: match.path for name, match in matches.items()}
     for path, name in asked.imports:
         if name not in stock.manifest.files:
             known = ", ".join(stock.manifest.files)
             raise UsageError(f"--as: there is no file {name!r}", f"known are {known}")
         if stock.file(name).parts and not path.is_dir():
             raise UsageError(f"--as {name}: {shown(path)} is no folder", "give the folder")
-        found |= stock.sources_in(name, path)
-    return list(found.items())
+        files |= stock.sources_in(name, path)
+    return list(files.items())
+
+
+def _confirm(reporter: WeightsReporter, matches: Mapping[str, Match], *, asking: bool) -> None:
+    """Say what files are by their content, and ask where that has to be confirmed.
+
+    Raises UsageError where nobody says yes.
+    """
+    for name, match in matches.items():
+        size = size_text(match.path.stat().st_size)
+        what = f"{shown(match.path)} ({size}) is {match.description}"
+        reporter.say(f"{what}; it can be imported as {name}")
+    if not matches or not asking:
+        return
+    if at_a_terminal():
+        if typer.confirm(f"Import {', '.join(matches)} so?", default=False, err=True):
+            return
+        raise UsageError("nothing was imported", "name each file: --import FILE --as ID")
+    listed = ", ".join(f"{shown(match.path)} as {name}" for name, match in matches.items())
+    raise UsageError(
+        f"known by their content only: {listed}",
+        "if that is right, add --yes, or name each file: --import FILE --as ID",
+    )
 
 
 def _supply(
@@ -256,7 +222,7 @@ def _supply(
 
     plan = make_plan(stock, choice, coming=coming, check=check)
     require_network(plan, offline=asked.offline)
-    _announce(reporter, stock, plan, [name for name, _ in imports])
+    _announce(reporter, stock, plan, coming, asked.dtype)
     plan, left_out = consent.reduce(plan, stock)
     for name in left_out:
         _say_left_out(reporter, stock, name)
@@ -270,6 +236,7 @@ def _supply(
         dtype=asked.dtype,
         offline=asked.offline,
         keep_originals=asked.keep_originals,
+        strict=asked.strict,
     )
     if plan.fetch or imports or plan.variants or supply.has_to_convert(plan.there):
         with stock.locked(reporter.say):
@@ -281,17 +248,28 @@ def _supply(
             reporter.outcome(outcome)
 
 
-def _announce(reporter: WeightsReporter, stock: Stock, plan: Plan, imported: Sequence[str]) -> None:
-    """Say what will be fetched, how much that is, and under which licences."""
-    from coser_cli.weights.install.plan import download_bytes
+def _announce(
+    reporter: WeightsReporter, stock: Stock, plan: Plan, imported: Sequence[str], dtype: str
+) -> None:
+    """Three lines: what will be done, how much that is, under which licences."""
+    from coser_cli.weights.install.plan import conversion_bytes, download_bytes, free_bytes
 
-    if plan.fetch:
-        names, amount = ", ".join(plan.fetch), download_bytes(stock, plan.fetch)
-        reporter.say(f"to fetch: {names} ({amount_text(amount)}) into {shown(stock.root)}")
-    asked = [] if at_a_terminal() else plan.fetch  # a prompt shows each licence
-    licenses = stock.manifest.licenses_of([*asked, *imported])
-    if licenses:
-        reporter.say("\n".join(["licences:", *license_lines(licenses)]))
+    steps = {"import": imported, "fetch": plan.fetch, "install": [v.name for v in plan.variants]}
+    todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
+    if not todo:
+        return
+    amount = download_bytes(stock, plan.fetch)
+    disk = size_text(amount.bytes + conversion_bytes(stock, plan, dtype))
+    free = size_text(free_bytes(stock.root))
+    licenses = stock.manifest.licenses_of([*plan.fetch, *imported])
+    reporter.say(f"to do: {todo} in {shown(stock.root)}")
+    reporter.say(f"size: {amount_text(amount)} to fetch; {disk} on disk meanwhile, {free} are free")
+    needed = [name for name in (*plan.fetch, *imported) if name not in plan.optional]
+    ids = [each.id for each in stock.manifest.licenses_of(needed)]
+    more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
+    reporter.say(f"licences: {', '.join([*ids, *more])}")
+    if not (at_a_terminal() and plan.fetch):  # a prompt shows each licence
+        reporter.say("\n".join(license_lines(licenses)))
 
 
 def _say_left_out(reporter: WeightsReporter, stock: Stock, name: str) -> None:
@@ -346,3 +324,23 @@ def _print_pins(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
     hosts = hosts_from(mirror=asked.mirror)
     for pin in pins(stock, _all_or(stock, asked), hosts, patience_from()):
         reporter.pin(pin)
+
+
+def _write_pins(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
+    """Write the manifest in use with the hashes of what was installed; nothing is overwritten."""
+    from coser_cli.weights.install.pin import pinned_manifest
+
+    text, names = pinned_manifest(stock)
+    if str(asked.pin) == "-":
+        typer.echo(text, nl=False)
+    else:
+        assert asked.pin is not None
+        try:
+            with asked.pin.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {shown(asked.pin)}: {reason_of(error)}", "name another file"
+            ) from error
+        reporter.file(asked.pin)
+    reporter.say(f"pinned: {', '.join(names)}; to use it: --manifest FILE")

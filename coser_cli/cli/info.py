@@ -17,7 +17,9 @@ from coser_cli.paths import bundled_weights_dir, weights_dir
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
-    from coser_cli.weights.manifest import Manifest, Variant
+    from collections.abc import Sequence
+
+    from coser_cli.weights.manifest import License, Manifest, Variant
 
 INFO_VERSION = 1
 DISTRIBUTION = "coser-cli"
@@ -94,9 +96,14 @@ def _model(manifest: Manifest, variant: Variant) -> dict[str, Any]:
         "installed": installed,
         "parts": parts,
         "decoder": ("cfw" if "cfw" in parts else "vae") if installed else None,
-        "licenses": [asdict(each) for each in manifest.licenses_of(files)],
+        "licenses": [asdict(each) for each in _licenses(manifest, variant, files)],
         "set": next((e.name for e in manifest.sets.values() if e.variant == variant.name), None),
     }
+
+
+def _licenses(manifest: Manifest, variant: Variant, files: Sequence[str]) -> list[License]:
+    own = [manifest.licenses[name] for name in variant.licenses]
+    return [*own, *manifest.licenses_of(files)]
 
 
 def _compute(device: str, dtype: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def quality(
 
     grid = compared.grid(scale)
     crops = read_crops(sets, crop, scale, count)
-    upscaler = Upscaler.load(model, device=device, dtype=dtype)
+    upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
     ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, kept.results)
     if kept.measured:
         found = compare(grid, ledger.rows, upscaler.model.config)

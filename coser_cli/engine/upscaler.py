@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from coser_cli.engine import decoding, preparation
 from coser_cli.engine.compute.memory import memory_errors_named, require_memory
 from coser_cli.engine.compute.retry import require_finite
-from coser_cli.engine.compute.runtime import Runtime
+from coser_cli.engine.compute.runtime import Runtime, stage
+from coser_cli.engine.images import Image, Upscaled, chosen, pixels_of, upscaled_each
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
@@ -32,43 +33,11 @@ from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from coser_cli.engine.cognition import Cognition
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _stage(method: Callable[P, T]) -> Callable[P, T]:
-    """A stage, which runs without gradients. Settings that leave something open are resolved."""
-
-    @wraps(method)
-    @torch.inference_mode()
-    def stage(*values: P.args, **options: P.kwargs) -> T:
-        upscaler: Any = values[0]
-        resolved: Any = (
-            upscaler.resolve(each) if isinstance(each, Settings) else each for each in values
-        )
-        return method(*resolved, **options)
-
-    return stage
-
-
-@dataclass(frozen=True)
-class Upscaled:
-    """The result `(B, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if they were
-    wanted, the references that guided it, `(N·B, 3, …)` of the same size, reference-major.
-
-    `scores` of all candidates, and the index of the `chosen` one, where one was chosen.
-    """
-
-    pixels: Tensor
-    reference: Tensor | None = None
-    scores: tuple[float, ...] | None = None
-    chosen: int | None = None
 
 
 class Upscaler(Runtime):
@@ -79,29 +48,67 @@ class Upscaler(Runtime):
     gives the same noise on every device, and to each picture of a batch that of a single one.
     """
 
+    def __call__(self, image: Image | Sequence[Image], *values: Any, **options: Any) -> Any:
+        """Enlarge a picture, or a list of them, and return the same kind; as `upscale`."""
+        result = self.upscale(image, *values, **options)
+        return [each.image for each in result] if isinstance(result, list) else result.image
+
+    @overload
+    def upscale(
+        self, image: Image, settings: Settings | None = None, **options: Any
+    ) -> Upscaled: ...
+
+    @overload
+    def upscale(
+        self, image: Sequence[Image], settings: Settings | None = None, **options: Any
+    ) -> list[Upscaled]: ...
+
     def upscale(
         self,
-        pixels: Tensor,
+        image: Image | Sequence[Image],
         settings: Settings | None = None,
         *,
         on_progress: Progress | None = None,
         progress: bool = False,
         want_reference: bool = False,
-        references: Sequence[Tensor] = (),
-    ) -> Upscaled:
-        """Enlarge pixels `(B, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`.
+        references: Sequence[Image] = (),
+        **choices: Any,
+    ) -> Upscaled | list[Upscaled]:
+        """Enlarge pixels `(B, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`; or
+        another kind of picture (see `images.Image`), which `image` of the result is, too. A list
+        gives a list; those of one size are enlarged at once where that is faster.
 
-        `references`, pixels `(1, 3, H, W)` of any sizes, are taken instead of imagined ones.
-        `on_progress(stage, done, total)` is told how far it is; `progress` shows tqdm bars
-        instead. With `strength` 0 nothing is imagined, and no diffusion network is loaded, unless
-        `want_reference` asks for the reference all the same. What exceeds the range of a smaller
-        dtype is done again in float32; of several pictures, by the caller, one by one. Raises
-        `InputError`, `DeviceError`.
+        `choices` are fields of the settings, as in `scale=2`. `references`, pictures of any sizes,
+        are taken instead of imagined ones. `on_progress(stage, done, total)` is told how far it is;
+        `progress` shows tqdm bars instead. With `strength` 0 nothing is imagined, and no diffusion
+        network is loaded, unless `want_reference` asks for the reference all the same. What exceeds
+        the range of a smaller dtype is done again in float32; of several pictures, by the caller,
+        one by one. Raises `InputError`, `DeviceError`, and `UsageError` for settings.
         """
-        settings = self.resolve(settings)
+        resolved = self.resolve(chosen(settings, choices))
+        tell = on_progress or (tqdm_progress() if progress else silent)
+        guides = [pixels_of(each)[0] for each in references]
+        more = resolved, tell, want_reference, guides
+        if not isinstance(image, list | tuple):
+            pixels, back = pixels_of(image)
+            return replace(self._upscale(pixels, *more), back=back)
+
+        def limit(pixels: Tensor) -> int:
+            size = pixels.shape[-2], pixels.shape[-1]
+            return 1 if resolved.reference_select == "clip" else self.batch_limit(size, resolved)
+
+        return upscaled_each(image, lambda pixels: self._upscale(pixels, *more), limit)
+
+    def _upscale(
+        self,
+        pixels: Tensor,
+        settings: ResolvedSettings,
+        tell: Progress,
+        want_reference: bool,
+        references: Sequence[Tensor],
+    ) -> Upscaled:
         if settings.reference_select == "clip":
             require_single(pixels)
-        tell = on_progress or (tqdm_progress() if progress else silent)
 
         def run(upscaler: Upscaler) -> Upscaled:
             low_res = upscaler.prepare(pixels, settings)
@@ -112,8 +119,8 @@ class Upscaler(Runtime):
             if guides is not None and want_reference:
                 pictures = upscaler.decode_reference(guides.latents, low_res)
             tell("decode", 1, 1)
-            told = (None, None) if guides is None else (guides.scores, guides.chosen)
-            return Upscaled(result, pictures, *told)
+            scores = (None, None) if guides is None else (guides.scores, guides.chosen)
+            return Upscaled(result, pictures, *scores)
 
         if len(pixels) > 1:  # what goes wrong with one of them must not change the others
             with memory_errors_named(self.device):
@@ -160,7 +167,7 @@ class Upscaler(Runtime):
 
         return self.run(run)
 
-    @_stage
+    @stage
     def prepare(self, pixels: Tensor, settings: ResolvedSettings) -> LowRes:
         """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
         require_picture(pixels)
@@ -173,7 +180,7 @@ class Upscaler(Runtime):
         require_finite(low_res.latents, what="latents of the input")
         return low_res
 
-    @_stage
+    @stage
     def understand(self, low_res: LowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
         self.enter("understand")
@@ -182,7 +189,7 @@ class Upscaler(Runtime):
             pre_restored = self.model.srresnet(low_res.pixels)
         return self.cognition_of(pre_restored, settings)
 
-    @_stage
+    @stage
     def cognition_of(self, pre_restored: Tensor, settings: ResolvedSettings) -> Cognition:
         """`understand` of what the SRResNet made of pictures, `(B, 3, H, W)` of any size."""
         from coser_cli.engine.cognition import understand
@@ -193,7 +200,7 @@ class Upscaler(Runtime):
         require_finite(cognition.embedding, what="cognitive embedding")
         return cognition
 
-    @_stage
+    @stage
     def imagine(
         self,
         low_res: LowRes,
@@ -229,7 +236,7 @@ class Upscaler(Runtime):
         ]
         return require_finite(torch.cat(found), what="reference")
 
-    @_stage
+    @stage
     def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
         """Instead of stage 3: the latents `(N·B, 4, h, w)` of pictures `(1, 3, H, W)` in [0, 1].
 
@@ -242,7 +249,7 @@ class Upscaler(Runtime):
         latents = encode(self.model, pictures, low_res)
         return latents.repeat_interleave(len(low_res.latents), 0)
 
-    @_stage
+    @stage
     def restore(
         self,
         low_res: LowRes,
@@ -273,7 +280,7 @@ class Upscaler(Runtime):
         latents = walk(restorer, start)
         return require_finite(latents, what="latents of the result")
 
-    @_stage
+    @stage
     def decode(self, latents: Tensor, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
         """Stage 5: pixels `(B, 3, *low_res.size)` in [0, 1], float32 on the CPU.
 
@@ -283,7 +290,7 @@ class Upscaler(Runtime):
         pixels = require_finite(decoding.decode(self.model, latents, low_res, settings.fidelity))
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
 
-    @_stage
+    @stage
     def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:
         """References as pictures, `(N, 3, *low_res.size)`: what the VAE alone makes of latents
         `(N, 4, h, w)`, one at a time.

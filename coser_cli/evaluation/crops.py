@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.errors import InputError, shown
-from coser_cli.evaluation.metrics import luma
-from coser_cli.evaluation.protocol import Pair, find_pairs
+from coser_cli.evaluation.color import luma
+from coser_cli.evaluation.pairs import Picture, find_set, read_pixels
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,15 @@ def read_crops(folders: Sequence[Path], side: int, scale: int, count: int | None
     """A patch with `side` LR pixels of `count` pictures of each set, evenly spaced by name; of all
     without a count.
 
-    Raises `InputError` for a set without pairs, and for a picture that is smaller than a patch.
+    Raises `UsageError` for a set without pairs, `InputError` for a picture that is smaller than a
+    patch.
     """
     names, lows, highs = [], [], []
     for folder in folders:
-        for pair in _evenly(find_pairs(folder), count):
-            low, high = _cut(pair, side, scale)
-            names.append(f"{folder.name}/{pair.high.name}")
+        for picture in _evenly(find_set(folder).pictures, count):
+            assert picture.reference is not None
+            low, high = _cut(picture, side, scale)
+            names.append(f"{folder.name}/{picture.reference.name}")
             lows.append(low)
             highs.append(high)
     return Crops(tuple(names), torch.cat(lows), torch.cat(highs))
@@ -68,14 +70,15 @@ def most_detailed(pixels: Tensor, side: int) -> tuple[int, int]:
     return top, left
 
 
-def _evenly(pairs: list[Pair], count: int | None) -> list[Pair]:
-    if count is None or count >= len(pairs):
-        return pairs
-    return [pairs[index * len(pairs) // count] for index in range(count)]
+def _evenly(pictures: Sequence[Picture], count: int | None) -> Sequence[Picture]:
+    if count is None or count >= len(pictures):
+        return pictures
+    return [pictures[index * len(pictures) // count] for index in range(count)]
 
 
-def _cut(pair: Pair, side: int, scale: int) -> tuple[Tensor, Tensor]:
-    high, low = pair.read()
+def _cut(picture: Picture, side: int, scale: int) -> tuple[Tensor, Tensor]:
+    assert picture.reference is not None and picture.source is not None
+    high, low = read_pixels(picture.reference), read_pixels(picture.source)
     # LR sides may be rounded up: what HR lacks is no part of a patch
     height, width = (
         min(small, large // scale)
@@ -83,7 +86,8 @@ def _cut(pair: Pair, side: int, scale: int) -> tuple[Tensor, Tensor]:
     )
     if min(height, width) < side:
         raise InputError(
-            f"{shown(pair.low)}: {width}×{height} pixels are less than a patch of {side}×{side}",
+            f"{shown(picture.source)}: {width}×{height} pixels are less than a patch of"
+            f" {side}×{side}",
             "give a smaller --crop",
         )
     low = low[..., :height, :width]

@@ -69,7 +69,7 @@ def measure_row(upscaler: Upscaler, crops: Crops, settings: ResolvedSettings) ->
     results = (results.clamp(0, 1) * 255).round() / 255  # as a file would be
     metrics = {
         name: tuple(
-            METRICS[name](result, target)
+            METRICS[name].measure(result, target)
             for result, target in zip(results.split(1), crops.high.split(1), strict=True)
         )
         for name in BETTER

@@ -34,7 +34,7 @@ class _Colours:
     notes: tuple[str, ...] = ()
 
 
-def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = None) -> Photo:
+def read_photo(path: str | Path, max_pixels: int | None = None, frame: int | None = None) -> Photo:
     """Decode a picture file: PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, or HEIC with its plug-in.
 
     `frame` counts the frames of an animation or the pages of a TIFF from 0; None is the first, and
@@ -42,6 +42,7 @@ def read_photo(path: Path, max_pixels: int | None = None, frame: int | None = No
     alone, beside Pillow's own guard against decompression bombs. Raises `InputError` that names the
     file, the reason and the remedy.
     """
+    path = Path(path)
     kind = picture_kind(path)
     if kind == "TIFF" and frame is None and sixteen_bit.only_vips_reads(path):
         header = header_of_tiff(path)

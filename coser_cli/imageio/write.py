@@ -31,7 +31,7 @@ _LANCZOS_SUPPORT = 3
 
 
 def write_photo(
-    path: Path,
+    path: str | Path,
     pixels: FloatArray,
     source: Photo | None = None,
     encoding: Encoding = DEFAULT,
@@ -44,6 +44,7 @@ def write_photo(
     it, in its XMP or beside it. The file appears complete or not at all.
     Raises `InputError` (disk, permission) or `UsageError` (unknown extension).
     """
+    path = Path(path)
     row = format_of(path)
     source = described(source or Photo(pixels), encoding)
     size = pixels.shape[2], pixels.shape[1]

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Entry:
     """One picture of a batch. Sizes are (width, height); None is what nobody has told.
 
     `status` is that of the record (done, skipped, failed), or "found": there, without a record.
+    `made` is how the result was made: model, settings and device, by name.
     """
 
     source: Path | None
@@ -38,6 +39,7 @@ class Entry:
     target_size: Size | None = None
     notes: tuple[str, ...] = ()
     error: str = ""
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -48,7 +50,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Batch:
-    """Entries in the order they began, and what the runs' summaries and logs say."""
+    """Entries in the order they began, and what the runs' summaries and logs say: how many runs
+    have made results, and their seconds; whether the last run was interrupted.
+    """
 
     entries: tuple[Entry, ...]
     runs: int = 0
@@ -81,7 +85,9 @@ def read_batch(folder: Path, logs: Sequence[Path], *, recursive: bool = False) -
     """Everything known of a batch: the logs' records, then the folder's pictures without one.
 
     Of several records of one target the last one counts; "skipped" says nothing new, so it leaves
-    an earlier "done" as it is. Raises `UsageError` where a log cannot be read.
+    an earlier "done" as it is, and a run that only skipped has made nothing: its time does not
+    count. How a result was made is read from the record in its file. Raises `UsageError` where a
+    log cannot be read.
     """
     entries: dict[str, Entry] = {}
     runs, run_seconds, interrupted, unknown = 0, 0.0, False, 0
@@ -92,11 +98,13 @@ def read_batch(folder: Path, logs: Sequence[Path], *, recursive: bool = False) -
             if record.get("type") == "image":
                 _add(entries, _entry(record, (log.parent, folder)))
             elif record.get("type") == "summary":
-                runs += 1
-                run_seconds += _number(record.get("seconds")) or 0.0
                 interrupted = record.get("status") == "interrupted"
-    found = _without_record(find_pictures(folder, recursive=recursive), entries.values())
-    return Batch((*entries.values(), *found), runs, run_seconds, interrupted, unknown)
+                if record.get("done") != 0:
+                    runs += 1
+                    run_seconds += _number(record.get("seconds")) or 0.0
+    others = _without_record(find_pictures(folder, recursive=recursive), entries.values())
+    everything = (_with_record(each) for each in (*entries.values(), *others))
+    return Batch(tuple(everything), runs, run_seconds, interrupted, unknown)
 
 
 def find_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -109,6 +117,36 @@ def find_logs(folder: Path) -> list[Path]:
     """The folder's `.jsonl` files, the oldest first."""
     logs = [path for path in folder.iterdir() if path.suffix.lower() == ".jsonl" and path.is_file()]
     return sorted(logs, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _with_record(entry: Entry) -> Entry:
+    """The entry with what its result's own record says of how it was made."""
+    if entry.target is None or not is_there(entry.target):
+        return entry
+    record = read_record(entry.target)
+    return entry if record is None else replace(entry, made=_how_made(record))
+
+
+def _how_made(record: Mapping[str, Any]) -> dict[str, str]:
+    """Model, device, and the settings that have a value, as text. A record may be of another
+    version: what is not understood is left out.
+    """
+    parts = {key: record.get(key) for key in ("model", "compute", "settings")}
+    known = {key: part if isinstance(part, dict) else {} for key, part in parts.items()}
+    facts = {"model": known["model"].get("name")}
+    facts |= {key: known["compute"].get(key) for key in ("device", "dtype")}
+    facts |= {"program": record.get("program"), **known["settings"]}
+    return {key.replace("_", " "): _text(value) for key, value in facts.items() if _says(value)}
+
+
+def _says(value: Any) -> bool:
+    return value is not None and value not in ("", [], {})
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _object(line: str) -> dict[str, Any] | None:

@@ -1,78 +1,145 @@
-"""Two pictures → one page with a slider between them."""
+"""Pictures of one subject → one page: a slider between two of them, or all side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
-from coser_cli.imageio.preview import at_size, data_uri, fitted, is_lossless, read_preview
+from coser_cli.imageio.preview import Preview, at_size, data_uri, fitted, is_lossless, read_preview
 from coser_cli.pages.template import Markup, fill, name_text, page
 
 DEFAULT_MAX_SIDE = 4096
+MAX_PICTURES = len(ascii_uppercase)
 # Shapes that differ by less are a matter of rounding to whole pixels.
 _ASPECT_TOLERANCE = 0.02
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished page, the sizes (width, height) of what it shows, and what to know about it."""
+    """A finished page, the sizes (width, height) of the pictures in their order, the size at which
+    they are shown, and what to know about it.
+    """
 
     html: bytes
-    before_size: tuple[int, int]
-    after_size: tuple[int, int]
-    shown_size: tuple[int, int]
+    sizes: tuple[Size, ...]
+    shown_size: Size
     notes: tuple[str, ...]
 
 
-def compare_page(before: Path, after: Path, max_side: int = DEFAULT_MAX_SIDE) -> Comparison:
-    """A page that lays `before` (A) over `after` (B), whose size decides.
+@dataclass(frozen=True)
+class _Shown:
+    """One picture: its letter, role (before, after, result), file, and what is done to it."""
 
-    A of another size is resized to B's by bicubic interpolation. Both are embedded with at most
-    `max_side` pixels per side. Raises `InputError` where a picture cannot be read.
+    letter: str
+    role: str
+    path: Path
+    preview: Preview
+    change: str
+
+    @property
+    def tag(self) -> str:
+        """What stands in the picture's corner."""
+        name = self.role if self.role in ("before", "after") else name_text(self.path.name)
+        return f"{self.letter} {self.change or name}"
+
+
+def compare_page(paths: Sequence[Path], max_side: int = DEFAULT_MAX_SIDE) -> Comparison:
+    """A page that lays the first picture (A, before) over the second (B), whose size decides; what
+    follows are further results, to choose from and to show side by side.
+
+    Pictures of another size are resized to B's by bicubic interpolation. All are embedded with at
+    most `max_side` pixels per side. Raises `InputError` where a picture cannot be read.
     """
-    first, second = read_preview(before, max_side), read_preview(after, max_side)
-    shown = fitted(second.size, max_side)
-    under, over = at_size(second, shown), at_size(first, shown)
-    change = _change(first.size, second.size)
-    notes = _notes(first.size, second.size, shown)
+    previews = [read_preview(path, max_side) for path in paths]
+    wanted = previews[1].size
+    shown = [
+        _Shown(letter, _role(index, len(paths)), path, preview, _change(preview.size, wanted))
+        for index, (letter, path, preview) in enumerate(
+            zip(ascii_uppercase, paths, previews, strict=False)
+        )
+    ]
+    size = fitted(wanted, max_side)
+    notes = _notes(shown, wanted, size)
+    names = [name_text(path.name) for path in paths]
     html = page(
         "compare",
-        title=f"{name_text(before.name)} and {name_text(after.name)}",
-        width=shown[0],
-        height=shown[1],
-        before_uri=data_uri(over),
-        after_uri=data_uri(under),
-        before_name=name_text(before.name),
-        after_name=name_text(after.name),
-        before_tag=change or "before",
-        after_tag="after",
-        before_facts=_size_text(first.size) + (f", {change}" if change else ""),
-        after_facts=_size_text(second.size),
-        notes=Markup("".join(fill("<p>{{note}}</p>", note=f"{note}.") for note in notes)),
+        title=f"{', '.join(names[:-1])} and {names[-1]}",
+        width=size[0],
+        height=size[1],
+        choices=_joined(_choice(index, each) for index, each in enumerate(shown)),
+        pictures=_joined(_picture(each, size) for each in shown),
+        facts=_joined(_facts(each) for each in shown),
+        notes=_joined(fill("<p>{{note}}</p>", note=f"{note}.") for note in notes),
     )
-    return Comparison(html, first.size, second.size, shown, notes)
+    return Comparison(html, tuple(each.size for each in previews), size, notes)
 
 
-def _change(before: tuple[int, int], after: tuple[int, int]) -> str:
-    """What is done to A, in words; empty where it has B's size."""
-    if before == after:
+def _role(index: int, count: int) -> str:
+    return "before" if index == 0 else "after" if count == 2 else "result"
+
+
+def _choice(index: int, shown: _Shown) -> Markup:
+    option = '<option value="{{index}}">{{letter}} {{name}}</option>'
+    return fill(option, index=index, letter=shown.letter, name=name_text(shown.path.name))
+
+
+def _picture(shown: _Shown, size: Size) -> Markup:
+    image = (
+        '<img class="picture" data-letter="{{letter}}" data-tag="{{tag}}"'
+        ' alt="{{letter}}, {{role}}: {{name}}" width="{{width}}" height="{{height}}"'
+        ' draggable="false" src="{{uri}}">'
+    )
+    return fill(
+        image,
+        letter=shown.letter,
+        tag=shown.tag,
+        role=shown.role,
+        name=name_text(shown.path.name),
+        width=size[0],
+        height=size[1],
+        uri=data_uri(at_size(shown.preview, size)),
+    )
+
+
+def _facts(shown: _Shown) -> Markup:
+    return fill(
+        "<div><dt>{{letter}}, {{role}}</dt><dd><b>{{name}}</b>"
+        ' <span class="number">{{facts}}</span></dd></div>',
+        letter=shown.letter,
+        role=shown.role,
+        name=name_text(shown.path.name),
+        facts=_size_text(shown.preview.size) + (f", {shown.change}" if shown.change else ""),
+    )
+
+
+def _change(size: Size, wanted: Size) -> str:
+    """What is done to a picture, in words; empty where it has the size that decides."""
+    if size == wanted:
         return ""
-    larger = after[0] * after[1] > before[0] * before[1]
+    larger = wanted[0] * wanted[1] > size[0] * size[1]
     return "enlarged by bicubic" if larger else "reduced by bicubic"
 
 
-def _notes(
-    before: tuple[int, int], after: tuple[int, int], shown: tuple[int, int]
-) -> tuple[str, ...]:
-    notes = []
-    if abs(before[0] * after[1] / (before[1] * after[0]) - 1) > _ASPECT_TOLERANCE:
-        notes.append("A and B differ in shape; A is stretched to B's")
-    if shown != after:
-        notes.append(f"Both are shown at {_size_text(shown)}, reduced from {_size_text(after)}")
-    if not is_lossless(shown):
+def _notes(shown: Sequence[_Shown], wanted: Size, size: Size) -> tuple[str, ...]:
+    notes = [
+        f"{each.letter} and B differ in shape; {each.letter} is stretched to B's"
+        for each in shown
+        if abs(each.preview.size[0] * wanted[1] / (each.preview.size[1] * wanted[0]) - 1)
+        > _ASPECT_TOLERANCE
+    ]
+    if size != wanted:
+        notes.append(f"All are shown at {_size_text(size)}, reduced from {_size_text(wanted)}")
+    if not is_lossless(size):
         notes.append("Embedded as JPEG of quality 95")
     return tuple(notes)
 
 
-def _size_text(size: tuple[int, int]) -> str:
+def _size_text(size: Size) -> str:
     return f"{size[0]} × {size[1]}"
+
+
+def _joined(parts: Iterable[Markup]) -> Markup:
+    return Markup("\n".join(parts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from coser_cli.pages.batch_log import Batch, Entry, Size, is_there
 from coser_cli.pages.template import Markup, fill, href, name_text, page, read_template
 
 DEFAULT_THUMBNAIL_SIDE = 360
+_ASPECT_TOLERANCE = 0.02
 # What a status is called on the page, in the order of the summary.
 STATUSES = {
     "done": "done",
@@ -40,12 +41,16 @@ def report_page(batch: Batch, folder: Path, target: Path, max_side: int) -> byte
     its place.
     """
     template = read_template("report_card.html")
-    cards = (_card(template, index, each, target, max_side) for index, each in _numbered(batch))
+    common = common_facts(batch)
+    cards = (
+        _card(template, index, each, target, max_side, common) for index, each in _numbered(batch)
+    )
     return page(
         "report",
         title=f"Report on {name_text(folder.absolute().name or str(folder))}",
         summary=_summary(batch),
         notes=_joined(fill('<p class="soft">{{note}}.</p>', note=note) for note in notes_on(batch)),
+        settings=_settings(batch),
         failures=_failures(batch),
         filters=_filters(batch),
         cards=_joined(cards),
@@ -85,10 +90,33 @@ def _summary(batch: Batch) -> Markup:
         rows.append(("median per picture", "time", duration(statistics.median(times))))
         rows.append(("sum of pictures", "time", duration(sum(times))))
     if batch.runs:
-        runs = "1 run" if batch.runs == 1 else f"{batch.runs} runs"
-        rows.append((f"whole time of {runs}", "time", duration(batch.run_seconds)))
+        runs = "the run" if batch.runs == 1 else f"the {batch.runs} runs"
+        rows.append((f"time of {runs} that made them", "time", duration(batch.run_seconds)))
     row = '<div class="{{kind}}"><dt>{{word}}</dt><dd>{{value}}</dd></div>'
     return _joined(fill(row, word=word, kind=kind, value=value) for word, kind, value in rows)
+
+
+def common_facts(batch: Batch) -> dict[str, str]:
+    """What the records of all results say alike: model, settings, device."""
+    made = [each.made for each in batch.entries if each.made]
+    if not made:
+        return {}
+    return {key: value for key, value in made[0].items() if all(m.get(key) == value for m in made)}
+
+
+def _settings(batch: Batch) -> Markup:
+    """Model and settings that all results have in common."""
+    common = common_facts(batch)
+    if not common:
+        return Markup()
+    item = "<div><dt>{{key}}</dt><dd>{{value}}</dd></div>"
+    items = _joined(fill(item, key=name_text(k), value=name_text(v)) for k, v in common.items())
+    frame = (
+        '<details id="settings"><summary>Model and settings of all results: {{head}}</summary>'
+        "<dl>{{items}}</dl></details>"
+    )
+    head = ", ".join(common[key] for key in ("model", "device", "dtype") if key in common)
+    return fill(frame, head=name_text(head), items=items)
 
 
 def _failures(batch: Batch) -> Markup:
@@ -124,7 +152,9 @@ def _filters(batch: Batch) -> Markup:
     )
 
 
-def _card(template: str, index: int, entry: Entry, target: Path, max_side: int) -> Markup:
+def _card(
+    template: str, index: int, entry: Entry, target: Path, max_side: int, common: Mapping[str, str]
+) -> Markup:
     label = "picture" if entry.target is None else "before"
     before = _picture(label, entry.source, max_side)
     after = _picture("after", entry.target, max_side)
@@ -140,10 +170,41 @@ def _card(template: str, index: int, entry: Entry, target: Path, max_side: int) 
         sort_name=name_text(entry.name),
         sort_seconds=entry.seconds or 0,
         sort_pixels=pixels[0] * pixels[1],
+        slides="yes" if _same_shape(before, after) else "no",
+        links=_links(shown, target),
+        settings=_own_settings(entry, common),
         pictures=_joined(_figure(each, target) for each in shown),
         facts=_facts(entry, sizes),
         remarks=_remarks(entry),
     )
+
+
+def _same_shape(before: _Picture, after: _Picture) -> bool:
+    """Whether one can be laid over the other."""
+    if before.preview is None or after.preview is None:
+        return False
+    (width, height), (wide, high) = before.preview.size, after.preview.size
+    return abs(width * high / (height * wide) - 1) < _ASPECT_TOLERANCE
+
+
+def _links(pictures: Sequence[_Picture], target: Path) -> Markup:
+    """A link to every file that can be opened."""
+    link = '<a href="{{href}}">open {{label}}</a>'
+    return Markup(
+        " · ".join(
+            fill(link, href=href(each.path, target), label=each.label)
+            for each in pictures
+            if each.path is not None and each.preview is not None
+        )
+    )
+
+
+def _own_settings(entry: Entry, common: Mapping[str, str]) -> Markup:
+    """What this result's record has otherwise than the others'."""
+    own = [f"{key} {value}" for key, value in entry.made.items() if key not in common]
+    if not own:
+        return Markup()
+    return fill('<p class="soft">{{text}}</p>', text=name_text(", ".join(own)))
 
 
 def _picture(label: str, path: Path | None, max_side: int) -> _Picture:

@@ -46,6 +46,15 @@ SECOND = Stage(
 )
 
 
+HARD_FIRST = Stage(
+    1.0, 21, (0.2, 3.0), (0.2, 0.7, 0.1), (0.15, 1.5), 0.5, (1, 30), (0.05, 3.0), 0.4, (30, 95)
+)
+HARD_SECOND = Stage(
+    0.8, 21, (0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), 0.5, (1, 25), (0.05, 2.5), 0.4, (30, 95)
+)
+"""The published ranges of Real-ESRGAN x4plus."""
+
+
 @dataclass(frozen=True)
 class DegradationConfig:
     """Shares of the three kinds of LR pictures; what remains goes through both stages."""
@@ -76,6 +85,14 @@ def read_degradation(path: Path) -> DegradationConfig:
     if config.bicubic + config.blur_only > 1:
         raise UsageError(f"{path}: bicubic and blur_only are more than all pictures")
     return config
+
+
+RECIPES = {
+    "bicubic": DegradationConfig(bicubic=1, blur_only=0),
+    "coser": DegradationConfig(bicubic=0, blur_only=0),
+    "realesrgan": DegradationConfig(0, 0, first=HARD_FIRST, second=HARD_SECOND),
+}
+"""Degradations for evaluation: one kind of LR picture each."""
 
 
 def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, angle: float, beta: float) -> Tensor:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.version import __version__
 from coser_cli.weights.store import CONFIG_FILE, MODEL_FILE, WEIGHTS_FILE
 
@@ -93,7 +93,7 @@ def _fault(file: Path, expected: Mapping[str, Any]) -> str:
             return f"{shown(file)}: {size} bytes, not {expected['bytes']}"
         found = hash_file(file).sha256
     except OSError as error:
-        return f"{shown(file)}: {(error.strerror or str(error)).lower()}"
+        return f"{shown(file)}: {reason_of(error)}"
     if found != expected["sha256"]:
         return f"{shown(file)}: sha256 is {found}, not {expected['sha256']}"
     return ""
@@ -114,8 +114,7 @@ def fingerprint(folder: Path) -> str:
         changed = tuple(_changed(file) for file in (*files, folder / LOCK_FILE))
         return _fingerprint(folder, tuple(files), changed)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"{folder}: cannot be read ({reason})") from error
+        raise WeightsError(f"{folder}: cannot be read ({reason_of(error)})") from error
 
 
 @lru_cache(maxsize=16)

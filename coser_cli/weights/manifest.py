@@ -6,6 +6,7 @@ Reading is strict: a key that is not known, a hash that is none, a name that lea
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,18 +14,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coser_cli.config import VARIANTS, Defaults
-from coser_cli.errors import UsageError, WeightsError, shown
+from coser_cli.errors import UsageError, WeightsError, reason_of, shown
 from coser_cli.paths import weights_manifest
 from coser_cli.settings import Settings
-from coser_cli.weights.fields import Fields
+from coser_cli.weights.table_reader import TableError, read_table, require
 from coser_cli.weights.urls import is_allowed
 
 SCHEMA = 1
-FORMATS = ("safetensors", "lightning-ckpt", "torch-bin", "diffusers")
 PICKLED = ("lightning-ckpt", "torch-bin")
-SOURCE_TYPES = ("hf", "modelscope", "gdrive", "https")
+FORMATS = ("safetensors", *PICKLED, "diffusers")
 FIRST_USE = "first-use"
-MOVING = "main"  # the one revision that is no commit; allowed only where no hash is known
+MOVING = "main"  # the one revision that is no commit
+_COMMIT = rf"[0-9a-f]{{40}}|{MOVING}"
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class License:
     id: str
     name: str
     url: str
-    commercial: str
+    commercial: str = "not stated"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file can be had. hf: repo, revision, path; modelscope: the same; gdrive: id;
-    https: url. What a type does not use is empty.
+    """Where a file can be had. hf and modelscope: repo, revision, path; gdrive: id; https: url.
+    What a type does not use is empty.
     """
 
     type: str
@@ -50,6 +51,28 @@ class Source:
     id: str = ""
     url: str = ""
 
+    def __post_init__(self) -> None:
+        """Exactly the keys of this type."""
+        hub = {"repo": r"[\w.-]+/[\w.-]+", "path": ".+"}
+        types = {
+            "hf": hub | {"revision": _COMMIT},
+            "modelscope": hub | {"revision": r"[\w.-]*"},
+            "gdrive": {"id": r"[\w-]+"},
+            "https": {"url": ".+"},
+        }
+        require(self.type in types, "type", f"must be one of {', '.join(types)}")
+        used = types[self.type]
+        for key in ("repo", "revision", "path", "id", "url"):
+            value = getattr(self, key)
+            require(key in used or not value, key, "is not a known key")
+            known = key not in used or re.fullmatch(used[key], value)
+            require(
+                known, key, f"must match {used.get(key)}, not {value!r}" if value else "is missing"
+            )
+        require(not self.path or is_below(self.path), "path", _BELOW)
+        https = not self.url or is_allowed(self.url)
+        require(https, "url", f"must be https (or http on this computer), not {self.url!r}")
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -58,28 +81,59 @@ class Conversion:
     to: str
     key: str | None = None
 
+    def __post_init__(self) -> None:
+        """A safetensors file below the weights folder."""
+        require(is_below(self.to), "to", _BELOW)
+        require(self.to.endswith(".safetensors"), "to", "must end in .safetensors")
+
 
 @dataclass(frozen=True)
 class WeightFile:
     """One published file, or (format "diffusers") a folder made of other files, its `parts`.
 
     `dest` and `convert.to` are relative to the weights folder. `sha256` is None where no hash is
-    published: such a file is trusted on first use. `estimate` stands in for a size in bytes that is
-    not known, for sums only. `alternatives` are ids that serve as well.
+    published: such a file is trusted on first use, and `pin` says so. `estimate` stands in for a
+    size in bytes that is not known, for sums only. `alternatives` are ids that serve as well.
     """
 
     id: str
     dest: str
-    licenses: tuple[str, ...]
     format: str
+    licenses: tuple[str, ...] = field(metadata={"key": "license"})
     size: int | None = None
     sha256: str | None = None
+    pin: str | None = None
     safe_globals: tuple[str, ...] = ()
     convert: Conversion | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Source, ...] = field(default=(), metadata={"key": "source"})
     alternatives: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     estimate: int | None = None
+
+    def __post_init__(self) -> None:
+        """Values in their ranges, and a hash or the word that there is none."""
+        require(is_below(self.dest), "dest", _BELOW)
+        require(self.format in FORMATS, "format", f"must be one of {', '.join(FORMATS)}")
+        require(self.licenses, "license", "names no licence")
+        for key in ("size", "estimate"):
+            require(getattr(self, key) is None or getattr(self, key) > 0, key, "must be above 0")
+        if self.format == "diffusers":
+            require(self.parts, "parts", "is missing")
+            return
+        require(not self.parts, "parts", "is for folders (format diffusers) only")
+        require(self.pin in (None, FIRST_USE), "pin", f'must be "{FIRST_USE}"')
+        absent = f'is missing; where no hash is published, say pin = "{FIRST_USE}"'
+        require(self.sha256 or self.pin, "sha256", absent)
+        require(not (self.sha256 and self.pin), "pin", "must not stand beside sha256")
+        digits = self.sha256 is None or re.fullmatch("[0-9a-fA-F]{64}", self.sha256)
+        require(digits, "sha256", "must be 64 hexadecimal digits")
+        object.__setattr__(self, "sha256", self.sha256 and self.sha256.lower())
+        if self.format not in PICKLED:
+            require(not self.safe_globals, "safe_globals", "is for pickled formats only")
+            require(self.convert is None, "convert", "is for pickled formats only")
+        for name in self.safe_globals:
+            whole = "." in name and all(part.isidentifier() for part in name.split("."))
+            require(whole, "safe_globals", f"must hold full Python names, not {name!r}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +144,10 @@ class FileSet:
     files: tuple[str, ...]
     variant: str | None = None
 
+    def __post_init__(self) -> None:
+        """At least one file."""
+        require(self.files, "files", "names no file")
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -98,18 +156,33 @@ class Variant:
     `files` are the file ids that it is made of, what comes first counting first; of these it can
     do without `optional`. `fallback` ids are needed only where the files lack their networks.
     `base` replaces U-Net base weights and VAE. `defaults` override fields of `Defaults`.
+    `licenses` are those of a bundled model; other models have those of their files.
     """
 
     name: str
     description: str
-    bundled: bool
     folder: str
     config: str
+    bundled: bool = False
+    licenses: tuple[str, ...] = field(default=(), metadata={"key": "license"})
     files: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     base: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """A known configuration, and defaults that settings can have."""
+        require(is_below(self.folder), "folder", _BELOW)
+        known = f"must be one of {', '.join(VARIANTS)}, not {self.config!r}"
+        require(self.config in VARIANTS, "config", known)
+        for key, value in self.defaults.items():
+            place = f"defaults.{key}"
+            require(key in Defaults.__dataclass_fields__, place, "is not a known key")
+            try:
+                Settings(**{key: value})
+            except UsageError as error:
+                require(False, place, error.message.removeprefix(f"{key} "))
 
 
 @dataclass(frozen=True)
@@ -117,10 +190,15 @@ class Manifest:
     """All that `weights.toml` says, by name."""
 
     path: Path
-    licenses: Mapping[str, License]
-    files: Mapping[str, WeightFile]
-    sets: Mapping[str, FileSet]
-    variants: Mapping[str, Variant]
+    schema: int
+    licenses: Mapping[str, License] = field(default_factory=dict, metadata={"key": "license"})
+    files: Mapping[str, WeightFile] = field(default_factory=dict, metadata={"key": "file"})
+    sets: Mapping[str, FileSet] = field(default_factory=dict, metadata={"key": "set"})
+    variants: Mapping[str, Variant] = field(default_factory=dict, metadata={"key": "variant"})
+
+    def __post_init__(self) -> None:
+        """The one form that this version reads."""
+        require(self.schema == SCHEMA, "schema", f"must be {SCHEMA}: this version reads no other")
 
     def licenses_of(self, ids: Iterable[str]) -> list[License]:
         """The licences of these files, each once, in the order of the files."""
@@ -133,149 +211,16 @@ def load_manifest(path: Path | None = None) -> Manifest:
     path = path or weights_manifest()
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+        manifest = read_table(Manifest, document, "", path=path)
+        _check_names(manifest)
+        _check_places(manifest)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read the manifest {shown(path)}: {reason}") from error
+        raise WeightsError(f"cannot read the manifest {shown(path)}: {reason_of(error)}") from error
+    except TableError as error:
+        raise WeightsError(f"{shown(path)}: {error}") from error
     except ValueError as error:  # not UTF-8 or not TOML
         raise WeightsError(f"{shown(path)} is no TOML: {error}") from error
-    top = Fields(path, "", document)
-    if top.size("schema") != SCHEMA:
-        raise top.error("schema", f"must be {SCHEMA}: this version reads no other")
-    manifest = Manifest(
-        path,
-        licenses=top.each("license", _license),
-        files=top.each("file", _file),
-        sets=top.each("set", _set),
-        variants=top.each("variant", _variant),
-    )
-    top.end()
-    _check_names(manifest)
-    _check_places(manifest)
     return manifest
-
-
-def _license(name: str, fields: Fields) -> License:
-    commercial = fields.text("commercial", "not stated")
-    return License(name, fields.text("name"), fields.text("url"), commercial)
-
-
-def _set(name: str, fields: Fields) -> FileSet:
-    files = fields.names("files")
-    if not files:
-        raise fields.error("files", "names no file")
-    return FileSet(name, files, fields.text("variant", None))
-
-
-def _file(name: str, fields: Fields) -> WeightFile:
-    form = fields.choice("format", FORMATS)
-    dest, licenses = fields.below("dest"), fields.names("license")
-    if not licenses:
-        raise fields.error("license", "names no licence")
-    if form == "diffusers":
-        return WeightFile(name, dest, licenses, form, parts=fields.names("parts"))
-    sha256 = fields.matching("sha256", "[0-9a-fA-F]{64}", "64 hexadecimal digits", None)
-    _check_pin(fields, sha256)
-    return WeightFile(
-        name,
-        dest,
-        licenses,
-        form,
-        size=fields.size("size", None),
-        sha256=sha256 and sha256.lower(),
-        safe_globals=_safe_globals(fields, form),
-        convert=_conversion(fields, form),
-        sources=tuple(_source(source, moving=sha256 is None) for source in fields.tables("source")),
-        alternatives=fields.names("alternatives", ()),
-        estimate=fields.size("estimate", None),
-    )
-
-
-def _check_pin(fields: Fields, sha256: str | None) -> None:
-    """A hash, or the word that there is none: never neither, never both."""
-    pin = fields.choice("pin", (FIRST_USE,), None)
-    if sha256 is None and pin is None:
-        raise fields.error(
-            "sha256", f'is missing; where no hash is published, say pin = "{FIRST_USE}"'
-        )
-    if sha256 is not None and pin is not None:
-        raise fields.error("pin", "must not stand beside sha256")
-
-
-def _safe_globals(fields: Fields, form: str) -> tuple[str, ...]:
-    names = fields.names("safe_globals", ())
-    if names and form not in PICKLED:
-        raise fields.error("safe_globals", f"has no meaning for the format {form}")
-    for name in names:
-        if "." not in name or not all(part.isidentifier() for part in name.split(".")):
-            raise fields.error("safe_globals", f"must hold full Python names, not {name!r}")
-    return names
-
-
-def _conversion(fields: Fields, form: str) -> Conversion | None:
-    table = fields.table_of("convert", None)
-    if table is None:
-        return None
-    if form not in PICKLED:
-        raise fields.error("convert", f"has no meaning for the format {form}")
-    conversion = Conversion(table.below("to"), table.text("key", None))
-    table.end()
-    if not conversion.to.endswith(".safetensors"):
-        raise table.error("to", "must end in .safetensors")
-    return conversion
-
-
-def _source(fields: Fields, *, moving: bool) -> Source:
-    """One place to fetch from; `moving` allows a Hugging Face revision that is no commit."""
-    kind = fields.choice("type", SOURCE_TYPES)
-    if kind == "gdrive":
-        source = Source(kind, id=fields.matching("id", r"[\w-]+", "the id of a file"))
-    elif kind == "https":
-        source = Source(kind, url=fields.text("url"))
-        if not is_allowed(source.url):
-            raise fields.error(
-                "url", f"must be https (or http on this computer), not {source.url!r}"
-            )
-    else:
-        repo = fields.matching("repo", r"[\w.-]+/[\w.-]+", "OWNER/NAME")
-        source = Source(kind, repo, _revision(fields, kind, moving), fields.below("path"))
-    fields.end()
-    return source
-
-
-def _revision(fields: Fields, kind: str, moving: bool) -> str:
-    if kind == "modelscope":
-        return str(fields.matching("revision", r"[\w.-]+", "a revision", "master"))
-    pattern = rf"[0-9a-f]{{40}}{f'|{MOVING}' if moving else ''}"
-    also = f' (or "{MOVING}")' if moving else ""
-    return str(fields.matching("revision", pattern, f"a commit of 40 hexadecimal digits{also}"))
-
-
-def _variant(name: str, fields: Fields) -> Variant:
-    defaults = fields.table_of("defaults", None)
-    return Variant(
-        name,
-        fields.text("description"),
-        fields.flag("bundled", False),
-        fields.below("folder"),
-        fields.choice("config", tuple(VARIANTS)),
-        files=fields.names("files", ()),
-        optional=fields.names("optional", ()),
-        fallback=fields.names("fallback", ()),
-        base=fields.text("base", None),
-        defaults={} if defaults is None else _defaults(defaults),
-    )
-
-
-def _defaults(fields: Fields) -> dict[str, Any]:
-    values = fields.rest()
-    for key, value in values.items():
-        if key not in Defaults.__dataclass_fields__:
-            raise fields.error(key, "is not a known key")
-        try:
-            Settings(**{key: value})
-        except UsageError as error:
-            raise fields.error(key, error.message.removeprefix(f"{key} ")) from error
-    return values
 
 
 def _check_names(manifest: Manifest) -> None:
@@ -284,8 +229,7 @@ def _check_names(manifest: Manifest) -> None:
     def need(table: str, key: str, names: Iterable[str | None], known: Iterable[str]) -> None:
         for name in names:
             if name is not None and name not in known:
-                problem = f"{name!r} has no table of its own"
-                raise Fields(manifest.path, table, {}).error(key, problem)
+                raise TableError(table, key, f"{name!r} has no table of its own")
 
     for file in manifest.files.values():
         table = f"file.{file.id}"
@@ -297,6 +241,7 @@ def _check_names(manifest: Manifest) -> None:
         need(f"set.{each.name}", "variant", [each.variant], manifest.variants)
     for variant in manifest.variants.values():
         table = f"variant.{variant.name}"
+        need(table, "license", variant.licenses, manifest.licenses)
         need(table, "files", variant.files, manifest.files)
         need(table, "optional", variant.optional, variant.files)
         need(table, "fallback", variant.fallback, manifest.files)
@@ -308,17 +253,25 @@ def _check_places(manifest: Manifest) -> None:
     taken: dict[PurePosixPath, str] = {}
     folders = {PurePosixPath(variant.folder) for variant in manifest.variants.values()}
     for file in manifest.files.values():
+        table = f"file.{file.id}"
         places = [("dest", file.dest)] + ([("convert", file.convert.to)] if file.convert else [])
         for key, text in places:
             place = PurePosixPath(text)
-            fields = Fields(manifest.path, f"file.{file.id}", {})
             if place in taken:
-                raise fields.error(key, f"is where {taken[place]} lies, too")
+                raise TableError(table, key, f"is where [{taken[place]}] lies, too")
             if folders.intersection([place, *place.parents]):
-                raise fields.error(key, f"lies in the folder of a variant: {text!r}")
-            taken[place] = f"[file.{file.id}]"
-    for file in manifest.files.values():
+                raise TableError(table, key, f"lies in the folder of a variant: {text!r}")
+            taken[place] = table
         for part in file.parts:
             if PurePosixPath(file.dest) not in PurePosixPath(manifest.files[part].dest).parents:
-                problem = f"{part!r} does not lie below {file.dest!r}"
-                raise Fields(manifest.path, f"file.{file.id}", {}).error("parts", problem)
+                raise TableError(table, "parts", f"{part!r} does not lie below {file.dest!r}")
+
+
+_BELOW = "must be a relative path without '..'"
+
+
+def is_below(text: str) -> bool:
+    """Whether a relative POSIX path stays below its folder, on Windows, too."""
+    parts = PurePosixPath(text).parts
+    odd = "\\" in text or ":" in text or not text.isprintable() or text.endswith("/")
+    return bool(parts) and not odd and not text.startswith("/") and ".." not in parts

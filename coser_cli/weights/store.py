@@ -56,12 +56,37 @@ def model_folder(model: str | Path) -> Path:
     for folder in folders:
         if (folder / MODEL_FILE).is_file():
             return folder
+    if command := install_command(str(model)):
+        raise WeightsError(
+            f"the model {model!r} is not installed in {shown(weights_dir())}",
+            f"to install it: {command}",
+        )
     tried = ", ".join(shown(folder) for folder in dict.fromkeys(folders))
     known = ", ".join(available_models()) or "none"
     raise WeightsError(
         f"there is no model {str(model)!r}: no {MODEL_FILE} in {tried}",
-        f"installed: {known}; name one of these, or the folder of a model",
+        f"installed: {known}; name one of these or the folder of a model, or install one: "
+        "coser download-weights",
     )
+
+
+def install_command(name: str) -> str:
+    """The command that installs the model of that name; empty if the manifest does not have it."""
+    from coser_cli.weights.manifest import load_manifest
+
+    sets = load_manifest().sets.values()
+    found = next((each.name for each in sets if each.variant == name), None)
+    return "" if found is None else f"coser download-weights {found}".removesuffix(" default")
+
+
+def mend(folder: Path) -> str:
+    """What helps where a model's folder is not whole."""
+    if folder.parent == bundled_weights_dir():
+        return "install the package again: pip install --force-reinstall coser-cli"
+    command = install_command(folder.name) if folder.parent == weights_dir() else ""
+    if command:
+        return f"delete {shown(folder)}, then: {command}"
+    return f"copy or make the folder {shown(folder)} again"
 
 
 def read_model_config(folder: Path) -> ModelConfig:
@@ -70,7 +95,9 @@ def read_model_config(folder: Path) -> ModelConfig:
     try:
         return config_from_dict(ModelConfig, json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"{file}: not the description of a model ({error})") from error
+        raise WeightsError(
+            f"{shown(file)}: not the description of a model ({error})", mend(folder)
+        ) from error
 
 
 def save_model_config(config: ModelConfig, folder: Path) -> None:
@@ -176,8 +203,7 @@ def _opened(folder: Path, part: str) -> Iterator[Any]:
             yield opened
     except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"{file}: the weights are missing or damaged ({error})",
-            "install the model again",
+            f"{shown(file)}: the weights are missing or damaged ({error})", mend(folder)
         ) from error
 
 
@@ -187,7 +213,7 @@ def read_part_config(folder: Path, part: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{file}: cannot be read ({error})") from error
+        raise WeightsError(f"{shown(file)}: cannot be read ({error})", mend(folder)) from error
     return found
 
 

@@ -171,6 +171,14 @@ def test_default_set(get, dest):
     assert lock["files"]["one"]["size"] == len(DATA)
 
 
+def test_three_lines_say_what_will_happen(get, dest):
+    lines = get("both").err.splitlines()
+    assert lines[0] == f"to do: fetch one, two in '{dest}'"
+    assert lines[1].startswith("size: 400 kB to fetch; 400 kB on disk meanwhile, ")
+    assert lines[1].endswith(" are free")
+    assert lines[2] == "licences: free, strict"
+
+
 def test_again_asks_nobody(get, host, dest):
     get(*ACCEPT)
     asked = len(host.asked)

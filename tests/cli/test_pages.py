@@ -94,6 +94,8 @@ def test_record(coser, photo):
         "after": "b.png",
         "before_size": [12, 8],
         "after_size": [200, 100],
+        "more": [],
+        "more_sizes": [],
         "shown_size": [100, 50],
         "error": None,
     }
@@ -188,3 +190,14 @@ def test_what_cannot_be_reported(coser, tmp_path, words, code, said):
     assert ran.err.count("\n") == 1
     assert sorted(os.listdir()) == ["empty", "file.txt"]
     assert coser("report", *words, "--json").records[0]["error"]["exit_code"] == code
+
+
+def test_several_results_are_compared_on_one_page(coser, photo):
+    for name in ("a.png", "b.png", "c.png"):
+        photo(name, (24, 16))
+    (record,) = coser("compare", "a.png", "b.png", "c.png", "--json").records
+    assert record["target"] == "b_compare.html"
+    assert (record["more"], record["more_sizes"]) == (["c.png"], [[24, 16]])
+    ran = coser("compare", "a.png", *["b.png"] * 26, "-o", "many.html")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert "27 pictures are too many for a page" in ran.err

@@ -179,7 +179,7 @@ def test_the_enlarged_input_as_reference_gives_its_latents(upscaler: Upscaler, s
     torch.testing.assert_close(latents, low_res.latents, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("picture", [photo()[0], photo() * 3, photo() * float("nan")])
+@pytest.mark.parametrize("picture", [photo()[0, 0], photo() * 3, photo() * float("nan")])
 def test_what_is_no_picture_is_no_reference(upscaler: Upscaler, picture):
     with pytest.raises(InputError):
         upscaler.upscale(photo(), QUICK, references=[picture])

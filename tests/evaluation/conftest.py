@@ -39,7 +39,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def upscaler(model):
-    return Upscaler.load(model, device="cpu")
+    return Upscaler.from_pretrained(model, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from coser_cli.evaluation.metrics import METRICS, luma, psnr_y, ssim_y, st_lpips
+from coser_cli.evaluation.color import luma
+from coser_cli.evaluation.libraries import psnr_y, ssim_y, st_lpips
+from coser_cli.evaluation.metrics import METRICS
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +65,23 @@ def test_st_lpips_is_zero_for_equal_pictures_and_grows(trunk):
 
 def test_the_vgg_metric_is_another_one_than_the_alex():
     output, target = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
-    found = {name: metric(output, target) for name, metric in METRICS.items()}
-    assert found["st_lpips"] == st_lpips(output, target)
-    assert found["st_lpips_vgg"] == st_lpips(output, target, "vgg")
-    assert found["st_lpips"] != found["st_lpips_vgg"]
+    alex, vgg = (METRICS[name].measure(output, target) for name in ("st_lpips", "st_lpips_vgg"))
+    assert alex == st_lpips(output, target)
+    assert vgg == st_lpips(output, target, "vgg")
+    assert alex != vgg
+
+
+@pytest.mark.parametrize("name", [name for name, each in METRICS.items() if not each.weights])
+def test_every_metric_prefers_the_true_picture(name):
+    """To a noisy one; the sign of what is better is right."""
+    target = torch.rand(1, 3, 12, 12)
+    target = torch.nn.functional.interpolate(target, size=64, mode="bicubic").clamp(0, 1)
+    noisy = (target + 0.15 * torch.randn_like(target)).clamp(0, 1)
+    if name == "grid_energy":
+        noisy = target + 0.05 * (-1.0) ** torch.arange(64)
+    if name == "halo":
+        target[..., 32:] = 1 - 0.5 * target[..., 32:]
+        target[..., :32] *= 0.5
+    metric = METRICS[name]
+    same, other = metric.measure(target, target), metric.measure(noisy, target)
+    assert metric.better * same > metric.better * other

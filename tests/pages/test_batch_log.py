@@ -198,3 +198,35 @@ def test_logs_come_in_the_order_of_their_times(log, tmp_path):
     new, old = log(name="a.jsonl"), log(name="b.jsonl")
     os.utime(old, (1, 1))
     assert find_logs(tmp_path) == [old, new]
+
+
+def test_runs_that_only_skipped_made_nothing(log, tmp_path):
+    path = log(image("a"), summary(done=1), image("a", "skipped"), summary(done=0, seconds=3.0))
+    batch = read_batch(tmp_path, [path])
+    assert (batch.runs, batch.run_seconds) == (1, 10.0)
+    assert batch.entries[0].seconds == 2.5
+
+
+def test_how_a_result_was_made_is_read_from_its_file(log, tmp_path):
+    from coser_cli.imageio.write import write_photo
+
+    pixels = np.zeros((3, 4, 4), dtype=np.float32)
+    record = {
+        "coser_record": 1,
+        "program": "coser 1",
+        "model": {"name": "mini", "weights": "abc"},
+        "compute": {"device": "cpu", "dtype": "float32"},
+        "settings": {"scale": 4.0, "steps": None, "prompt": "", "guidance_interval": [0, 0.5]},
+    }
+    write_photo(tmp_path / "a_4x.png", pixels, record=record)
+    write_photo(tmp_path / "b_4x.png", pixels, record={"model": 3, "settings": [1]})
+    path = log(image("a"), image("b"), image("c"))
+    made = [entry.made for entry in read_batch(tmp_path, [path]).entries]
+    assert made == [
+        {
+            **{"model": "mini", "device": "cpu", "dtype": "float32", "program": "coser 1"},
+            **{"scale": "4", "guidance interval": "0 to 0.5"},
+        },
+        {},
+        {},
+    ]

@@ -38,7 +38,7 @@ def test_summary(html, picture):
     assert cell(page, "without a record") == "1"
     assert cell(page, "median per picture") == "3.0 s"
     assert cell(page, "sum of pictures") == "6.0 s"
-    assert cell(page, "whole time of 2 runs") == "1 h 2 min"
+    assert cell(page, "time of the 2 runs that made them") == "1 h 2 min"
     assert "<dt>skipped" not in page
     assert "2 lines of the log could not be understood" in page
     assert "The last run was interrupted" in page
@@ -89,3 +89,24 @@ def test_a_status_of_another_version_is_shown_as_it_is(html, picture):
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+def test_results_of_one_shape_get_a_slider(html, picture):
+    same = Entry(picture("a.jpg", (12, 8)), picture("a_4x.png", (48, 32)), "done")
+    other = Entry(picture("b.jpg", (12, 8)), picture("b_4x.png", (48, 48)), "done")
+    alone = Entry(picture("c.jpg", (12, 8)), None, "failed")
+    page = html(same, other, alone)
+    assert re.findall(r'data-slides="(\w+)"', page) == ["yes", "no", "no"]
+    assert page.count(">open before</a>") == 2
+    assert page.count(">open after</a>") == 2
+
+
+def test_settings_are_told_once_and_differences_in_their_place(html, picture):
+    made = [{"model": "mini", "seed": "1", "scale": "4"}, {"model": "mini", "seed": "2"}]
+    entries = [Entry(picture(f"{n}.jpg"), None, "done", made=each) for n, each in enumerate(made)]
+    page = html(*entries)
+    assert "<dt>model</dt><dd>mini</dd>" in page
+    assert "<dt>seed" not in page
+    assert '<p class="soft">seed 1, scale 4</p>' in page
+    assert '<p class="soft">seed 2</p>' in page
+    assert '<details id="settings"' not in html(Entry(picture("d.jpg"), None, "done"))

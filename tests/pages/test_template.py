@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from coser_cli.pages.template import Markup, fill, href, name_text, read_template
 
-ASSETS = ("frame.html", "compare.html", "report.html", "report_card.html")
-SCRIPTS = ("compare.js", "report.js", "common.css", "compare.css", "report.css")
+PAGES = ("compare", "evaluation", "report", "study")
+ASSETS = ("frame.html", "report_card.html", *(f"{page}.html" for page in PAGES))
+SCRIPTS = ("common.css", *(f"{page}.{kind}" for page in PAGES for kind in ("css", "js")))
 
 
 @given(st.text())

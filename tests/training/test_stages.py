@@ -16,7 +16,7 @@ from coser_cli.training.stages import STAGES, Workspace, read_recipe
 
 
 def test_the_exported_model_upscales(trained):
-    upscaler = Upscaler.load(trained.folder / "model", device="cpu")
+    upscaler = Upscaler.from_pretrained(trained.folder / "model", device="cpu")
     pixels = torch.rand(1, 3, 10, 12)
     result = upscaler.upscale(pixels, Settings(steps=2, strength=0.5), want_reference=True)
     assert result.pixels.shape == (1, 3, 40, 48)
@@ -25,7 +25,7 @@ def test_the_exported_model_upscales(trained):
 
 
 def test_the_exported_model_is_float16_and_knows_its_scale(trained):
-    upscaler = Upscaler.load(trained.folder / "model", device="cpu")
+    upscaler = Upscaler.from_pretrained(trained.folder / "model", device="cpu")
     scale = json.loads((trained.folder / "scaling.json").read_text())
     assert upscaler.model.config.autoencoder.scaling_factor == scale
     assert upscaler.model.config.cfw.autoencoder.scaling_factor == scale

@@ -101,10 +101,14 @@ def test_http_is_for_this_computer_only(read):
         assert read(text).files["two"].sources[1].url.startswith("http://")
 
 
-def test_moving_revision_is_for_files_without_a_hash_only(read):
-    hub = 'type = "hf"\nrepo = "a/b"\nrevision = "main"\npath = "x"'
-    text = GOOD.replace('type = "gdrive"\nid = "abc-DEF_1"', hub)
-    assert read(text).files["two"].sources[0].revision == "main"
+def test_a_revision_may_move(read):
+    """A file with a hash is held to that, wherever it comes from; one without, to its first use."""
+    manifest = read(GOOD.replace(COMMIT, "main"))
+    assert manifest.files["one"].sources[0].revision == "main"
+
+
+def test_hashes_are_compared_in_lower_case(read):
+    assert read(GOOD.replace(HASH, HASH.upper())).files["one"].sha256 == HASH
 
 
 RULES = {
@@ -142,7 +146,6 @@ RULES = {
     ),
     "globals without a module": ("package.module.Class", "Class", "[file.two] safe_globals"),
     "revision that is no commit": (COMMIT, "v1.0", "[file.one.source 1] revision"),
-    "moving revision beside a hash": (COMMIT, "main", "[file.one.source 1] revision"),
     "repo that is none": ("owner/name", "owner", "[file.one.source 1] repo"),
     "source type": ('type = "gdrive"', 'type = "ftp"', "[file.two.source 1] type"),
     "plain http": ("https://example.org/two", "http://example.org/two", "source 2] url"),

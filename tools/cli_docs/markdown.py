@@ -156,8 +156,9 @@ also where they fail:
 
 ```json
 {"type": "compare", "version": 1, "target": "a_4x_compare.html", "status": "done",
- "seconds": 0.8, "before": "a.jpg", "after": "a_4x.png", "before_size": [128, 128],
- "after_size": [512, 512], "shown_size": [512, 512], "notes": [], "error": null}
+ "seconds": 0.8, "before": "a.jpg", "after": "a_4x.png", "more": [],
+ "before_size": [128, 128], "after_size": [512, 512], "more_sizes": [], "shown_size": [512, 512],
+ "notes": [], "error": null}
 ```
 
 ```json
@@ -168,17 +169,20 @@ also where they fail:
 
 ## Pages
 
-Both pages are one HTML file each that needs nothing else and asks no network: pictures lie inside
+All pages are one HTML file each that needs nothing else and asks no network: pictures lie inside
 it. They are written like pictures: complete or not at all, never over an input, and one that exists
 is kept unless `--overwrite` is given.
 
-- `coser compare A B` lays A over B, with a divider between them that mouse, finger and keyboard
-  move. B's size decides. A of another size is resized to it by bicubic interpolation, and labelled
-  so. Pictures above `--max-side` are shown reduced, and the page says to what. Up to a million
-  pixels are embedded without loss, more as JPEG of quality 95.
-- `coser report DIR` shows what is known of a batch: the records of `coser upscale --json` (of one
-  file with `--log`, else of every `.jsonl` file in DIR), and the pictures in DIR. A log may hold
-  several runs: the last record of a target counts, but `skipped` leaves an earlier `done` as it is.
+- `coser compare A B...` lays A over B, with a divider between them that mouse, finger and keyboard
+  move; wheel, two fingers and `+` `-` zoom. Further results can be chosen for either side, and all
+  are shown side by side with one zoom. B's size decides. Pictures of another size are resized to it
+  by bicubic interpolation, and labelled so. Pictures above `--max-side` are shown reduced, and the
+  page says to what. Up to a million pixels are embedded without loss, more as JPEG of quality 95.
+- `coser report DIR` shows what is known of a batch, with a divider between every input and its
+  result, and model and settings from the records in the results: the records of
+  `coser upscale --json` (of one file with `--log`, else of every `.jsonl` file in DIR), and the
+  pictures in DIR. A log may hold several runs: the last record of a target counts, but `skipped`
+  leaves an earlier `done` as it is.
   Pictures without a record are shown, too, with their input beside them where the names tell it
   (`NAME_4x.png` and `NAME.jpg`). Names in a log are relative to where the command ran: they are
   looked for from the present folder, the log's, DIR, and the ones above these two, then by their

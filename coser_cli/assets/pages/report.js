@@ -24,4 +24,19 @@
   // A link to a picture from the list of failures must not lead to a hidden one.
   window.addEventListener("hashchange", () => show("all"));
   document.getElementById("controls").hidden = false;
+
+  // A range gives a slider for mouse, touch, keyboard and assistive technology at once.
+  for (const each of articles) {
+    if (each.dataset.slides !== "yes") continue;
+    const pair = each.querySelector(".pair");
+    const range = document.createElement("input");
+    const edge = document.createElement("span");
+    Object.assign(range, { type: "range", min: 0, max: 100, value: 50 });
+    range.setAttribute("aria-label", `${each.dataset.name}: before on the left, after on the right`);
+    range.addEventListener("input", () => pair.style.setProperty("--share", `${range.value}%`));
+    edge.className = "edge";
+    for (const link of pair.querySelectorAll("a")) link.tabIndex = -1;
+    pair.classList.add("slides");
+    pair.append(edge, range);
+  }
 })();

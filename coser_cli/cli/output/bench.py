@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from coser_cli.cli.output.columns import Cells, plain_columns
 from coser_cli.cli.output.json_lines import JSON_VERSION
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from coser_cli.bench.stages import Stage
     from coser_cli.bench.tiles import TiledStep
 
-Cells = tuple[str, ...]
-
 
 def report(findings: Iterable[Finding], *, as_json: bool) -> None:
     """Print each finding as a line of JSON, or all of one kind as a table."""
@@ -33,23 +32,6 @@ def report(findings: Iterable[Finding], *, as_json: bool) -> None:
         return
     for index, (_, group) in enumerate(groupby(findings, key=_kind)):
         typer.echo(("\n" if index else "") + writer.table(list(group)))
-
-
-def plain_columns(rows: Sequence[Cells]) -> str:
-    """Rows of equally many cells as aligned text: the first column to the left, numbers right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            text.rjust(width) if index and _is_number(rows, index) else text.ljust(width)
-            for index, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _is_number(rows: Sequence[Cells], column: int) -> bool:
-    return all(not row[column] or row[column][0] in "0123456789-" for row in rows[1:])
 
 
 def _kind(finding: Finding) -> str:

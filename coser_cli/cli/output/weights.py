@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,15 @@ class WeightsReporter:
         for name, value in told.items():
             if value is not None:
                 typer.echo(f"  {name}: {value}")
+
+    def file(self, path: Path) -> None:
+        """A file that was written beside the weights: its path on stdout."""
+        self._counts["total"] += 1
+        self._counts["done"] += 1
+        if self.as_json:
+            self.record({"type": "manifest", "path": str(path)})
+        else:
+            typer.echo(str(path))
 
     def record(self, data: dict[str, Any]) -> None:
         """One JSON object on stdout."""

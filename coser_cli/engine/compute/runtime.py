@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
+import warnings
+from dataclasses import asdict
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,7 +24,7 @@ from coser_cli.engine.compute.retry import REMEDY, NotFiniteError, free_cache
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES
 from coser_cli.models.step import eagerly
-from coser_cli.settings import ResolvedSettings, Settings, TileSpec
+from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
 from coser_cli.size import target_size
 
 if TYPE_CHECKING:
@@ -33,12 +36,28 @@ if TYPE_CHECKING:
 AMPLE = 8 * 2**30
 """Free bytes on an accelerator from which on networks that are used once per picture stay there."""
 Made = TypeVar("Made")
+P = ParamSpec("P")
 MAX_BATCH = 16
 """Small pictures made at once, at most."""
 BATCH_SHARE = 0.5
 """Of the free memory that a batch may take, by the estimate."""
 NATIVE_TIMES = 3
 """Longest side of a result, in native sizes of the model, that is done without tiles."""
+
+
+def stage(method: Callable[P, Made]) -> Callable[P, Made]:
+    """A stage of a runtime, which runs without gradients; plain `Settings` are resolved."""
+
+    @wraps(method)
+    @torch.inference_mode()
+    def run(*values: P.args, **options: P.kwargs) -> Made:
+        runtime: Any = values[0]
+        resolved: Any = (
+            runtime.resolve(each) if isinstance(each, Settings) else each for each in values
+        )
+        return method(*resolved, **options)
+
+    return run
 
 
 class Runtime:
@@ -65,14 +84,15 @@ class Runtime:
         if self._execution is not None:
             model.execute = self._execution
         self._texts: dict[str, Tensor] = {}
+        self._compute: Compute | None = None
 
     @classmethod
-    def load(
+    def from_pretrained(
         cls,
         model: str | Path = "auto",
         *,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
         offload: str = "auto",
         low_memory: bool = False,
         compile: bool = False,  # noqa: A002 (torch's word)
@@ -84,7 +104,7 @@ class Runtime:
         `low_memory` streams the weights from their files and keeps nothing that can be read again.
         `compile` compiles the networks of the denoising step when they are first needed, and
         `cuda_graphs` replays its launches; what that takes and brings, and why it was given up if
-        it was, is told to the logger `coser_cli.engine`. Neither goes with weights that do not stay
+        it was, goes to the logger `coser_cli.engine`. Neither goes with weights that do not stay
         on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
         """
         from coser_cli.weights.load import load_model, part_sizes
@@ -92,6 +112,7 @@ class Runtime:
 
         if low_memory and offload in ("none", "model"):
             raise UsageError(f"low memory is more than offload {offload}", "leave one of them out")
+        device, dtype = str(device), str(dtype).removeprefix("torch.")
         where, folder = choose_device(device), model_folder(model)
         precision = choose_dtype(dtype, where)
         speed = Wanted(compile, cuda_graphs, str(folder))
@@ -100,7 +121,47 @@ class Runtime:
         chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
         loaded = load_model(folder, where, precision, offload=chosen, low_memory=low_memory)
         notes = dtype_note(dtype, precision, where), note, speed.given_up(loaded.placement)
-        return cls(loaded, where, precision, "; ".join(filter(None, notes)), speed)
+        runtime = cls(loaded, where, precision, "; ".join(filter(None, notes)), speed)
+        runtime._compute = Compute(
+            str(model), device, dtype, offload, low_memory, compile, cuda_graphs
+        )
+        return runtime
+
+    @classmethod
+    def load(cls, model: str | Path = "auto", **options: Any) -> Self:
+        """The former name of `from_pretrained`."""
+        message = f"{cls.__name__}.load is called from_pretrained"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return cls.from_pretrained(model, **options)
+
+    def to(
+        self,
+        *places: str | torch.device | torch.dtype,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Self:
+        """Compute on another device or in another number type from now on, and return this object.
+
+        As of a module or pipeline: `to("cuda")`, `to(torch.float16)`, or both. The networks are
+        read again when they are next needed. Raises `DeviceError` where the device cannot be used,
+        or the model does not come from files; nothing has changed then.
+        """
+        for each in places:
+            if isinstance(each, torch.dtype):
+                dtype = each
+            else:
+                device = each
+        if self._compute is None:
+            raise DeviceError("this model does not come from files", "build it where it is used")
+        compute = self._compute
+        options = asdict(compute) | {
+            "device": compute.device if device is None else device,
+            "dtype": compute.dtype if dtype is None else dtype,
+        }
+        other = self.from_pretrained(**options)
+        self.model.forget()
+        self.__dict__ = other.__dict__
+        return self
 
     @property
     def low_memory(self) -> bool:

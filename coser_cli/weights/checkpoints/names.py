@@ -1,7 +1,7 @@
 """Published names → ours, as pure functions on names; the tensors stay where they are.
 
-Every published name is accounted for: used, known and not used, or in the error that lists it. What
-is missing or of another shape shows when the names are held against the networks.
+Every published name is accounted for: used, known and not used, or not known. What is missing or of
+another shape shows when the names are held against the networks.
 """
 
 from __future__ import annotations
@@ -114,25 +114,22 @@ def places(kind: str, config: ModelConfig) -> list[Place]:
     ]
 
 
-def translate(kind: str, published: Iterable[str], config: ModelConfig, what: str) -> Names:
-    """Where every name of a checkpoint of that kind goes.
-
-    Raises WeightsError that names `what` and every published name that no table knows.
-    """
+def translate(
+    kind: str, published: Iterable[str], config: ModelConfig
+) -> tuple[Names, frozenset[str]]:
+    """Where every name of a checkpoint of that kind goes, and the names that no table knows."""
     at_home = {_at_home(kind, name): name for name in published}
     left = frozenset(name for name in at_home if not _is_left_out(name))
     unknown = set(left)
     ours: Names = {}
     for place in places(kind, config):
         plain = {name.removeprefix(place.prefix) for name in left if name.startswith(place.prefix)}
-        found, strange = _place_names(plain, place.table)
+        known, strange = _place_names(plain, place.table)
         unknown -= {place.prefix + name for name in plain - strange}
-        for name, olds in found.items():
+        for name, olds in known.items():
             published_names = tuple(at_home[place.prefix + old] for old in olds)
             ours[f"{place.part}/{place.inner}{name}"] = published_names
-    if unknown:
-        raise WeightsError(f"{what}: unknown names in the published weights: {some(unknown)}")
-    return ours
+    return ours, frozenset(at_home[name] for name in unknown)
 
 
 def _place_names(plain: set[str], table: Table) -> tuple[Names, set[str]]:

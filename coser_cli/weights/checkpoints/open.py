@@ -15,9 +15,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.checkpoints.pickles import load_pickle, refuse_bare_pickle
-from coser_cli.weights.file_kinds import AGAIN, sniff
+from coser_cli.weights.file_kinds import AGAIN, require_format
 from coser_cli.weights.safetensors_writer import write_safetensors
 
 PICKLES = ("lightning-ckpt", "torch-bin")
@@ -38,6 +38,7 @@ class Origin:
     `format`: one of `FORMATS`. `safe_globals`: whole dotted names that a pickle may hold beside
     tensors. `key`: where in it the tensors are (None: under "state_dict" if there is one).
     `sha256` where it is known; it goes into the lock file, else the file is hashed for it.
+    `file_id` is what the manifest calls it, for messages.
     """
 
     path: Path
@@ -45,9 +46,16 @@ class Origin:
     safe_globals: tuple[str, ...] = ()
     key: str | None = None
     sha256: str | None = None
+    file_id: str = ""
 
 
-class _SafetensorsFile(Mapping[str, Tensor]):
+class TensorMap(Mapping[str, Tensor]):
+    """Tensors of a checkpoint by their published names; `others` are names of what is no tensor."""
+
+    others: tuple[str, ...] = ()
+
+
+class _SafetensorsFile(TensorMap):
     """Tensors of a safetensors file, each a view of the mapped file."""
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +80,25 @@ class _SafetensorsFile(Mapping[str, Tensor]):
         return len(self._names)
 
 
-class _Joined(Mapping[str, Tensor]):
+class _State(TensorMap):
+    """Tensors of a pickle, mapped by torch."""
+
+    def __init__(self, values: Mapping[Any, Any]) -> None:
+        named = {str(name): value for name, value in values.items()}
+        self._tensors = {n: v.detach() for n, v in named.items() if isinstance(v, Tensor)}
+        self.others = tuple(name for name in named if name not in self._tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+class _Joined(TensorMap):
     """Several mappings as one, each name with its mapping's before it and a dot between."""
 
     def __init__(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -89,7 +115,7 @@ class _Joined(Mapping[str, Tensor]):
         return sum(map(len, self._parts.values()))
 
 
-def open_checkpoint(origin: Origin) -> Mapping[str, Tensor]:
+def open_checkpoint(origin: Origin) -> TensorMap:
     """Tensors of a checkpoint by their published names; of a diffusers folder with `unet.`, `vae.`
     or `text_encoder.` before them.
 
@@ -101,17 +127,12 @@ def open_checkpoint(origin: Origin) -> Mapping[str, Tensor]:
         raise WeightsError(f"unknown format {origin.format!r}", f"known: {', '.join(FORMATS)}")
     if origin.format == "diffusers":
         return _open_diffusers(origin.path)
-    kind = sniff(origin.path)
+    kind = require_format(origin.path, origin.format)
     if kind == "safetensors":
         return _SafetensorsFile(origin.path)
-    if origin.format == "safetensors":
-        raise WeightsError(
-            f"{shown(origin.path)} is not a safetensors file but a pickle, which could run code",
-            "get the safetensors file",
-        )
     if kind == "pickle":
-        refuse_bare_pickle(origin.path, origin.safe_globals)
-    return _state(load_pickle(origin.path, origin.safe_globals), origin)
+        refuse_bare_pickle(origin.path)
+    return _state(load_pickle(origin.path, origin.safe_globals, origin.file_id), origin)
 
 
 def convert_file(origin: Origin, target: Path) -> None:
@@ -129,7 +150,7 @@ def convert_file(origin: Origin, target: Path) -> None:
         part.replace(target)
     except OSError as error:
         raise WeightsError(
-            f"cannot write {shown(target)}: {(error.strerror or str(error)).lower()}",
+            f"cannot write {shown(target)}: {reason_of(error)}",
             "free some space, or name another folder",
         ) from error
     finally:
@@ -145,19 +166,18 @@ def files_of(origin: Origin) -> list[Path]:
     return [file for file in found if file is not None]
 
 
-def _state(payload: Any, origin: Origin) -> Mapping[str, Tensor]:
-    """The tensors in what a pickle holds; everything beside them (optimiser, callbacks) is left."""
+def _state(payload: Any, origin: Origin) -> TensorMap:
+    """The tensors in what a pickle holds; what lies beside their dictionary (optimiser, callbacks)
+    is left where it is."""
     state = payload
     for key in (origin.key, "state_dict"):
         if key is not None and isinstance(payload, dict) and isinstance(payload.get(key), dict):
             state = payload[key]
             break
-    if not isinstance(state, dict) or not state:
+    tensors = _State(state if isinstance(state, dict) else {})
+    if not tensors:
         raise WeightsError(f"{shown(origin.path)} holds no weights under names")
-    odd = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise WeightsError(f"{shown(origin.path)} holds more than weights: {', '.join(odd[:8])}")
-    return {str(name): tensor.detach() for name, tensor in state.items()}
+    return tensors
 
 
 def _diffusers_file(folder: Path, part: str) -> Path | None:
@@ -165,7 +185,7 @@ def _diffusers_file(folder: Path, part: str) -> Path | None:
     return next((folder / part / name for name in names if (folder / part / name).is_file()), None)
 
 
-def _open_diffusers(folder: Path) -> Mapping[str, Tensor]:
+def _open_diffusers(folder: Path) -> TensorMap:
     files = {part: _diffusers_file(folder, part) for part in DIFFUSERS_PARTS}
     found = {
         part: open_checkpoint(Origin(file, "safetensors"))

@@ -33,11 +33,13 @@ def _holds(*pieces: str) -> Callable[[Names], bool]:
 
 _UNET = "model.diffusion_model."
 _KINDS: tuple[tuple[Callable[[Names], bool], Kind], ...] = (
-    (_holds(".spade.", "structcond_stage_model.fea_tr."), Kind("a StableSR checkpoint")),
+    # first what nothing else has: surplus names beside it must not make it something else
     (
         lambda names: _begins(_UNET)(names) and _holds("_lna.")(names),
         Kind("a CoSeR checkpoint", "coser"),
     ),
+    (_begins("encoder.", "decoder.fusion_layer_"), Kind("StableSR's CFW decoder", "cfw")),
+    (_holds(".spade.", "structcond_stage_model.fea_tr."), Kind("a StableSR checkpoint")),
     (_begins("control_model."), Kind("a ControlNet of Stable Diffusion")),
     (_holds(".lora_", "lora_unet", ".lora."), Kind("a LoRA")),
     (_begins("conditioner.embedders.1."), Kind("Stable Diffusion XL")),
@@ -47,7 +49,6 @@ _KINDS: tuple[tuple[Callable[[Names], bool], Kind], ...] = (
     (_begins(_UNET), Kind("Stable Diffusion 2", "sd2")),
     (_begins("global_adapter."), Kind("a checkpoint of CoSeR's cognitive encoder", "qformer")),
     (_begins("Qformer.", "query_tokens"), Kind("CoSeR's Q-Former", "qformer")),
-    (_begins("encoder.", "decoder.fusion_layer_"), Kind("StableSR's CFW decoder", "cfw")),
     (_begins("visual.", "transformer.resblocks."), Kind("a CLIP of open_clip", "openclip")),
     (_begins("encoder.", "decoder."), Kind("an autoencoder alone")),
     (_begins("vision_model."), Kind("a CLIP in the layout of transformers")),

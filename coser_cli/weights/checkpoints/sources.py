@@ -8,43 +8,23 @@ and All-in-Attention, so that the former can come from another base.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from coser_cli.config import VARIANTS, ModelConfig
 from coser_cli.errors import WeightsError, shown
-from coser_cli.weights.checkpoints.names import Names, as_linear, translate
-from coser_cli.weights.checkpoints.open import Origin, open_checkpoint
+from coser_cli.weights.checkpoints.names import Names, as_linear, some, translate
+from coser_cli.weights.checkpoints.open import Origin, TensorMap, open_checkpoint
 from coser_cli.weights.checkpoints.recognise import recognise
+from coser_cli.weights.manifest import Variant
 
 Key = str
 """`part/name`, as our networks call it."""
-
-
-class Variant(Protocol):
-    """What is needed of a variant of the manifest."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def folder(self) -> str: ...
-    @property
-    def config(self) -> str: ...
-    @property
-    def files(self) -> tuple[str, ...]: ...
-    @property
-    def optional(self) -> tuple[str, ...]: ...
-    @property
-    def fallback(self) -> tuple[str, ...]: ...
-    @property
-    def base(self) -> str | None: ...
-    @property
-    def defaults(self) -> Mapping[str, Any]: ...
 
 
 GROUPS = {
@@ -94,22 +74,65 @@ def group_of(key: Key) -> str:
 
 
 @dataclass(frozen=True)
-class Source:
-    """One checkpoint, opened and recognised; `names` leads from our keys to its names."""
+class Surplus:
+    """What a checkpoint holds that no network needs: names, bytes, names by their beginnings."""
+
+    names: int
+    bytes: int
+    prefixes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint, opened and recognised; `names` leads from our keys to its names, `unknown`
+    are the names that no table knows.
+    """
 
     origin: Origin
     kind: str
-    tensors: Mapping[str, Tensor]
+    tensors: TensorMap
     names: Names
+    unknown: frozenset[str] = frozenset()
 
     @cached_property
     def groups(self) -> set[str]:
         return {group_of(key) for key in self.names}
 
+    @cached_property
+    def surplus(self) -> Surplus | None:
+        """What is left out; None if every name is known."""
+        if not self.unknown:
+            return None
+        sizes = [self.tensors[name].nbytes for name in self.unknown if name in self.tensors]
+        beginnings = (".".join(name.split(".")[:-1][:2]) or name for name in self.unknown)
+        return Surplus(len(self.unknown), sum(sizes), dict(sorted(Counter(beginnings).items())))
 
-def open_sources(variant: Variant, origins: Mapping[str, Origin]) -> dict[str, Source]:
+    def with_strays(self, needed: Mapping[str, Collection[str]]) -> Checkpoint:
+        """The same, counting as unknown what a table knows and the network (names by part) lacks:
+        a leaf that no such layer has.
+        """
+        strays: set[str] = set()
+        for key, published in self.names.items():
+            part, _, name = key.partition("/")
+            if part in needed and name not in needed[part]:
+                strays.update(published)
+        return replace(self, unknown=self.unknown | strays) if strays else self
+
+    def refuse_unknown(self) -> None:
+        """Raise WeightsError if there are names that are not known."""
+        if self.unknown:
+            names = some(self.unknown)
+            raise WeightsError(
+                f"{shown(self.origin.path)}: unknown names in the published weights: {names}",
+                "without --strict they are left out",
+            )
+
+
+def open_sources(
+    variant: Variant, origins: Mapping[str, Origin], *, strict: bool = False
+) -> dict[str, Checkpoint]:
     """All checkpoints by file id. Raises WeightsError for a file that is not what its id says, and
-    for names that no table knows.
+    where `strict` for names that no table knows.
     """
     config, sources = config_of(variant), {}
     for file_id, origin in origins.items():
@@ -121,8 +144,11 @@ def open_sources(variant: Variant, origins: Mapping[str, Origin]) -> dict[str, S
                 f"{shown(origin.path)} is {kind.description}; it cannot serve as {file_id!r}",
                 f"give the file that the manifest calls {file_id!r}",
             )
-        names = translate(kind.name, tensors, config, shown(origin.path))
-        sources[file_id] = Source(origin, kind.name, tensors, names)
+        names, unknown = translate(kind.name, tensors, config)
+        unknown |= set(tensors.others)
+        sources[file_id] = Checkpoint(origin, kind.name, tensors, names, unknown)
+        if strict:
+            sources[file_id].refuse_unknown()
     return sources
 
 
@@ -143,7 +169,7 @@ def required(variant: Variant) -> list[str]:
     return [group for group in GROUPS if group != "cfw" or cfw]
 
 
-def chosen(variant: Variant, sources: Mapping[str, Source], group: str) -> Source | None:
+def chosen(variant: Variant, sources: Mapping[str, Checkpoint], group: str) -> Checkpoint | None:
     """The first source in the variant's order that holds anything of the group."""
     order = dict.fromkeys((*variant.files, *variant.fallback, *sources))
     ids = [file_id for file_id in order if file_id != variant.base]
@@ -152,7 +178,7 @@ def chosen(variant: Variant, sources: Mapping[str, Source], group: str) -> Sourc
     return next((sources[i] for i in ids if i in sources and group in sources[i].groups), None)
 
 
-def nowhere(sources: Mapping[str, Source], groups: Iterable[str]) -> WeightsError:
+def nowhere(sources: Mapping[str, Checkpoint], groups: Iterable[str]) -> WeightsError:
     """The error for networks that no source holds."""
     files = ", ".join(shown(source.origin.path) for source in sources.values())
     names = ", ".join(GROUPS[group] for group in groups)
@@ -167,7 +193,7 @@ class PartTensors(Mapping[str, Tensor]):
     the sources do not have are left out.
     """
 
-    def __init__(self, part: str, picks: Mapping[str, Source]) -> None:
+    def __init__(self, part: str, picks: Mapping[str, Checkpoint]) -> None:
         self._from = {
             name: (source.tensors, source.names[f"{part}/{name}"])
             for name, source in picks.items()

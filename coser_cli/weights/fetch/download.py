@@ -27,7 +27,7 @@ from coser_cli.weights.fetch.http import (
 )
 from coser_cli.weights.fetch.pages import confirmed, refused
 from coser_cli.weights.fetch.partial import Part, Provenance
-from coser_cli.weights.file_kinds import is_markup, refuse_other_format, refuse_pointer
+from coser_cli.weights.file_kinds import is_page, not_weights, require_format
 from coser_cli.weights.manifest import Source, WeightFile
 from coser_cli.weights.urls import presentable
 
@@ -270,9 +270,10 @@ class Download:
         chunks = (chunk for chunk in response.iter_raw() if chunk)
         if self._part.size == 0:
             first = next(chunks, b"")
-            if is_markup(first):
+            if is_page(first):
                 raise refused((first + b"".join(chunks))[:PAGE_BYTES].decode("utf-8", "replace"))
-            refuse_pointer(first)
+            if other := not_weights(first):
+                raise SourceError(other, "name the file itself, not a checkout without LFS")
             yield first
         yield from chunks
 
@@ -293,7 +294,7 @@ class Download:
     def _check_format(self) -> None:
         """Where no hash is known, the file must at least look like weights."""
         try:
-            refuse_other_format(self._part.path, self._file.format, self._file.id)
+            require_format(self._part.path, self._file.format, self._file.id)
         except WeightsError as error:
             bad = self._part.set_aside()
             raise SourceError(f"{error.message}; it is kept as {shown(bad)}") from error

@@ -35,7 +35,8 @@ class Hosts:
             query = {"id": source.id, "export": "download", "confirm": "t"}
             return f"{self.drive}/download?{urlencode(query)}"
         base = self.hub if source.type == "hf" else f"{self.modelscope}/models"
-        return f"{base}/{source.repo}/resolve/{source.revision}/{quote(source.path)}"
+        revision = source.revision or "master"  # ModelScope's name of the newest
+        return f"{base}/{source.repo}/resolve/{revision}/{quote(source.path)}"
 
     def token_for(self, url: str) -> str | None:
         """The token if `url` is on a host that it belongs to, else None."""

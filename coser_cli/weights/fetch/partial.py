@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 
 CHUNK = 1 << 20
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -33,9 +33,8 @@ def cannot_write(path: Path, error: OSError) -> WeightsError:
     if error.errno in _FULL:
         hint = "free some space and run the same command again; what is there is kept"
         return WeightsError(f"no space left for {shown(path)}", hint)
-    reason = (error.strerror or str(error)).lower()
     hint = "check the folder and its permissions, or choose another by --dest"
-    return WeightsError(f"cannot write {shown(path)}: {reason}", hint)
+    return WeightsError(f"cannot write {shown(path)}: {reason_of(error)}", hint)
 
 
 class Part:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, Part, cannot_write
 from coser_cli.weights.install.ledger import Converted, Ledger, Seen, Stamp, now
+from coser_cli.weights.install.swap import restore
+from coser_cli.weights.lock import read_lock
 from coser_cli.weights.manifest import Manifest, Variant, WeightFile
+from coser_cli.weights.store import MODEL_FILE
 
 LOCK = ".download.lock"
-MODEL_FILE = "model.json"
-MODEL_LOCK = "coser.lock.json"
 
 OnBytes = Callable[[int, int], None]
 
@@ -39,7 +40,17 @@ class Stock:
     def __init__(self, manifest: Manifest, root: Path) -> None:
         self.manifest = manifest
         self.root = root
+        self._restore()
         self.ledger = Ledger.read(root)
+
+    def _restore(self) -> None:
+        """Put back models that a killed installation had just moved aside; another process that
+        is at work there needs no help.
+        """
+        if any(self.root.glob(".*.former")):
+            with suppress(Timeout, OSError), FileLock(self.root / LOCK, timeout=0):
+                for variant in self.manifest.variants.values():
+                    restore(self.folder(variant))
 
     @contextmanager
     def locked(self, say: Callable[[str], None]) -> Iterator[None]:
@@ -116,16 +127,35 @@ class Stock:
         return State.PARTIAL if self.arrived(name) else State.ABSENT
 
     def is_in(self, name: str, variant: Variant) -> bool:
-        """Whether the installed model was made with this very file, as its own lock file says."""
+        """Whether the installed model was made with this very file, as its own lock file says,
+        and has all its files in their length.
+        """
+        origin = self._origin_in(name, variant)
+        hashes = {each.get("sha256") for each in origin.values()}
+        return bool(hashes) and self.known_hash(name) in hashes | {None}
+
+    def _origin_in(self, name: str, variant: Variant) -> Mapping[str, Mapping[str, Any]]:
+        """What the lock of an installed model says about the file; empty if it was made without,
+        or if a file of the model is missing or cut off."""
         folder = self.folder(variant)
-        if not (folder / MODEL_FILE).is_file():
-            return False
-        try:
-            lock = json.loads((folder / MODEL_LOCK).read_text(encoding="utf-8"))
-            hashes = {each["sha256"] for each in lock["origins"][name]["files"].values()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False
-        return self.known_hash(name) in hashes | {None}
+        lock = read_lock(folder) if (folder / MODEL_FILE).is_file() else None
+        if lock is None:
+            return {}
+        for file, facts in lock["files"].items():
+            stamp = Stamp.of(folder / file)
+            if stamp is None or stamp.size != facts.get("bytes"):
+                return {}
+        origin: Mapping[str, Any] = lock.get("origins", {}).get(name, {})
+        return origin.get("files", {})
+
+    def installed_hash(self, name: str) -> tuple[int, str] | None:
+        """Size and SHA-256 of the published file that was fetched, imported or installed."""
+        if (seen := self.ledger.files.get(name)) is not None:
+            return seen.size, seen.sha256
+        for variant in self.manifest.variants.values():
+            for facts in self._origin_in(name, variant).values():
+                return int(facts["bytes"]), str(facts["sha256"])
+        return None
 
     def is_converted(self, name: str) -> bool:
         """Whether the file has become the safetensors file that the manifest wants."""
@@ -194,6 +224,5 @@ def hash_of(path: Path, on_bytes: OnBytes) -> str:
                 done += len(chunk)
                 on_bytes(done, total)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read {shown(path)}: {reason}") from error
+        raise WeightsError(f"cannot read {shown(path)}: {reason_of(error)}") from error
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import cannot_write
 
 LEDGER = "weights.lock.json"
@@ -91,8 +91,7 @@ class Ledger:
         except FileNotFoundError:
             return cls(path)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise WeightsError(f"cannot read {shown(path)}: {reason}") from error
+            raise WeightsError(f"cannot read {shown(path)}: {reason_of(error)}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(
                 f"{shown(path)} is damaged ({error})",

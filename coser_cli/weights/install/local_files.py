@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from coser_cli.errors import UsageError, WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, cannot_write
-from coser_cli.weights.file_kinds import HEAD_BYTES, refuse_other_format, refuse_page
+from coser_cli.weights.file_kinds import AGAIN, HEAD_BYTES, not_weights, require_format
 from coser_cli.weights.install.inventory import OnBytes, Stock, hash_of
 from coser_cli.weights.manifest import WeightFile
 
@@ -53,14 +52,14 @@ def _refuse(source: Path, file: WeightFile, known: str | None) -> None:
         with source.open("rb") as opened:
             head = opened.read(HEAD_BYTES)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(f"cannot read {name}: {reason}", "check --import") from error
-    refuse_page(head, name)
+        raise WeightsError(f"cannot read {name}: {reason_of(error)}", "check --import") from error
+    if other := not_weights(head):
+        raise WeightsError(f"{name} is {other}", AGAIN)
     if file.size is not None and size != file.size:
         hint = "it is another file, or was not fetched to its end"
         raise WeightsError(f"{name} has {size} bytes, and {file.id} has {file.size}", hint)
     if known is None:
-        refuse_other_format(source, file.format)
+        require_format(source, file.format)
 
 
 def _other(source: Path, name: str, sha256: str, known: str | None) -> WeightsError:
@@ -98,58 +97,3 @@ def _copied(source: Path, part: Path, on_bytes: OnBytes) -> str:
         writer.flush()
         os.fsync(writer.fileno())
     return digest.hexdigest()
-
-
-def discover(
-    stock: Stock, folder: Path, on_bytes: OnBytes, say: Callable[[str], None]
-) -> dict[str, Path]:
-    """Files of the manifest that lie in `folder`, by id: by name, or by size and hash.
-
-    A name that several files have is told apart by size. Raises UsageError if it is no folder.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{shown(folder)} is no folder", "check --from-dir")
-    found: dict[str, Path] = {}
-    for path in sorted(_files_below(folder)):
-        name = _named(stock, path) or _hashed(stock, path, on_bytes)
-        if name is None:
-            continue
-        if name in found:
-            say(f"{shown(path)} looks like {name}, too; {shown(found[name])} is taken")
-        else:
-            found[name] = path
-    return found
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file():
-            yield path
-
-
-def _named(stock: Stock, path: Path) -> str | None:
-    """The id of the one file that is called so."""
-    fits = [file for file in stock.manifest.files.values() if path.name in _names(file)]
-    if len(fits) > 1:
-        size = path.stat().st_size
-        fits = [file for file in fits if file.size == size]
-    return fits[0].id if len(fits) == 1 else None
-
-
-def _names(file: WeightFile) -> set[str]:
-    """What the file is called here and at its sources."""
-    places = [file.dest, *(source.path for source in file.sources)]
-    places += [source.url.partition("?")[0] for source in file.sources]
-    return {PurePosixPath(place).name for place in places if place} if not file.parts else set()
-
-
-def _hashed(stock: Stock, path: Path, on_bytes: OnBytes) -> str | None:
-    """The id of the file with this size and hash."""
-    size = path.stat().st_size
-    names = [name for name in stock.manifest.files if stock.bytes_of(name) == size]
-    names = [name for name in names if stock.known_hash(name) is not None]
-    if not names:
-        return None
-    sha256 = hash_of(path, on_bytes)
-    return next((name for name in names if stock.known_hash(name) == sha256), None)

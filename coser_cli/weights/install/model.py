@@ -6,8 +6,10 @@ time; the checkpoints are mapped.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +18,15 @@ from typing import Any
 import torch
 
 from coser_cli.config import ModelConfig
-from coser_cli.errors import WeightsError, shown
+from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.models.build import make_network, skeleton
 from coser_cli.weights.checkpoints.names import published_name, some
 from coser_cli.weights.checkpoints.open import Origin, files_of
 from coser_cli.weights.checkpoints.sources import (
     GROUPS,
     HOLDS,
+    Checkpoint,
     PartTensors,
-    Source,
-    Variant,
     chosen,
     config_of,
     group_of,
@@ -35,7 +36,8 @@ from coser_cli.weights.checkpoints.sources import (
     role_of,
 )
 from coser_cli.weights.install.swap import swap_in, sync, temporary_folder
-from coser_cli.weights.lock import LOCK_FILE, hash_file, verify_model, write_lock
+from coser_cli.weights.lock import LOCK_FILE, hash_file, read_lock, verify_model, write_lock
+from coser_cli.weights.manifest import Variant
 from coser_cli.weights.safetensors_writer import Written, write_safetensors
 from coser_cli.weights.store import (
     CONFIG_FILE,
@@ -49,6 +51,7 @@ __all__ = ["Origin", "Variant", "install_model", "lacking", "verify_model"]
 
 OnProgress = Callable[[str, int, int], None]
 """(part that is being written, bytes written so far, bytes in all)."""
+OnWarning = Callable[[str], None]
 
 PARTS = ("srresnet", "vae", "cfw", "text", "cognitive_encoder", "unet", "controlnet")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -67,7 +70,7 @@ class _Part:
         return sum(tensor.numel() for tensor in self.tensors.values()) * dtype.itemsize
 
 
-def lacking(variant: Variant, origins: Mapping[str, Origin]) -> list[str]:
+def lacking(variant: Variant, origins: Mapping[str, Origin], *, strict: bool = False) -> list[str]:
     """Ids of files that are still needed beside `origins`: the variant's own files and its base
     first; where these are there, those of `variant.fallback` that hold what they lack.
 
@@ -78,7 +81,7 @@ def lacking(variant: Variant, origins: Mapping[str, Origin]) -> list[str]:
     absent = [i for i in (*own, variant.base) if i is not None and i not in origins]
     if absent:
         return absent
-    sources = open_sources(variant, origins)
+    sources = open_sources(variant, origins, strict=strict)
     missing = [g for g in required(variant) if chosen(variant, sources, g) is None]
     needed: set[str] = set()
     # the text tower is in two files: last, as it may have come with another network by then
@@ -98,67 +101,178 @@ def install_model(
     root: Path,
     dtype: str = "float32",
     on_progress: OnProgress | None = None,
+    *,
+    strict: bool = False,
+    on_warning: OnWarning | None = None,
 ) -> Path:
     """Convert checkpoints (by file id) to the model `variant` below `root`; returns its folder.
 
-    `dtype`: "float32" or "float16", of what is written. Written aside and swapped in when it is
-    whole and on disk: on any failure a previous installation is what it was. Raises WeightsError
-    for a file that is not what its id says, names that are missing or not known, wrong shapes, and
-    where it cannot be written.
+    `dtype`: "float32" or "float16", of what is written. Names that no network needs are left out:
+    `on_warning` hears of it, the lock file counts them, and `strict` refuses them. Written aside
+    and swapped in when it is whole and on disk: on any failure a previous installation is what it
+    was. Raises WeightsError for a file that is not what its id says, names that are missing, wrong
+    shapes, and where it cannot be written.
     """
-    kept = DTYPES[dtype]
-    sources = open_sources(variant, origins)
     config = config_of(variant)
-    parts = _plan(variant, sources, config)
-    target = root / variant.folder
-    total = sum(part.size(kept) for part in parts)
-    try:
-        with temporary_folder(root) as aside:
-            _require_space(aside, total)
-            new = aside / "model"
-            files = _write_parts(parts, new, kept, total, on_progress)
-            save_model_config(config, new)
-            files[MODEL_FILE] = hash_file(new / MODEL_FILE)
-            facts = {file_id: _facts(origin) for file_id, origin in origins.items()}
-            write_lock(new, variant.name, dtype, files, facts)
-            for name in (MODEL_FILE, LOCK_FILE):
-                sync(new / name)
-            sync(new)
-            swap_in(new, target)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise WeightsError(
-            f"cannot install {variant.name!r} in {shown(root)}: {reason}",
-            "nothing there was changed; free some space or name another folder",
-        ) from error
-    return target
-
-
-def _plan(variant: Variant, sources: Mapping[str, Source], config: ModelConfig) -> list[_Part]:
-    """All parts, every name found and of the right shape; else WeightsError, by file."""
+    networks = _networks(config)
+    sources = _opened(variant, origins, networks, strict=strict)
     givers = {group: chosen(variant, sources, group) for group in GROUPS}
     missing = [group for group in required(variant) if givers[group] is None]
     if missing:
         raise nowhere(sources, missing)
     given = {group: source for group, source in givers.items() if source is not None}
-    parts: list[_Part] = []
-    faults: dict[Path, list[str]] = {}
+    names = [name for name in PARTS if name != "cfw" or "cfw" in given]
+    parts = _fitting_parts(variant, {name: networks[name] for name in names}, given, config)
+    _warn_of_surplus(sources.values(), on_warning)
+    total = sum(part.size(DTYPES[dtype]) for part in parts)
+    with _built_aside(variant, root, total) as new:
+        files = _write_parts(parts, new, DTYPES[dtype], total, on_progress)
+        save_model_config(config, new)
+        files[MODEL_FILE] = hash_file(new / MODEL_FILE)
+        sync(new / MODEL_FILE)
+        write_lock(new, variant.name, dtype, files, _facts(sources))
+    return root / variant.folder
+
+
+def add_parts(
+    variant: Variant,
+    origins: Mapping[str, Origin],
+    root: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    strict: bool = False,
+    on_warning: OnWarning | None = None,
+) -> Path:
+    """Add the networks that the checkpoints `origins` hold whole to the installed model, as
+    `install_model` does, in its number type; what is there is linked, not written again.
+    """
+    target = root / variant.folder
+    lock = read_lock(target)
+    if lock is None:
+        raise WeightsError(
+            f"{shown(target / LOCK_FILE)} is missing or damaged",
+            f"delete {shown(target)}, and run the same command again",
+        )
+    config = config_of(variant)
+    networks = _networks(config)
+    sources = _opened(variant, origins, networks, strict=strict)
+    given = {group: source for source in sources.values() for group in source.groups}
+    names = [name for name in PARTS if name in given]
+    parts = _fitting_parts(variant, {name: networks[name] for name in names}, given, config)
+    _warn_of_surplus(sources.values(), on_warning)
+    dtype = DTYPES[lock["dtype"]]
+    total = sum(part.size(dtype) for part in parts)
+    with _built_aside(variant, root, total) as new:
+        shutil.copytree(target, new, copy_function=_link)
+        for name in names:
+            shutil.rmtree(new / name, ignore_errors=True)
+        files = {name: Written(**facts) for name, facts in lock["files"].items()}
+        files |= _write_parts(parts, new, dtype, total, on_progress)
+        (new / LOCK_FILE).unlink()  # a link: the installed model's own must not change
+        facts = lock["origins"] | _facts(sources)
+        write_lock(new, variant.name, lock["dtype"], files, facts)
+    return target
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What a network needs: the shape of every tensor by our name; and its configuration."""
+
+    shapes: dict[str, tuple[int, ...]]
+    config: dict[str, Any]
+
+
+def _networks(config: ModelConfig) -> dict[str, _Network]:
+    """All networks of a model, by the names of their folders."""
+    networks = {}
     for name in PARTS:
-        if name == "cfw" and "cfw" not in given:
-            continue
         network: Any = skeleton(partial(make_network, config, name))
         shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-        picks = {key: given[group_of(f"{name}/{key}")] for key in shapes}
+        networks[name] = _Network(shapes, asdict(network.config))
+    return networks
+
+
+def _opened(
+    variant: Variant,
+    origins: Mapping[str, Origin],
+    networks: Mapping[str, _Network],
+    *,
+    strict: bool,
+) -> dict[str, Checkpoint]:
+    """All checkpoints by file id, each knowing what of it no network needs."""
+    opened = open_sources(variant, origins, strict=strict)
+    needed = {name: network.shapes for name, network in networks.items()}
+    sources = {file_id: source.with_strays(needed) for file_id, source in opened.items()}
+    if strict:
+        for source in sources.values():
+            source.refuse_unknown()
+    return sources
+
+
+@contextmanager
+def _built_aside(variant: Variant, root: Path, needed: int) -> Iterator[Path]:
+    """A folder to build the model in, which becomes the installed one at the end of the block."""
+    try:
+        with temporary_folder(root) as aside:
+            _require_space(aside, needed)
+            new = aside / "model"
+            yield new
+            sync(new / LOCK_FILE)
+            sync(new)
+            swap_in(new, root / variant.folder)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot install {variant.name!r} in {shown(root)}: {reason_of(error)}",
+            "nothing there was changed; free some space or name another folder",
+        ) from error
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link where the file system has them, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _warn_of_surplus(sources: Iterable[Checkpoint], on_warning: OnWarning | None) -> None:
+    for source in sources:
+        surplus = source.surplus
+        if surplus is not None and on_warning is not None:
+            on_warning(
+                f"{shown(source.origin.path)} holds {surplus.names} names that no network needs "
+                f"({some(surplus.prefixes)}; {surplus.bytes} bytes); they are left out, as "
+                "the lock file says. --strict refuses such a file"
+            )
+
+
+def _fitting_parts(
+    variant: Variant,
+    networks: Mapping[str, _Network],
+    given: Mapping[str, Checkpoint],
+    config: ModelConfig,
+) -> list[_Part]:
+    """The parts of these names, every tensor there and of the right shape; else WeightsError, by
+    file, with the names that are not known: a missing one may be among them.
+    """
+    parts: list[_Part] = []
+    faults: dict[Path, list[str]] = {}
+    for name, network in networks.items():
+        picks = {key: given[group_of(f"{name}/{key}")] for key in network.shapes}
         tensors = PartTensors(name, picks)
-        for key, shape in shapes.items():
+        for key, shape in network.shapes.items():
             fault = _fault(tensors, key, shape)
             if fault:
                 old = published_name(picks[key].kind, f"{name}/{key}", config)
                 faults.setdefault(picks[key].origin.path, []).append(f"{old} {fault}")
-        parts.append(_Part(name, tensors, asdict(network.config)))
+        parts.append(_Part(name, tensors, network.config))
     if faults:
         each = (f"{shown(path)}: {some(found)}" for path, found in faults.items())
-        raise WeightsError(f"the weights do not fit the model {variant.name!r} ({'; '.join(each)})")
+        unknown = {key for source in given.values() for key in source.unknown}
+        more = f"; unknown names: {some(unknown)}" if unknown else ""
+        raise WeightsError(
+            f"the weights do not fit the model {variant.name!r} ({'; '.join(each)}{more})"
+        )
     return parts
 
 
@@ -211,12 +325,20 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _facts(origin: Origin) -> dict[str, Any]:
-    """What the lock says about a checkpoint: the files it is made of, with size and hash."""
+def _facts(sources: Mapping[str, Checkpoint]) -> dict[str, Any]:
+    """What the lock says about each checkpoint: its files with size and hash, and what was left
+    out of it."""
+    return {file_id: _file_facts(source) for file_id, source in sources.items()}
+
+
+def _file_facts(source: Checkpoint) -> dict[str, Any]:
+    origin = source.origin
     facts: dict[str, Any] = {"format": origin.format, "files": {}}
     for file in files_of(origin):
         name = str(file.relative_to(origin.path)) if file != origin.path else file.name
         known = Written(file.stat().st_size, origin.sha256 or "")
         written = known if origin.sha256 and file == origin.path else hash_file(file)
         facts["files"][name] = asdict(written)
+    if source.surplus is not None:
+        facts["surplus"] = asdict(source.surplus)
     return facts

@@ -64,6 +64,7 @@ class Supply:
         dtype: str,
         offline: bool,
         keep_originals: bool,
+        strict: bool = False,
     ) -> None:
         self._stock = stock
         self._hosts = hosts
@@ -72,6 +73,7 @@ class Supply:
         self._dtype = dtype
         self._offline = offline
         self._keep = keep_originals
+        self._strict = strict
         self._used: dict[str, None] = {}  # files that have been converted
         self._failed: set[str] = set()
         self._unfinished: list[Variant] = []
@@ -197,7 +199,7 @@ class Supply:
             if can_extend(self._stock, variant):
                 yield self._extended(variant)
                 return
-            ready = steps.gather(self._stock, variant)
+            ready = steps.gather(self._stock, variant, strict=self._strict)
             while ready.missing:
                 missing = self._stock.single(ready.missing)
                 if not self._failed.isdisjoint(missing):  # which has been told
@@ -214,7 +216,7 @@ class Supply:
                     if ended.error is not None:
                         yield self._model(variant, "incomplete", (name,))
                         return
-                ready = steps.gather(self._stock, variant)
+                ready = steps.gather(self._stock, variant, strict=self._strict)
             yield self._installed(variant, ready)
         except WeightsError as error:
             yield self._model(variant, "failed", error=error)
@@ -226,7 +228,7 @@ class Supply:
         try:
             if can_extend(self._stock, variant):
                 return self._extended(variant)
-            ready = steps.gather(self._stock, variant)
+            ready = steps.gather(self._stock, variant, strict=self._strict)
             if ready.missing:
                 return self._model(variant, "incomplete", ready.missing)
             return self._installed(variant, ready)
@@ -237,14 +239,24 @@ class Supply:
         from coser_cli.weights.install import steps
 
         self._told.say(f"converting and installing {variant.name}")
-        steps.install(self._stock, variant, ready, self._dtype, self._parts(variant))
+        steps.install(
+            self._stock,
+            variant,
+            ready,
+            self._dtype,
+            self._parts(variant),
+            self._told.say,
+            strict=self._strict,
+        )
         self._used |= dict.fromkeys(ready.served)
         return self._model(variant, "installed")
 
     def _extended(self, variant: Variant) -> Outcome:
         from coser_cli.weights.install import steps
 
-        served = steps.extend(self._stock, variant, self._parts(variant))
+        served = steps.extend(
+            self._stock, variant, self._parts(variant), self._told.say, strict=self._strict
+        )
         self._used |= dict.fromkeys(served)
         return self._model(variant, "installed" if served else "present")
 
@@ -268,7 +280,8 @@ class Supply:
 def _incomplete(variant: Variant, ready: Ingredients) -> WeightsError:
     return WeightsError(
         f"{variant.name} cannot be installed: {', '.join(ready.missing)} is not there",
-        "fetch it, or give it with --import FILE --as ID",
+        "give it with --import FILE --as ID, or fetch it: "
+        f"coser download-weights {' '.join(ready.missing)}",
     )
 
 

@@ -1,22 +1,25 @@
 """From files at hand to converted files and installed models, and into the ledger.
 
-`model.py` and `extend.py` do the work.
+`model.py` does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from coser_cli.weights.checkpoints.open import Origin, convert_file
-from coser_cli.weights.install.extend import add_parts
 from coser_cli.weights.install.inventory import Stock
-from coser_cli.weights.install.model import install_model, lacking
+from coser_cli.weights.install.model import (
+    OnProgress,
+    OnWarning,
+    add_parts,
+    install_model,
+    lacking,
+)
 from coser_cli.weights.manifest import Variant
-
-OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Ingredients:
     missing: tuple[str, ...]
 
 
-def gather(stock: Stock, variant: Variant) -> Ingredients:
-    """What is at hand for a variant, and the ids of what it still needs.
+def gather(stock: Stock, variant: Variant, *, strict: bool) -> Ingredients:
+    """What is at hand for a variant, and the ids of what it still needs; `strict` as for `install`.
 
     Raises WeightsError if a file at hand cannot be opened or is not what its id says.
     """
@@ -37,7 +40,7 @@ def gather(stock: Stock, variant: Variant) -> Ingredients:
     served = {name: serving for name in own if (serving := stock.substitute(name))}
     while True:
         origins = {name: _origin(stock, serving) for name, serving in served.items()}
-        more = lacking(variant, origins)
+        more = lacking(variant, origins, strict=strict)
         found = {name: serving for name in more if (serving := stock.substitute(name))}
         served |= found
         missing = tuple(name for name in more if name not in found)
@@ -46,20 +49,38 @@ def gather(stock: Stock, variant: Variant) -> Ingredients:
 
 
 def install(
-    stock: Stock, variant: Variant, ready: Ingredients, dtype: str, on_progress: OnProgress
+    stock: Stock,
+    variant: Variant,
+    ready: Ingredients,
+    dtype: str,
+    on_progress: OnProgress,
+    on_warning: OnWarning,
+    *,
+    strict: bool,
 ) -> Path:
     """Convert what was gathered into the installed model; returns its folder."""
-    return install_model(variant, ready.origins, stock.root, dtype, on_progress)
+    return install_model(
+        variant,
+        ready.origins,
+        stock.root,
+        dtype,
+        on_progress,
+        strict=strict,
+        on_warning=on_warning,
+    )
 
 
-def extend(stock: Stock, variant: Variant, on_progress: OnProgress) -> tuple[str, ...]:
+def extend(
+    stock: Stock, variant: Variant, on_progress: OnProgress, on_warning: OnWarning, *, strict: bool
+) -> tuple[str, ...]:
     """Add optional files at hand to an installed model that has the others; returns their ids."""
     new = [name for name in variant.optional if not stock.is_in(name, variant)]
     served = {name: serving for name in new if (serving := stock.substitute(name))}
     if not served:
         return ()
     origins = {name: _origin(stock, serving) for name, serving in served.items()}
-    add_parts(variant, origins, stock.root, on_progress)
+    root = stock.root
+    add_parts(variant, origins, root, on_progress, strict=strict, on_warning=on_warning)
     return tuple(stock.single(served.values()))
 
 
@@ -91,4 +112,4 @@ def _origin(stock: Stock, name: str) -> Origin:
     file = stock.file(name)
     key = file.convert.key if file.convert else None
     sha256 = None if file.parts else stock.known_hash(name)
-    return Origin(stock.path(name), file.format, file.safe_globals, key, sha256)
+    return Origin(stock.path(name), file.format, file.safe_globals, key, sha256, name)

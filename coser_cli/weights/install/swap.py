@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +12,6 @@ from pathlib import Path
 
 PREFIX = ".install-"
 STALE_SECONDS = 3600
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
@@ -38,35 +35,33 @@ def _last_change(folder: Path) -> float:
 
 
 def swap_in(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target`, in one step where the system can.
+    """Put the folder `new` in the place of `target`, by two renames.
 
-    What `target` was lies at `new` or beside it afterwards. Raises OSError; `target` is then what
-    it was. Where there is no such step, `target` is away for a moment between two renames.
+    Raises OSError; `target` is then what it was. A process that is killed between the two renames
+    leaves the former folder beside it, where `restore` finds it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
+    former = _former(target)
+    if target.exists():
+        shutil.rmtree(former, ignore_errors=True)
+        target.rename(former)
+    try:
         new.rename(target)
-    elif not _exchange(new, target):
-        old = new.with_name(f"{new.name}.old")
-        target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
+    except OSError:
+        restore(target)
+        raise
     sync(target.parent)
+    shutil.rmtree(former, ignore_errors=True)
 
 
-def _exchange(first: Path, second: Path) -> bool:
-    """Linux's renameat2 with RENAME_EXCHANGE; False where it does not exist or is not supported."""
-    if sys.platform != "linux":
-        return False
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None, use_errno=True)
-        names = os.fsencode(first), os.fsencode(second)
-        done = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
-        return bool(done == 0)
-    return False
+def restore(target: Path) -> None:
+    """Put back what a swap that did not end took away from `target`."""
+    if not target.exists() and _former(target).is_dir():
+        _former(target).rename(target)
+
+
+def _former(target: Path) -> Path:
+    return target.with_name(f".{target.name}.former")
 
 
 def sync(path: Path) -> None:

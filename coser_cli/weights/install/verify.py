@@ -11,9 +11,10 @@ from pathlib import Path
 from coser_cli.errors import SourceError, WeightsError, shown
 from coser_cli.weights.fetch.hosts import Hosts, Patience
 from coser_cli.weights.fetch.http import Transient, Web
-from coser_cli.weights.install.inventory import MODEL_FILE, Stock, hash_of
+from coser_cli.weights.install.inventory import Stock, hash_of
 from coser_cli.weights.install.run import Outcome, Told
 from coser_cli.weights.manifest import Variant
+from coser_cli.weights.store import MODEL_FILE
 from coser_cli.weights.urls import presentable
 
 
@@ -78,7 +79,9 @@ def verify(
         ended = _verified(stock, name, tell)
         taken_up = any(stock.is_in(name, variant) for variant in models)
         if ended.status == "absent" and name in required and not taken_up:
-            error = WeightsError(f"{name} is not there", "fetch it, or import it")
+            error = WeightsError(
+                f"{name} is not there", f"to fetch it: coser download-weights {name}"
+            )
             ended = replace(ended, status="failed", error=error)
         yield ended
     for variant in stock.manifest.variants.values():
@@ -117,5 +120,6 @@ def _verified_model(variant: Variant, folder: Path, tell: Told) -> Outcome:
     problems = verify_model(folder)
     if not problems:
         return Outcome("model", variant.name, "verified", folder)
-    error = WeightsError(f"{shown(folder)}: {'; '.join(problems)}", "install the model again")
+    again = f"delete {shown(folder)}, then: coser download-weights"
+    error = WeightsError(f"{shown(folder)}: {'; '.join(problems)}", again)
     return Outcome("model", variant.name, "failed", folder, error=error)

@@ -226,7 +226,7 @@ def test_the_oldest_measurements_go_first(tmp_path):
 )
 def test_what_does_not_go_together_is_refused(fields, words):
     with pytest.raises(UsageError, match=words):
-        Upscaler.load("mini", device="cpu", **fields)
+        Upscaler.from_pretrained("mini", device="cpu", **fields)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_without_compiling_nothing_of_the_compiler_is_imported():
 import sys, torch
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.settings import Settings
-upscaler = Upscaler.load("mini", device="cpu", dtype="float32")
+upscaler = Upscaler.from_pretrained("mini", device="cpu", dtype="float32")
 upscaler.upscale(torch.rand(1, 3, 8, 8), Settings(scale=1, steps=1, strength=0.1))
 print({"torch._dynamo", "torch._inductor"} & {*sys.modules})
 """
@@ -257,7 +257,9 @@ print({"torch._dynamo", "torch._inductor"} & {*sys.modules})
 
 
 def test_weights_in_float32_are_compiled_anew_and_the_old_ones_go(tmp_path):
-    upscaler = Upscaler.load(save_toy(tmp_path), device="cpu", dtype="bfloat16", compile=True)
+    upscaler = Upscaler.from_pretrained(
+        save_toy(tmp_path), device="cpu", dtype="bfloat16", compile=True
+    )
     first = upscaler.model.execute
     again = upscaler.in_float32()
     assert isinstance(again.model.execute, Execution) and again.model.execute is not first
@@ -360,7 +362,9 @@ def test_the_command_tells_and_records_it(tmp_path, compiler):
 def test_the_bundled_model_compiled_on_a_gpu(caplog, dtype):
     settings = Settings(scale=2, steps=4, strength=0.5, reference_strength=1)
     how = {"device": "cuda", "dtype": dtype, "offload": "none"}
-    found = Upscaler.load("mini", **how, compile=True).upscale(pixels_of(1, 3, 64, 64), settings)
-    wanted = Upscaler.load("mini", **how).upscale(pixels_of(1, 3, 64, 64), settings)
+    found = Upscaler.from_pretrained("mini", **how, compile=True).upscale(
+        pixels_of(1, 3, 64, 64), settings
+    )
+    wanted = Upscaler.from_pretrained("mini", **how).upscale(pixels_of(1, 3, 64, 64), settings)
     assert (found.pixels - wanted.pixels).abs().mean() < 1e-2
     assert not warnings_of(caplog)

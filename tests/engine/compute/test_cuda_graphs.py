@@ -211,8 +211,8 @@ def test_the_bundled_model_on_a_gpu_by_graphs(caplog, compile):
 
     settings = Settings(scale=2, steps=8, strength=0.5, reference_strength=1)
     pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    plain = Upscaler.load("mini", device="cuda", dtype="float32", offload="none")
-    fast = Upscaler.load(
+    plain = Upscaler.from_pretrained("mini", device="cuda", dtype="float32", offload="none")
+    fast = Upscaler.from_pretrained(
         "mini", device="cuda", dtype="float32", offload="none", compile=compile, cuda_graphs=True
     )
     found = fast.upscale(pixels, settings).pixels

@@ -43,7 +43,9 @@ def toy(tmp_path_factory) -> Path:
 
 
 def load(folder: Path, offload: str = "none", low_memory: bool = False, dtype: str = "float32"):
-    return Upscaler.load(folder, device="cpu", dtype=dtype, offload=offload, low_memory=low_memory)
+    return Upscaler.from_pretrained(
+        folder, device="cpu", dtype=dtype, offload=offload, low_memory=low_memory
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -281,7 +283,7 @@ def anonymous():
 
 low = sys.argv[1] == "low"
 mode = {"offload": "auto" if low else "none", "low_memory": low}
-upscaler = Upscaler.load("mini", device="cpu", dtype="float32", **mode)
+upscaler = Upscaler.from_pretrained("mini", device="cpu", dtype="float32", **mode)
 settings = Settings(scale=2, steps=1, strength=0.5)
 peak = 0
 def look(stage, done, total):

@@ -65,7 +65,7 @@ def seams(upscaler: Upscaler, pixels: torch.Tensor, overlap: int) -> float:
 
 @pytest.fixture(scope="module")
 def mini() -> Upscaler:
-    return Upscaler.load("mini", device="cpu")
+    return Upscaler.from_pretrained("mini", device="cpu")
 
 
 @pytest.mark.slow

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import datetime
 import os
 import pickle
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,8 +25,8 @@ from tests.weights.published import CALLBACK, importable, save_lightning
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3.0), "i": torch.arange(4)}
 
 
-def lightning(path, **fields):
-    return Origin(path, "lightning-ckpt", safe_globals=(CALLBACK,), **fields)
+def lightning(path, extra=CALLBACK, **fields):
+    return Origin(path, "lightning-ckpt", safe_globals=(extra,), **fields)
 
 
 def same(found, expected=STATE):
@@ -156,8 +161,7 @@ def test_a_pickle_that_calls_is_refused_and_named(tmp_path, trap, function, name
         tmp_path / "x.ckpt",
         pickle_protocol=protocol,
     )
-    shown = name if protocol > 2 else name.replace("builtins", "__builtin__")
-    with pytest.raises(WeightsError, match=f"'{shown}'") as caught:
+    with pytest.raises(WeightsError, match=f"'{name}'") as caught:
         open_checkpoint(lightning(tmp_path / "x.ckpt"))
     assert caught.value.exit_code == Exit.WEIGHTS
     assert "nothing from the file was run" in caught.value.hint
@@ -192,15 +196,14 @@ def test_a_name_that_is_only_like_an_allowed_one_is_refused(tmp_path, name):
         open_checkpoint(lightning(tmp_path / "x.ckpt"))
 
 
-def test_a_module_and_name_split_elsewhere_are_refused(tmp_path):
-    """`a.b` + `c.D` is not `a.b.c` + `D`, though both read `a.b.c.D`."""
+def test_a_module_and_name_split_elsewhere_stand_for_the_same_empty_class(tmp_path):
+    """`a.b` + `c.D` is not `a.b.c` + `D`, though both read `a.b.c.D`; nothing is looked up."""
     save_lightning(tmp_path / "x.ckpt", STATE)
     module, _, name = CALLBACK.rpartition(".")
     outer, _, inner = module.rpartition(".")
     old, new = f"c{module}\n{name}\n".encode(), f"c{outer}\n{inner}.{name}\n".encode()
     rewrite(tmp_path / "x.ckpt", tmp_path / "y.ckpt", lambda data: data.replace(old, new))
-    with pytest.raises(WeightsError, match="is refused"):
-        open_checkpoint(lightning(tmp_path / "y.ckpt"))
+    same(open_checkpoint(lightning(tmp_path / "y.ckpt")))
 
 
 def rewrite(source, target, change):
@@ -213,10 +216,72 @@ def rewrite(source, target, change):
             )
 
 
-def test_the_allowed_class_is_refused_where_it_is_not_allowed(tmp_path):
-    save_lightning(tmp_path / "x.ckpt", STATE)
-    with pytest.raises(WeightsError, match=f"'{CALLBACK}'"):
-        open_checkpoint(Origin(tmp_path / "x.ckpt", "lightning-ckpt"))
+OWN = "package.module.Callback"
+
+
+def with_own_class(path):
+    """A checkpoint that names a class of somebody's own."""
+    with importable(OWN) as cls:
+        torch.save({"state_dict": STATE, "callbacks": {cls: {"best": 1}}}, path)
+    return path
+
+
+def test_a_foreign_name_is_refused_with_the_line_that_allows_it(tmp_path):
+    path = with_own_class(tmp_path / "x.ckpt")
+    origin = Origin(path, "lightning-ckpt", safe_globals=("a.B",), file_id="coser")
+    with pytest.raises(WeightsError, match=f"'{OWN}'") as caught:
+        open_checkpoint(origin)
+    assert f'add safe_globals = ["a.B", "{OWN}"] to [file.coser]' in caught.value.hint
+    assert "--manifest" in caught.value.hint
+    same(open_checkpoint(replace(origin, safe_globals=("a.B", OWN))))
+
+
+@pytest.mark.parametrize("name", [f"{os.system.__module__}.system", "builtins.eval"])
+def test_what_an_allowed_name_stands_for_never_runs(tmp_path, trap, name):
+    command, ran = trap
+    call = Runs(eval, f"__import__('os').system({command!r})")
+    torch.save({"state_dict": STATE, "x": call}, tmp_path / "x.ckpt")
+    if "eval" in name:
+        same(open_checkpoint(lightning(tmp_path / "x.ckpt", extra=name)))
+    else:
+        torch.save({"state_dict": STATE, "x": Runs(os.system, command)}, tmp_path / "x.ckpt")
+        with pytest.raises(WeightsError, match="system"):
+            open_checkpoint(lightning(tmp_path / "x.ckpt", extra=name))
+    assert not ran.exists()
+
+
+def usual():
+    """What training leaves beside weights, of every kind."""
+    return {
+        "scalar": np.float64(0.5),
+        "flag": np.bool_(True),
+        "array": np.arange(3),
+        "type": np.float32,
+        "dtype": np.dtype("int64"),
+        "state": np.random.RandomState(0).get_state(),
+        "options": argparse.Namespace(lr=1e-4),
+        "default": collections.defaultdict(dict, {0: {"exp_avg": torch.zeros(3)}}),
+        "ordered": collections.OrderedDict(a=1),
+        "path": Path("somewhere"),
+        "time": datetime.timedelta(seconds=3),
+        "device": torch.device("cpu"),
+        "generator": torch.get_rng_state(),
+        "set": frozenset({1}),
+    }
+
+
+@pytest.mark.parametrize("name", usual())
+def test_what_training_leaves_beside_weights_does_no_harm(tmp_path, name):
+    torch.save({"state_dict": STATE, name: usual()[name]}, tmp_path / "x.ckpt")
+    same(open_checkpoint(Origin(tmp_path / "x.ckpt", "lightning-ckpt")))
+
+
+@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
+def test_hyperparameters_of_lightning_do_no_harm(tmp_path, package):
+    with importable(f"{package}.utilities.parsing.AttributeDict", base=dict) as cls:
+        saved = {"state_dict": STATE, "hyper_parameters": cls(lr=1e-4)}
+        torch.save(saved, tmp_path / "x.ckpt")
+    same(open_checkpoint(Origin(tmp_path / "x.ckpt", "lightning-ckpt")))
 
 
 def test_an_allowed_class_is_replaced_by_an_inert_one(tmp_path):
@@ -285,8 +350,8 @@ def tensors(path):
     ("make", "said"),
     [
         (lambda path: b"", "is empty"),
-        (lambda path: b"<!DOCTYPE html><html>Quota exceeded</html>", "is a web page"),
-        (lambda path: b"\n  <html>", "is a web page"),
+        (lambda path: b"<!DOCTYPE html><html>Quota exceeded</html>", "is an HTML page"),
+        (lambda path: b"\n  <html>", "is an HTML page"),
         (lambda path: b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
         (lambda path: b'{"error": "gone"}', "a text in JSON"),
         (lambda path: b"\0" * 1000, "nothing but zeros"),

@@ -49,8 +49,9 @@ def fetch(host, target):
         file = WeightFile(
             "one",
             target.name,
-            ("free",),
             "safetensors",
+            ("free",),
+            pin=None if sha else "first-use",
             size=len(data) if size is True else size or None,
             sha256=sha256(data) if sha is True else sha or None,
             sources=sources,
@@ -307,7 +308,7 @@ def test_nothing_known_and_cut_off(host, fetch, target):
     """Neither hash, size nor length: the file's own header still tells that it is not whole."""
     url = host.put(PATH, DATA[:-100])
     host.then(PATH, endless)
-    with pytest.raises(WeightsError, match="no safetensors file"):
+    with pytest.raises(WeightsError, match="is truncated"):
         fetch(url, sha=False, size=False)
     assert not target.exists()
 

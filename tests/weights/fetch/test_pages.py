@@ -12,9 +12,8 @@ from coser_cli.errors import UsageError
 from coser_cli.weights.fetch.hosts import Hosts, hosts_from, is_offline, patience_from
 from coser_cli.weights.fetch.http import retry_after
 from coser_cli.weights.fetch.pages import confirmed
-from coser_cli.weights.fields import is_below
-from coser_cli.weights.file_kinds import is_markup
-from coser_cli.weights.manifest import Source
+from coser_cli.weights.file_kinds import is_page
+from coser_cli.weights.manifest import Source, is_below
 from coser_cli.weights.urls import is_allowed, origin, presentable
 
 
@@ -116,7 +115,7 @@ def test_offline(value, offline):
     ],
 )
 def test_markup(head, markup):
-    assert is_markup(head) is markup
+    assert is_page(head) is markup
 
 
 def test_form_with_a_relative_address():

@@ -7,14 +7,17 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from coser_cli.errors import WeightsError
 from coser_cli.weights.checkpoints.open import Origin
+from coser_cli.weights.install.inventory import Stock
 from coser_cli.weights.install.model import install_model, lacking, verify_model
 from coser_cli.weights.load import load_model
+from coser_cli.weights.manifest import load_manifest
 from coser_cli.weights.store import WEIGHTS_FILE
 from tests.weights.conftest import TOY, Variant
 
@@ -270,7 +273,7 @@ def foreign(shelf):
         "Stable Diffusion 1.x": unet | text,
         "Stable Diffusion XL": unet | sdxl,
         "Stable Diffusion 2;": unet,
-        "a StableSR checkpoint": coser
+        "a StableSR checkpoint": unet
         | {"model.diffusion_model.out.spade.conv.weight": torch.zeros(3)},
         "9 input channels": unet | {first: torch.zeros(16, 9, 3, 3)},
         "StableSR's CFW decoder": shelf.tensors["cfw"],
@@ -308,11 +311,55 @@ def test_a_missing_name_is_named_with_its_file(shelf, tmp_path):
     assert str(origins["coser"].path) in caught.value.message
 
 
-def test_a_surplus_name_is_named_with_its_file(shelf, tmp_path):
-    origins = changed(shelf, lambda t: t.update({"model.surplus.weight": torch.zeros(2)}))
-    with pytest.raises(WeightsError, match=r"unknown names.*model\.surplus\.weight") as caught:
+SURPLUS = {
+    "usm_sharpener.kernel": torch.zeros(1, 51, 51),
+    "jpeger.dct.matrix": torch.zeros(8, 8),
+    "jpeger.dct.scale": torch.zeros(()),
+    "model.diffusion_model.input_blocks.1.0.extra.weight": torch.zeros(2),
+}
+
+
+def test_surplus_names_are_left_out_and_counted(shelf, tmp_path, lock_of):
+    origins, warnings = changed(shelf, lambda t: t.update(SURPLUS)), []
+    found = install_model(SD21, origins, tmp_path / "a", on_warning=warnings.append)
+    expected = install_model(SD21, {"coser": shelf.origin("coser")}, tmp_path / "b")
+    for part in PARTS - {"cfw"}:
+        assert contents(found / part) == contents(expected / part)
+    surplus = {
+        "names": 4,
+        "bytes": 4 * (51 * 51 + 64 + 1 + 2),
+        "prefixes": {"jpeger.dct": 2, "model.diffusion_model": 1, "usm_sharpener": 1},
+    }
+    assert lock_of(found)["origins"]["coser"]["surplus"] == surplus
+    assert "surplus" not in lock_of(expected)["origins"]["coser"]
+    (warning,) = warnings
+    assert str(origins["coser"].path) in warning
+    assert "4 names" in warning and "usm_sharpener" in warning and f"{surplus['bytes']}" in warning
+
+
+def test_what_is_no_tensor_is_surplus(shelf, tmp_path, lock_of):
+    tensors = shelf.tensors["coser"] | {"step": np.float64(7), "notes": "none"}
+    origins = {"coser": shelf.origin("coser", tensors, pickled=True)}
+    surplus = lock_of(install_model(SD21, origins, tmp_path))["origins"]["coser"]["surplus"]
+    assert (surplus["names"], surplus["bytes"]) == (2, 0)
+
+
+def test_a_strict_installation_refuses_surplus_names(shelf, tmp_path):
+    origins = changed(shelf, lambda t: t.update(SURPLUS))
+    for step in (
+        lambda: install_model(SD21, origins, tmp_path, strict=True),
+        lambda: lacking(SD21, origins, strict=True),
+    ):
+        with pytest.raises(WeightsError, match=r"unknown names.*usm_sharpener\.kernel") as caught:
+            step()
+        assert str(origins["coser"].path) in caught.value.message
+    assert not (tmp_path / "toy").exists()
+
+
+def test_a_renamed_tensor_is_missing_and_its_new_name_is_shown(shelf, tmp_path):
+    origins = changed(shelf, lambda t: t.update({f"{CONV}_ema": t.pop(CONV)}))
+    with pytest.raises(WeightsError, match=f"{CONV} is missing.*unknown names: {CONV}_ema"):
         install_model(SD21, origins, tmp_path)
-    assert str(origins["coser"].path) in caught.value.message
 
 
 def test_a_wrong_shape_is_named_with_its_file(shelf, tmp_path):
@@ -360,6 +407,18 @@ def test_a_new_installation_replaces_the_previous_one(shelf, installed):
     assert verify_model(folder) == []
     assert not (folder / "cfw").exists()
     assert [path.name for path in root.iterdir()] == ["toy"]
+
+
+def test_a_swap_that_was_killed_half_way_is_undone(shelf, installed):
+    """Between the two renames the former model lies beside its place; the next command finds it."""
+    root, folder, before = installed
+    folder.rename(root / ".toy.former")
+    (root / "manifest.toml").write_text(
+        'schema = 1\n[variant.toy]\ndescription = "x"\nfolder = "toy"\nconfig = "toy"\n'
+    )
+    Stock(load_manifest(root / "manifest.toml"), root)
+    assert contents(folder) == before
+    assert not (root / ".toy.former").exists()
 
 
 def test_an_interruption_leaves_the_previous_installation(shelf, installed):

@@ -3,16 +3,25 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import save
 
 from coser_cli import config as numbers
 from coser_cli.cli.app import main
+from coser_cli.weights.manifest import load_manifest
 from coser_cli.weights.store import has_part, read_model_config, read_part
 from tests.cli.test_download_weights import Ran, tree
-from tests.file_host import answer, safetensors, sha256
+from tests.file_host import answer, safetensors, serve, sha256
 from tests.weights.conftest import TOY
-from tests.weights.published import CALLBACK, save_lightning
+from tests.weights.published import (
+    CALLBACK,
+    ODD_NAME,
+    SURPLUS,
+    importable,
+    save_from_training,
+    save_lightning,
+)
 
 FREE = ("--accept-license", "free")
 ALL = (*FREE, "--accept-license", "s-lab")
@@ -409,3 +418,173 @@ format = "safetensors"
     (folder / "vae/x.safetensors").write_bytes(safetensors(seed=9))
     assert get("--import", folder, "--as", "pipeline", "--dest", tmp_path / "other").code == 3
     assert get("--import", folder / "vae/x.safetensors", "--as", "pipeline").code == 2
+
+
+# -- files as training leaves them: nobody knows their hash, nor what else is in them --------------
+
+
+@pytest.fixture
+def unpinned(manifest, published):
+    """The manifest, where no hash is known of the checkpoint and of CFW, and no class is named."""
+    text = manifest.read_text().replace(f'safe_globals = ["{CALLBACK}"]', "")
+    for name in PICKLED:
+        known = f'size = {len(published[name])}\nsha256 = "{sha256(published[name])}"'
+        text = text.replace(known, 'pin = "first-use"')
+    manifest.write_text(text)
+    return manifest
+
+
+@pytest.fixture
+def usb(all_tensors, tmp_path):
+    """A folder with both files under names that say nothing, and a photo."""
+    folder = tmp_path / "usb"
+    (folder / "more").mkdir(parents=True)
+    save_from_training(folder, all_tensors["coser"])
+    save_from_training(folder / "more", all_tensors["cfw"], "last.ckpt")
+    Image.new("RGB", (12, 8), "teal").save(folder / "photo.png")
+    return folder
+
+
+def enlarged(coser, folder):
+    words = ["--model", "sd21", "--device", "cpu", "--steps", 2, "-o", "big.png", "--overwrite"]
+    ran = coser("upscale", folder / "photo.png", "-s", 2, *words)
+    assert ran.code == 0, ran.err
+    with Image.open("big.png") as picture:
+        assert picture.size == (24, 16)
+        return picture.tobytes()
+
+
+def test_files_of_training_are_imported_installed_and_run(get, coser, unpinned, usb, dest, host):
+    imports = ["--import", usb / ODD_NAME, "--as", "coser"]
+    ran = get(*imports, "--import", usb / "more/last.ckpt", "--as", "cfw", "--offline")
+    assert ran.code == 0, ran.err
+    warnings = [line for line in ran.err.splitlines() if "no network needs" in line]
+    assert len(warnings) == 2  # one for each file
+    assert f"{len(SURPLUS)} names" in warnings[0]
+    assert "usm_sharpener" in warnings[0]
+    lock = json.loads((dest / "sd21/coser.lock.json").read_text())
+    assert lock["origins"]["coser"]["surplus"]["names"] == len(SURPLUS)
+    assert host.asked == []
+    enlarged(coser, usb)
+
+
+def test_a_strict_import_refuses_them(get, unpinned, usb, dest):
+    ran = get("--import", usb / ODD_NAME, "--as", "coser", "--strict")
+    assert ran.code == 3
+    assert "unknown names in the published weights" in ran.err
+    assert "usm_sharpener.kernel" in ran.err
+    assert not (dest / "sd21").exists()
+
+
+def test_they_are_recognised_by_what_is_in_them(get, coser, unpinned, usb, dest, host):
+    ran = get("--from-dir", usb)
+    assert ran.code == 2
+    assert f"{ODD_NAME}' as coser" in ran.err
+    assert "last.ckpt' as cfw" in ran.err
+    assert "--yes" in ran.err
+    assert not dest.exists()
+    ran = get("--from-dir", usb, "--yes", "--offline", "--json")
+    assert ran.code == 0, ran.err
+    assert f"{ODD_NAME}' (" in ran.err and "is a CoSeR checkpoint" in ran.err
+    assert ran.of("sd21")["status"] == "installed"
+    assert has_part(dest / "sd21", "cfw")
+    assert host.asked == []
+    first = enlarged(coser, usb)
+    # by name and by content the same model comes out
+    other = ["--import", usb / ODD_NAME, "--as", "coser", "--dest", dest.with_name("other")]
+    assert get(*other, "--import", usb / "more/last.ckpt", "--as", "cfw").code == 0
+    for part in ("unet", "cfw"):
+        one, two = read_part(dest / "sd21", part), read_part(dest.with_name("other") / "sd21", part)
+        assert all((one[key] == two[key]).all() for key in one)
+    assert enlarged(coser, usb) == first
+
+
+def test_somebody_at_the_terminal_is_asked(get, unpinned, usb, dest, monkeypatch):
+    monkeypatch.setattr("coser_cli.cli.download_weights.at_a_terminal", lambda: True)
+    answers = [True, False]
+    confirm = "coser_cli.cli.download_weights.typer.confirm"
+    monkeypatch.setattr(confirm, lambda *_, **__: answers.pop())
+    assert get("--from-dir", usb, "--offline").code == 2
+    assert not (dest / "sd21").exists()
+    assert get("--from-dir", usb, "--offline").code == 0
+    assert (dest / "sd21").exists()
+
+
+def test_a_dry_run_asks_nothing(get, unpinned, usb, dest):
+    ran = get("--from-dir", usb, "--dry-run")
+    assert ran.code == 0
+    assert "is a CoSeR checkpoint" in ran.err
+    assert not dest.exists()
+
+
+def test_two_candidates_for_one_file(get, unpinned, usb, all_tensors):
+    save_from_training(usb, all_tensors["coser"], "epoch=1.ckpt")
+    ran = get("--from-dir", usb, "--yes")
+    assert ran.code == 2
+    assert "several files could be 'coser'" in ran.err
+    assert "epoch=1.ckpt" in ran.err and ODD_NAME in ran.err
+
+
+def test_what_is_recognised_and_of_no_use_is_named(get, unpinned, usb, all_tensors, tmp_path):
+    (usb / "broken.ckpt").write_bytes(b"PK\x03\x04 cut off")
+    (usb / "model.safetensors").write_bytes(save({"fc.weight": torch.zeros(3)}))
+    save_lightning(usb / "base.ckpt", all_tensors["sd21-base"])
+    with importable("some.body.Own") as own:
+        torch.save({"state_dict": {}, "x": own()}, usb / "foreign.ckpt")
+    ran = get("--from-dir", usb, "--yes")
+    assert ran.code == 0
+    assert "broken.ckpt' is truncated" in ran.err
+    assert "model.safetensors' is nothing that is known" in ran.err
+    assert "base.ckpt' is Stable Diffusion 2, but none of the files whose hash is known" in ran.err
+    assert "foreign.ckpt' is refused" in ran.err and "some.body.Own" in ran.err
+    assert "photo.png" not in ran.err
+
+
+def test_a_foreign_class_can_be_let_through_by_a_manifest(
+    get, unpinned, all_tensors, tmp_path, dest
+):
+    """The message gives the line; with it, the class stands for an empty one."""
+    with importable("some.body.Own") as own:
+        torch.save({"state_dict": all_tensors["coser"], "x": own()}, tmp_path / "own.ckpt")
+    words = ("--import", tmp_path / "own.ckpt", "--as", "coser")
+    ran = get(*words)
+    assert ran.code == 3
+    line = 'safe_globals = ["some.body.Own"]'
+    assert f"add {line} to [file.coser]" in ran.err
+    unpinned.write_text(unpinned.read_text().replace("[file.coser]", f"[file.coser]\n{line}", 1))
+    assert get(*words).code == 0
+    assert has_part(dest / "sd21", "unet")
+
+
+def test_pins_can_be_shared(get, unpinned, usb, dest, host, tmp_path):
+    pinned = tmp_path / "company.toml"
+    ran = get("--pin", pinned)
+    assert ran.code == 3  # nothing is there yet
+    assert "coser download-weights" in ran.err
+    get("--from-dir", usb, "--yes")
+    ran = get("--pin", pinned)
+    assert (ran.code, ran.out) == (0, f"{pinned}\n")
+    file = load_manifest(pinned).files["coser"]
+    data = (usb / ODD_NAME).read_bytes()
+    assert (file.size, file.sha256, file.pin) == (len(data), sha256(data), None)
+    assert get("--pin", pinned).code == 2  # nothing is overwritten
+    assert get("--pin", "-").out.splitlines()[1:] == pinned.read_text().splitlines()[1:]
+    # somebody else: the right file is fetched without trust on first use, another one is refused
+    host.put("/coser", data)
+    host.put("/cfw", (usb / "more/last.ckpt").read_bytes())
+    other = ("--manifest", pinned, "--dest", tmp_path / "other")
+    host.then("/coser", lambda *args: serve(args[0], data[:-1] + b"x"))
+    assert get(*ALL, *other).code == 3
+    ran = get(*ALL, *other)
+    assert ran.code == 0, ran.err
+    assert has_part(tmp_path / "other" / "sd21", "unet")
+
+
+def test_a_model_that_lost_a_file_is_installed_again(get, coser, dest, host, usb):
+    get(*ALL)
+    part = dest / "sd21/vae/diffusion_pytorch_model.safetensors"
+    part.unlink()
+    ran = coser("upscale", usb / "photo.png", "-s", 2, "--model", "sd21", "--device", "cpu")
+    assert ran.code == 3 or "then: coser download-weights" in ran.err
+    assert get(*ALL).code == 0
+    assert part.exists()

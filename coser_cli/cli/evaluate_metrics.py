@@ -1,0 +1,87 @@
+"""`coser evaluate metrics`: what can be measured here, and fetching what is missing."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from coser_cli.cli.options import common as options
+from coser_cli.cli.output.columns import plain_columns
+from coser_cli.cli.output.json_lines import JSON_VERSION
+
+AcceptLicense = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-license",
+        metavar="ID",
+        help="Accept the licence of a metric's package; may be given several times.",
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write files again that exist; without it, nothing is done where one does.",
+        rich_help_panel=options.IN_OUT,
+    ),
+]
+_KINDS = {"pair": "true picture", "single": "result alone", "set": "whole set"}
+
+
+def metrics(
+    fetch: Annotated[
+        str | None,
+        typer.Option(
+            "--fetch",
+            metavar="NAMES",
+            help="Download the weights of these metrics, by commas, from where their packages "
+            "have them.",
+            show_default=False,
+        ),
+    ] = None,
+    accept_license: AcceptLicense = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the metrics: what they need, what is on this machine, and how to get the rest."""
+    from coser_cli.evaluation import metrics as table
+
+    if fetch is not None:
+        _fetch(fetch, accept_license or ())
+    rows = [table.facts(metric) for metric in table.METRICS.values()]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps({"type": "metric", "version": JSON_VERSION, **row}))
+        return
+    heads = ("metric", "better", "compares", "state", "what it is")
+    cells = [
+        (
+            str(row["name"]),
+            "more" if row["better"] == 1 else "less",
+            _KINDS[str(row["kind"])],
+            str(row["state"]),
+            str(row["words"]),
+        )
+        for row in rows
+    ]
+    typer.echo(plain_columns([heads, *cells]))
+    commands = list(dict.fromkeys(str(row["command"]) for row in rows if row["command"]))
+    for command in commands:
+        typer.echo(f"to get what is missing: {command}", err=True)
+
+
+def _fetch(names: str, accepted: list[str] | tuple[str, ...]) -> None:
+    from coser_cli.errors import WeightsError
+    from coser_cli.evaluation import metrics as table
+    from coser_cli.weights.fetch.hosts import is_offline
+
+    chosen = table.select(names)
+    table.require(chosen, accepted, fetch=True)
+    if is_offline():
+        raise WeightsError("COSER_OFFLINE or HF_HUB_OFFLINE forbids downloads", "unset it")
+    for metric in chosen:
+        if table.missing_weights(metric):
+            typer.echo(f"fetching the weights of {metric.name}", err=True)
+            table.fetch(metric)

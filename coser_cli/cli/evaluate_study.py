@@ -1,0 +1,157 @@
+"""`coser evaluate study`: which results people prefer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coser_cli.cli.evaluate_metrics import Overwrite
+from coser_cli.cli.options import common as options
+from coser_cli.cli.options.groups import with_groups
+from coser_cli.cli.output.columns import plain_columns
+from coser_cli.cli.output.json_lines import JSON_VERSION
+from coser_cli.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from coser_cli.pages.study import StudyPicture
+
+MAX_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Page:
+    """The values of the options about the page of a study."""
+
+    output: Annotated[
+        Path | None,
+        options.choose(
+            "--output",
+            "-o",
+            metavar="FILE",
+            panel=options.IN_OUT,
+            help="Write the page of the study to this .html file.",
+        ),
+    ] = None
+    input: Annotated[
+        Path | None,
+        options.choose(
+            "--input",
+            metavar="DIR",
+            panel=options.IN_OUT,
+            help="Also show the picture that was enlarged, from this folder.",
+        ),
+    ] = None
+    question: Annotated[str, typer.Option("--question", metavar="TEXT", help="Ask this.")] = (
+        "Which picture is the better enlargement?"
+    )
+    max_side: Annotated[
+        int,
+        typer.Option(
+            "--max-side", min=64, max=8192, help="Reduce larger pictures to this many pixels."
+        ),
+    ] = MAX_SIDE
+    overwrite: Overwrite = False
+
+
+@with_groups
+def study(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIRS|FILES",
+            help="Folders with results, one per method; with --tally: saved choices (JSON).",
+            readable=False,
+        ),
+    ],
+    page: Page,
+    tally: Annotated[
+        bool, typer.Option("--tally", help="Count the choices in FILES instead of making a page.")
+    ] = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make one page that asks people which of two results is better, or count their choices."""
+    if not tally:
+        _make_page(places, page, quiet=quiet, as_json=as_json)
+        return
+    if page.output is not None or page.input is not None:
+        raise UsageError("--tally counts choices", "leave --output and --input out")
+    _tally(places, quiet=quiet, as_json=as_json)
+
+
+def _make_page(folders: Sequence[Path], page: Page, *, quiet: bool, as_json: bool) -> None:
+    from coser_cli.cli.page_files import write_page
+    from coser_cli.pages.study import study_page
+
+    output = page.output
+    if output is None or output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError("a study is an HTML page", "give --output FILE.html, or --tally")
+    if output.exists() and not page.overwrite:
+        raise UsageError(f"{shown(output)} exists", "give another name, or --overwrite")
+    study = study_page(_pictures(folders, page.input), page.question, page.max_side)
+    write_page(output, study.html)
+    if as_json:
+        record = {"type": "study", "version": JSON_VERSION, "target": str(output)}
+        typer.echo(json.dumps({**record, "study": study.identity, "pairs": study.pairs}))
+        return
+    typer.echo(str(output))
+    if not quiet:
+        typer.echo(f"{study.pairs} pairs; study {study.identity}", err=True)
+
+
+def _pictures(folders: Sequence[Path], source: Path | None) -> list[StudyPicture]:
+    """Pictures that at least two methods have."""
+    from coser_cli.evaluation.pairs import match, pictures_in
+    from coser_cli.pages.study import StudyPicture
+
+    if len(folders) < 2:
+        raise UsageError("a study compares at least two folders of results")
+    names = [folder.absolute().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise UsageError("two folders have the same name", "methods are called after their folders")
+    anchors = pictures_in(folders[0] if source is None else source)
+    found = {
+        name: match(anchors, pictures_in(each)) for name, each in zip(names, folders, strict=True)
+    }
+    pictures = []
+    for anchor in anchors:
+        results = {name: files[anchor] for name, files in found.items() if anchor in files}
+        if len(results) > 1:
+            pictures.append(StudyPicture(anchor.stem, results, None if source is None else anchor))
+    if not pictures:
+        raise UsageError(
+            "no picture is in two of the folders", "files belong together by their names"
+        )
+    return pictures
+
+
+def _tally(files: Sequence[Path], *, quiet: bool, as_json: bool) -> None:
+    from coser_cli.evaluation.preference import read_sessions
+    from coser_cli.evaluation.preference import tally as count
+
+    sessions = read_sessions(files)
+    tallies = count(sessions)
+    if as_json:
+        for each in tallies:
+            record = {"type": "tally", "version": JSON_VERSION, "sessions": len(sessions)}
+            typer.echo(json.dumps({**record, **asdict(each)}))
+        return
+    rows = [("method", "preferred to", "votes", "against", "equal", "share", "95 % interval")]
+    for each in tallies:
+        share = "" if each.share is None else f"{100 * each.share:.1f} %"
+        interval = (
+            ""
+            if each.interval is None
+            else "{:.1f} to {:.1f} %".format(*(100 * side for side in each.interval))
+        )
+        counts = (str(each.wins), str(each.losses), str(each.equal))
+        rows.append((each.first, each.second, *counts, share, interval))
+    typer.echo(plain_columns(rows))
+    people = "1 session" if len(sessions) == 1 else f"{len(sessions)} sessions"
+    if not quiet:
+        typer.echo(f"{people}; intervals take all votes as independent", err=True)

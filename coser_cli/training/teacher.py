@@ -133,7 +133,7 @@ def _model(name: str, device: torch.device) -> Teacher:
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.settings import Settings
 
-    upscaler = Upscaler.load(name, device=str(device))
+    upscaler = Upscaler.from_pretrained(name, device=str(device))
 
     def teach(low: Tensor) -> Tensor:
         return upscaler.upscale(low, Settings()).pixels.float().clamp(0, 1).cpu()

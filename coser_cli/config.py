@@ -128,8 +128,8 @@ class UNetConfig:
     """Denoising U-Net with All-in-Attention in its middle and decoder blocks.
 
     `attention_factors` are the down-factors (1, 2, 4 ...) that carry transformer blocks; the
-    middle block always has one. `conditions` name further pictures, beside the low-resolution one
-    and the references, that the All-in-Attention can attend to.
+    middle block always has one. `norm_num_groups` 0 leaves the group norms out. `conditions` name
+    further pictures, beside the low-resolution one and the references, to attend to.
     """
 
     in_channels: int = 4
@@ -168,6 +168,18 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class OneStep:
+    """One evaluation of the denoiser at `timestep` of the training schedule, instead of sampling.
+
+    It sees the latents of the low-resolution picture as they are or, with `noised`, with the noise
+    that belongs to the timestep: then results depend on the seed.
+    """
+
+    timestep: int
+    noised: bool = False
+
+
+@dataclass(frozen=True)
 class Defaults:
     """What a model uses where the user says nothing. `strength` 1 starts at the last timestep;
     `reference_steps` None are as many as `steps`."""
@@ -182,6 +194,7 @@ class Defaults:
     reference_strength: float = 1.0
     fidelity: float = 0.5
     color_fix: str = "none"
+    reference_mode: str = "global"
     negative_prompt: str = (
         "worst quality, normal quality, low quality, low res, blurry, text, watermark, logo, "
         "banner, extra digits, cropped, jpeg artifacts, signature, username, error, sketch, "
@@ -193,8 +206,13 @@ class Defaults:
 class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
+    `cfw` None: the autoencoder's own decoder makes the result.
+    `working_size`: least short side in pixels that the networks work at; smaller results are made
+    larger and reduced at the end (see `size.working_size`).
     `native_size`: side in pixels of the pictures that its diffusion networks are at home with.
     `presets`: fields of `defaults` that are others under a preset's name.
+    `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
+    model imagines references; None: not at all, so that only pictures of the user can guide it.
     """
 
     name: str
@@ -203,19 +221,27 @@ class ModelConfig:
     text: ClipTextConfig | SentenceTextConfig = field(default_factory=ClipTextConfig)
     qformer: QFormerConfig = field(default_factory=QFormerConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
-    cfw: CFWConfig = field(default_factory=CFWConfig)
+    cfw: CFWConfig | None = field(default_factory=CFWConfig)
     unet: UNetConfig = field(default_factory=UNetConfig)
     controlnet: ControlNetConfig = field(default_factory=ControlNetConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     low_res_source: str = "bicubic"
     reference_roundtrip: bool = False
     native_size: int = 512
+    working_size: int = 0
+    one_step: OneStep | None = None
+    reference: OneStep | None = None
     defaults: Defaults = field(default_factory=Defaults)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def preset(self, name: str) -> Defaults:
         """The defaults under that name; "balanced" are `defaults`, as is what the model lacks."""
         return replace(self.defaults, **self.presets.get(name, {}))
+
+    @property
+    def imagines(self) -> bool:
+        """Whether it can imagine references."""
+        return self.one_step is None or self.reference is not None
 
     @property
     def downscale(self) -> int:
@@ -241,6 +267,7 @@ _MINI_AUTOENCODER = AutoencoderConfig(
 # (DiffBIR). What is usual are the published settings.
 SD21 = ModelConfig(
     name="sd21",
+    working_size=512,
     presets={
         "fast": {"sampler": "dpmpp-2m-sde", "steps": 10},
         "best": {"steps": 200},

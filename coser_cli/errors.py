@@ -30,6 +30,8 @@ class CoserError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.is_reported = False
+        """Whether it has been printed as JSON."""
 
     def __str__(self) -> str:
         """One line: the message, then the hint."""

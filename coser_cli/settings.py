@@ -55,6 +55,19 @@ MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
+ONE_STEP: dict[str, Any] = {
+    "steps": 1,
+    "guidance_scale": 1.0,
+    "guidance_interval": (0.0, 1.0),
+    "reference_steps": 1,
+    "reference_guidance_scale": 1.0,
+    "reference_strength": 1.0,
+    "control_interval": 1,
+    "reference_control_interval": 1,
+    "deep_interval": 1,
+}
+"""What these settings are for a model that makes one step, whatever the user says. Its own
+`sampler` stands for none."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ class Settings:
     color_fix: str | None = None
     prompt: str = ""
     negative_prompt: str | None = None
-    reference_mode: str = "global"
+    reference_mode: str | None = None
     references: int = 1
     reference_select: str = "all"
     control_interval: int = 1
@@ -111,14 +124,24 @@ class Settings:
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
         """The same settings with every `None` replaced by the default of the model and preset; they
-        need no preset any more.
+        need no preset any more. What has no effect in a one-step model gets one fixed value. Raises
+        `UsageError` where the model has no such preset.
         """
+        if self.preset != "balanced" and self.preset not in config.presets:
+            raise UsageError(
+                f"the model {config.name} has no --{self.preset}",
+                "leave it out: nothing that was measured differs in that way",
+            )
         defaults = config.preset(self.preset)
         values = {
             each.name: getattr(defaults if getattr(self, each.name) is None else self, each.name)
             for each in fields(self)
         }
         values["reference_steps"] = values["reference_steps"] or values["steps"]
+        if config.one_step is not None:
+            values |= ONE_STEP | {"sampler": defaults.sampler}
+        if not config.imagines and self.reference_mode is None:
+            values["reference_mode"] = "none"
         return ResolvedSettings(**values | {"preset": "balanced"})
 
     def with_defaults(self, config: ModelConfig) -> ResolvedSettings:
@@ -142,6 +165,7 @@ class ResolvedSettings(Settings):
     fidelity: float
     color_fix: str
     negative_prompt: str
+    reference_mode: str
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
         """These settings: there is nothing left to resolve."""

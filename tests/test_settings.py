@@ -7,7 +7,7 @@ import pytest
 
 import coser_cli
 from coser_cli import paths
-from coser_cli.config import Defaults, ModelConfig
+from coser_cli.config import VARIANTS, Defaults, ModelConfig
 from coser_cli.errors import (
     CoserError,
     DeviceError,
@@ -68,7 +68,14 @@ def test_presets_are_other_defaults():
     fast = Settings(preset="fast", guidance_scale=2.0).resolve(config)
     assert (fast.steps, fast.reference_steps, fast.guidance_scale) == (3, 3, 2.0)
     assert fast.preset == "balanced", "complete settings are what they are"
-    assert Settings(preset="best").resolve(config) == Settings().resolve(config)
+    with pytest.raises(UsageError, match="the model toy has no --best"):
+        Settings(preset="best").resolve(config)
+
+
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_preset_differs_from_the_defaults_or_does_not_exist(config):
+    for name in config.presets:
+        assert config.preset(name) != config.defaults, name
 
 
 @pytest.mark.parametrize(

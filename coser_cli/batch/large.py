@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from coser_cli.batch.picture import COMPARED_SIDE, sheet
+from coser_cli.batch.output import Outputs, write_outputs
 from coser_cli.batch.provenance import tiling_of
 from coser_cli.batch.results import Result
 from coser_cli.engine.compute.memory import gib
-from coser_cli.engine.tiled.cost import Cost, Task, cost_in_tiles
+from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.results import Large
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
@@ -21,122 +21,111 @@ from coser_cli.tiling.grid import Box, bands
 from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
-    from coser_cli.batch.picture import Making
+    from coser_cli.batch.picture import LoadedJob
+    from coser_cli.engine.progress import Progress
+    from coser_cli.imageio.encoding import Encoding
     from coser_cli.imageio.photo import FloatArray, Photo
+    from coser_cli.imageio.record import Record
 
 ROWS = 64
 """Of a result, made and written at once."""
 REDUCED_ROWS = 16
 """Of a reduced picture, made at once."""
-THUMBNAIL = 512
-"""Longer side of pictures in a contact sheet."""
 
 
-def make_large(making: Making, why: str) -> Result:
-    """Make and write a job's pictures in tiles; `why` is told to the user where it is not "".
+def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
+    """Make and write a job's pictures in tiles; `why` becomes a note where it is not "".
 
     Raises `InputError` where the temporary space or the format does not suffice.
     """
     from coser_cli.imageio.formats import require_streamable
 
-    spec, photo = making.work.request.tiles, making.photo
-    width, height = photo.size
+    tiles, (width, height) = loaded.work.request.tiles, loaded.photo.size
     task = Task(
         (height, width),
-        making.settings,
-        spec,
-        imported=len(making.work.references),
-        want_reference=making.want_reference or making.job.kind == "reference",
+        loaded.settings,
+        tiles,
+        imported=len(loaded.work.references),
+        want_reference=loaded.want_reference or loaded.job.kind == "reference",
     )
-    cost = cost_in_tiles(making.upscaler, task)
-    for path in making.missing:
+    cost = cost_in_tiles(loaded.upscaler, task)
+    for path in loaded.missing:
         require_streamable(path, cost.size[1], cost.size[0])
-    making = replace(making, tiling=tiling_of(spec, cost.diffusion.tile_batch))
-    with Scratch(spec.temp_dir) as scratch:
+    loaded = replace(loaded, tiling=tiling_of(tiles, cost.diffusion.tile_batch))
+    with Scratch(tiles.temp_dir) as scratch:
         scratch.require(cost.disk)
         tiled = TiledUpscaler(
-            making.upscaler,
-            spec,
+            loaded.upscaler,
+            tiles,
             scratch,
             tile_batch=cost.diffusion.tile_batch,
             vae=cost.vae,
-            on_progress=making.tell,
+            on_progress=loaded.progress,
         )
-        pixels = TensorMap(torch.from_numpy(photo.pixels)[None])
-        if making.job.kind == "reference":
-            large = tiled.candidates(pixels, task.settings)
-            _write_candidates(making, large)
-        else:
-            given = [TensorMap(torch.from_numpy(r.pixels)[None]) for r in making.work.references]
-            large = tiled.upscale(
-                pixels, task.settings, want_reference=task.want_reference, references=given
-            )
-            _write(making, large)
-    notes = ((_words(cost, why),) if why else ()) + large.notes
-    return Result(making.job, "done", notes=notes, scores=large.scores, chosen=large.chosen)
+        outputs = _outputs(loaded, _upscaled(loaded, tiled, task))
+        write_outputs(loaded, outputs)
+    if why:
+        text = f"{why}: done in tiles, with {gib(cost.disk)} GiB of temporary space"
+        notes = (text, *outputs.result.notes)
+        outputs = replace(outputs, result=replace(outputs.result, notes=notes))
+    return replace(outputs, is_written=True)
 
 
-def _words(cost: Cost, why: str) -> str:
-    return f"{why}: done in tiles, with {gib(cost.disk)} GiB of temporary space"
+def _upscaled(loaded: LoadedJob, tiled: TiledUpscaler, task: Task) -> Large:
+    pixels = TensorMap(torch.from_numpy(loaded.photo.pixels)[None])
+    if loaded.job.kind == "reference":
+        return tiled.candidates(pixels, task.settings)
+    references = [TensorMap(torch.from_numpy(r.pixels)[None]) for r in loaded.work.references]
+    want_reference = task.want_reference
+    return tiled.upscale(
+        pixels, task.settings, want_reference=want_reference, references=references
+    )
 
 
-def _write(making: Making, large: Large) -> None:
-    """The target last: a finished one means that everything is there."""
-    opaque = replace(making.photo, alpha=None, grey=False)
-    paths = making.job.references if large.references else ()
-    for path, picture in zip(paths, large.references, strict=True):
-        _write_one(making, path, picture, opaque)
-    if making.job.comparison in making.missing:
-        _, height, width = large.pixels.shape
-        guides = [_reduced(each, COMPARED_SIDE) for each in large.references[:1]]
-        reduced = _reduced(large.pixels, COMPARED_SIDE)
-        making.compare(reduced, guides[0] if guides else None, (width, height))
-    _write_one(making, making.job.target, large.pixels, making.photo)
+def _outputs(loaded: LoadedJob, large: Large) -> Outputs:
+    result = Result(loaded.job, "done", notes=large.notes, scores=large.scores, chosen=large.chosen)
+    image = None
+    if loaded.job.kind == "upscale":
+        image = PictureOnDisk(large.pixels, loaded.progress)
+    references = [PictureOnDisk(each, loaded.progress) for each in large.references]
+    return Outputs(result, image, references)
 
 
-def _write_candidates(making: Making, large: Large) -> None:
-    """A single reference is the target; several stand beside their contact sheet."""
-    if large.scores is None:
-        _write_one(making, making.job.target, large.pixels, making.photo)
-        return
-    for path, picture in zip(making.job.references, large.references, strict=True):
-        _write_one(making, path, picture, making.photo)
-    if making.job.target in making.missing:
-        from coser_cli.imageio.write import write_photo
+@dataclass(frozen=True)
+class PictureOnDisk:
+    """A `Picture` that is made and written band by band."""
 
-        pictures = [_reduced(each, THUMBNAIL) for each in large.references]
-        size = pictures[0].shape[2], pictures[0].shape[1]
-        made = sheet(making.photo.pixels, pictures, large.scores, size)
-        record = making.record(making.job.target)
-        write_photo(making.job.target, made, None, making.work.request.encoding, record)
+    pixels: Readable
+    progress: Progress
+    nbytes: int = 0
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[2], self.pixels.shape[1]
 
-def _write_one(making: Making, path: Path, picture: Readable, source: Photo) -> None:
-    from coser_cli.imageio.write_rows import write_streamed
+    def reduced(self, side: int) -> FloatArray:
+        """The picture `(3, h, w)`, antialiased, with `side` as its longer side if that is more."""
+        width, height = self.size
+        factor = min(1.0, side / max(height, width))
+        size = max(1, round(height * factor)), max(1, round(width * factor))
+        rows = Resampler(height, size[0], "antialiased")
+        columns = Resampler(width, size[1], "antialiased")
+        boxes = [Box(band.start, 0, band.stop, size[1]) for band in bands(size[0], REDUCED_ROWS)]
+        parts = [resample_with(self.pixels, rows, columns, box).clamp(0, 1) for box in boxes]
+        values: FloatArray = torch.cat(parts, dim=2)[0].numpy()
+        return values
 
-    if path not in making.missing:
-        return
-    _, height, width = picture.shape
-    told = (height + ROWS - 1) // ROWS
+    def write(
+        self, path: Path, source: Photo | None, encoding: Encoding, record: Record | None
+    ) -> None:
+        from coser_cli.imageio.write_rows import write_streamed
 
-    def rows() -> Iterator[FloatArray]:
+        assert source is not None
+        write_streamed(path, self.size, self._rows(), source, encoding, record)
+
+    def _rows(self) -> Iterator[FloatArray]:
+        width, height = self.size
+        count = -(-height // ROWS)
         for done, band in enumerate(bands(height, ROWS), start=1):
-            values = picture.read(Box(band.start, 0, band.stop, width))
-            yield values[0].numpy()
-            making.tell("write", done, told)
-
-    record = making.record(path)
-    write_streamed(path, (width, height), rows(), source, making.work.request.encoding, record)
-
-
-def _reduced(picture: Readable, side: int) -> FloatArray:
-    """The picture `(3, H, W)`, antialiased, with `side` as its longer side if it has a longer."""
-    _, height, width = picture.shape
-    factor = min(1.0, side / max(height, width))
-    size = max(1, round(height * factor)), max(1, round(width * factor))
-    rows = Resampler(height, size[0], "antialiased")
-    columns = Resampler(width, size[1], "antialiased")
-    boxes = [Box(band.start, 0, band.stop, size[1]) for band in bands(size[0], REDUCED_ROWS)]
-    made = [resample_with(picture, rows, columns, box).clamp(0, 1) for box in boxes]
-    values: FloatArray = torch.cat(made, dim=2)[0].numpy()
-    return values
+            yield self.pixels.read(Box(band.start, 0, band.stop, width))[0].numpy()
+            self.progress("write", done, count)

@@ -20,11 +20,12 @@ from typing import Self
 from coser_cli.batch.events import Emit, Started, ignore
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load
-from coser_cli.batch.minibatch import batch_key, batch_size, make_together
-from coser_cli.batch.picture import Made, Making
+from coser_cli.batch.output import Outputs
+from coser_cli.batch.picture import LoadedJob
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.worker import Worker, attempt, make
+from coser_cli.batch.whole import batch_key, batch_size, upscale_together
+from coser_cli.batch.worker import Worker, attempt, upscale, write
 
 AHEAD, AHEAD_BYTES = 32, 256 * 2**20
 """Pictures that are read and wait, at most. One that alone has more bytes is read in its turn."""
@@ -64,7 +65,7 @@ class _Step:
     as others hold what they need of it."""
 
     job: Job
-    read: Making | Result | None
+    read: LoadedJob | Result | None
     seconds: float
     result: Future[Result] | None = None
 
@@ -153,7 +154,7 @@ class _Ahead:
 
 
 class _Behind:
-    """Writes what is made; in this thread where a job is `alone`."""
+    """Writes what is finished; in this thread where a job is `alone`."""
 
     def __init__(self, worker: Worker, alone: bool) -> None:
         self._worker, self._alone = worker, alone
@@ -171,20 +172,20 @@ class _Behind:
     ) -> None:
         self._pool.shutdown(wait=True)
 
-    def write(self, making: Making, made: Made, seconds: float) -> Future[Result]:
+    def write(self, loaded: LoadedJob, outputs: Outputs, seconds: float) -> Future[Result]:
         """Write it in the background, as soon as there is room for it to wait."""
-        held = made.nbytes + making.photo.pixels.nbytes
+        held = outputs.nbytes + loaded.photo.pixels.nbytes
         self._room.enter(held)
         if not self._alone:
-            return self._pool.submit(self._write, making, made, seconds, held)
+            return self._pool.submit(self._write, loaded, outputs, seconds, held)
         written: Future[Result] = Future()
-        written.set_result(self._write(making, made, seconds, held))
+        written.set_result(self._write(loaded, outputs, seconds, held))
         return written
 
-    def _write(self, making: Making, made: Made, seconds: float, held: int) -> Result:
+    def _write(self, loaded: LoadedJob, outputs: Outputs, seconds: float, held: int) -> Result:
         began = time.monotonic()
         try:
-            result = attempt(self._worker, making.job, lambda: making.write(made))
+            result = attempt(self._worker, loaded.job, lambda: write(loaded, outputs))
             return replace(result, seconds=seconds + time.monotonic() - began)
         finally:
             self._room.leave(held)
@@ -235,13 +236,13 @@ class _Flow:
     def _batch(self, step: _Step) -> tuple[object, int]:
         """The key of the batch that a picture may share, and how many share it; None and 1 where it
         is made by itself."""
-        making = step.read
-        if self._alone or not isinstance(making, Making):
+        loaded = step.read
+        if self._alone or not isinstance(loaded, LoadedJob):
             return None, 1
-        key = attempt(self._worker, step.job, lambda: batch_key(making))
+        key = attempt(self._worker, step.job, lambda: batch_key(loaded))
         if key is None or isinstance(key, Result):  # its error comes again when it is made
             return None, 1
-        size = attempt(self._worker, step.job, lambda: batch_size(making))
+        size = attempt(self._worker, step.job, lambda: batch_size(loaded))
         if isinstance(size, Result):
             return None, 1
         return key, size if self._largest is None else min(size, self._largest)
@@ -259,37 +260,37 @@ class _Flow:
             self._make_one(step, notes)
 
     def _make_together(self, group: Sequence[_Step]) -> bool:
-        makings = [step.read for step in group if isinstance(step.read, Making)]
+        jobs = [step.read for step in group if isinstance(step.read, LoadedJob)]
         began = time.monotonic()
-        together = make_together(makings)
+        together = upscale_together(jobs)
         if together is None:
             return False
         seconds = (time.monotonic() - began) / len(group)
-        for step, made in zip(group, together, strict=True):
-            self._hand_over(step, made, step.seconds + seconds)
+        for step, outputs in zip(group, together, strict=True):
+            self._hand_over(step, outputs, step.seconds + seconds)
         return True
 
     def _make_one(self, step: _Step, notes: tuple[str, ...]) -> None:
         read, began = step.read, time.monotonic()
-        made = (
-            attempt(self._worker, step.job, partial(make, read))
-            if isinstance(read, Making)
+        outcome = (
+            attempt(self._worker, step.job, partial(upscale, read))
+            if isinstance(read, LoadedJob)
             else read
         )
-        assert made is not None
+        assert outcome is not None
         seconds = step.seconds + time.monotonic() - began
-        if isinstance(made, Made):
-            noted = replace(made.result, notes=made.result.notes + notes)
-            self._hand_over(step, replace(made, result=noted), seconds)
+        if isinstance(outcome, Outputs):
+            result = replace(outcome.result, notes=outcome.result.notes + notes)
+            self._hand_over(step, replace(outcome, result=result), seconds)
             return
         step.read, step.result = None, Future()
-        step.result.set_result(replace(made, seconds=seconds))
+        step.result.set_result(replace(outcome, seconds=seconds))
 
-    def _hand_over(self, step: _Step, made: Made, seconds: float) -> None:
-        """What was made is written from here on; nobody else holds it."""
-        making, step.read = step.read, None
-        assert isinstance(making, Making)
-        step.result = self._behind.write(making, made, seconds)
+    def _hand_over(self, step: _Step, outputs: Outputs, seconds: float) -> None:
+        """The outputs are written from here on; nobody else holds them."""
+        loaded, step.read = step.read, None
+        assert isinstance(loaded, LoadedJob)
+        step.result = self._behind.write(loaded, outputs, seconds)
 
 
 def _photo_bytes(job: Job) -> int:

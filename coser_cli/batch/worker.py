@@ -1,19 +1,22 @@
-"""One job in three phases: read the picture, make it larger whole or in tiles, write the result."""
+"""One job in three phases: read the picture, enlarge it whole or in tiles, write the result."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from coser_cli.batch.checks import naming, require_writable, target
 from coser_cli.batch.events import Emit, progress_to
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load
-from coser_cli.batch.picture import Made, Making
+from coser_cli.batch.output import Outputs, write_outputs
+from coser_cli.batch.picture import LoadedJob
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
 from coser_cli.batch.resume import standing_of
+from coser_cli.batch.whole import upscale_whole
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, WeightsError, shown
 
 if TYPE_CHECKING:
@@ -36,13 +39,13 @@ class Worker:
         """Whether the model has been needed and could be loaded."""
         return self._upscaler is not None
 
-    def _loaded(self) -> Upscaler:
+    def _model(self) -> Upscaler:
         if self._upscaler is None:
             self._upscaler = self._load()
         return self._upscaler
 
-    def read(self, job: Job) -> Making | Result:
-        """What is to be made, and its picture; a result, where all is there. Needs no model."""
+    def read(self, job: Job) -> LoadedJob | Result:
+        """The job with its picture; a result, where all is there. Needs no model."""
         from coser_cli.imageio.read import read_photo
 
         with naming(job.source):
@@ -53,20 +56,34 @@ class Worker:
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
         require_writable(standing.missing, target(photo.size, settings))
-        return Making(job, photo, settings, standing, self._work, self._loaded, self._progress)
+        return LoadedJob(job, photo, settings, standing, self._work, self._model, self._progress)
 
 
-def make(making: Making) -> Made:
+def upscale(loaded: LoadedJob) -> Outputs:
     """Make what is missing; in tiles, also write it."""
-    with naming(making.job.source):
-        if making.only_compares:
-            return Made(Result(making.job, "done"))
-        why = making.why_tiled()
-        if why is not None:
-            from coser_cli.batch.large import make_large
+    with naming(loaded.job.source):
+        if loaded.only_compares:
+            return Outputs(Result(loaded.job, "done"))
+        why = loaded.why_tiled()
+        if why is None:
+            return upscale_whole(loaded)
+        from coser_cli.batch.large import upscale_in_tiles
 
-            return Made(make_large(making, why), written=True)
-        return making.at_once()
+        return upscale_in_tiles(loaded, why)
+
+
+def write(loaded: LoadedJob, outputs: Outputs) -> Result:
+    """Write what is missing, and say how it went; needs no model."""
+    with naming(loaded.job.source):
+        if not outputs.is_written:
+            write_outputs(loaded, outputs)
+    return replace(
+        outputs.result,
+        source_size=loaded.photo.size,
+        target_size=target(loaded.photo.size, loaded.settings),
+        seed=loaded.settings.seed,
+        notes=loaded.standing.notes + loaded.photo.notes + outputs.result.notes,
+    )
 
 
 def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Result:

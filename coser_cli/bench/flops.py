@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from coser_cli.config import ClipTextConfig, ModelConfig
+from coser_cli.config import CFWConfig, ClipTextConfig, ModelConfig
 from coser_cli.models.aia import OneHotAttention
 from coser_cli.models.build import make_network, skeleton
 
@@ -107,7 +107,9 @@ def network_flops(config: ModelConfig, height: int, width: int) -> dict[str, int
             tokens = torch.zeros(1, config.text.context_length, dtype=torch.long, device="meta")
             counts["text"] = flops_of(partial(make("text").encode_tokens, tokens))
         counts |= _of_denoisers(config, make("unet"), make("controlnet"), latents)
-        counts |= _of_autoencoder(config, make("vae"), make("cfw"), pixels, latents)
+        counts |= _of_autoencoder(make("vae"), pixels, latents)
+        if config.cfw is not None:
+            counts["cfw"] = _of_cfw(config.cfw, make("vae"), make("cfw"), pixels, latents)
     return counts
 
 
@@ -148,13 +150,14 @@ def _of_denoisers(
     }
 
 
-def _of_autoencoder(
-    config: ModelConfig, vae: Any, cfw: Any, pixels: Tensor, latents: Tensor
-) -> dict[str, int]:
-    own = config.cfw.own_encoder
-    features = cfw.features(pixels) if own else vae.encode_with_features(pixels)[1]
+def _of_autoencoder(vae: Any, pixels: Tensor, latents: Tensor) -> dict[str, int]:
     return {
         "encode": flops_of(lambda: vae.encode(pixels)),
         "decode": flops_of(lambda: vae.decode(latents)),
-        "cfw": flops_of(lambda: cfw.decode(latents, features, 1.0)),
     }
+
+
+def _of_cfw(config: CFWConfig, vae: Any, cfw: Any, pixels: Tensor, latents: Tensor) -> int:
+    own = config.own_encoder
+    features = cfw.features(pixels) if own else vae.encode_with_features(pixels)[1]
+    return flops_of(lambda: cfw.decode(latents, features, 1.0))

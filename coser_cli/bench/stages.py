@@ -130,13 +130,13 @@ class NaiveWalkthrough(Walkthrough):
         if not self.settings.reference_strength:
             super().imagine(on_step)
             return
-        how = imagining(self.settings, self.upscaler.model.config.schedule)
+        how = imagining(self.settings, self.upscaler.model.config)
         denoise = self._denoisers.imagining(self.cognition, how.sampler.timesteps)
         self.reference = self._walk(how, denoise, on_step)
 
     @torch.inference_mode()
     def restore(self, on_step: OnStep = NO_STEPS) -> None:
-        how = restoring(self.settings, self.upscaler.model.config.schedule)
+        how = restoring(self.settings, self.upscaler.model.config)
         hints = self.low_res.latents, self.reference
         denoise = self._denoisers.restoring(self.cognition, how.sampler.timesteps, *hints)
         self.latents = self._walk(how, denoise, on_step)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from coser_cli.config import ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.models.build import PARTS, CoSeR, build, make_network, skeleton
-from coser_cli.models.residency import Placement
+from coser_cli.models.residency import Placement, dtype_of
 
 
 def synthetic_model(config: ModelConfig, placement: Placement, seed: int = 0) -> CoSeR:
@@ -33,19 +33,21 @@ def synthetic_sizes(config: ModelConfig, dtype: torch.dtype) -> dict[str, PartSi
 
 
 def _is_network(config: ModelConfig, part: str) -> bool:
+    if part == "cfw":
+        return config.cfw is not None
     return part != "text" or not isinstance(config.text, SentenceTextConfig)
 
 
 def _size(config: ModelConfig, part: str, dtype: torch.dtype) -> PartSize:
     state = skeleton(partial(make_network, config, part)).state_dict()
-    sizes = [tensor.numel() * dtype.itemsize for tensor in state.values()]
+    sizes = [tensor.numel() * dtype_of(part, dtype).itemsize for tensor in state.values()]
     return PartSize(sum(sizes), max(sizes))
 
 
 def _make(config: ModelConfig, placement: Placement, seed: int, part: str) -> Any:
     if not _is_network(config, part):
         return _make_text(config, placement, seed)
-    make = partial(make_network, config, part)
+    placement, make = placement.of(part), partial(make_network, config, part)
     state = {
         name: _fill(name, like, placement, f"{seed}/{part}/{name}")
         for name, like in skeleton(make).state_dict().items()

@@ -77,7 +77,7 @@ def measure_tiled(
     small = max(1, round(side / settings.scale))
     batch = cost_in_tiles(upscaler, Task((small, small), settings, spec)).diffusion.tile_batch
     low_res, reference, state = (_latents(upscaler, settings, cells, k) for k in range(3))
-    how = restoring(replace(settings, sampler="ddim", steps=1), config.schedule)
+    how = restoring(replace(settings, sampler="ddim", steps=1), config)
     maps = TensorMap(low_res), [TensorMap(reference)]
     predict = tiles_with_controls(upscaler.model, lambda tiles: cognition, how, *maps)
     walk = TiledWalk(

@@ -14,36 +14,33 @@ from coser_cli.cli.compare import compare
 from coser_cli.cli.download_weights import download_weights
 from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.info import info
-from coser_cli.cli.options.groups import OptionalDirCommand
+from coser_cli.cli.options.command import Command, Group, PictureCommand
+from coser_cli.cli.output.errors import as_coser_error, show_error
 from coser_cli.cli.reference import reference
 from coser_cli.cli.report import report
 from coser_cli.cli.serve import serve
 from coser_cli.cli.tile import tile
 from coser_cli.cli.train import train
 from coser_cli.cli.upscale import upscale
-from coser_cli.errors import CoserError, Exit, warn_in_one_line
+from coser_cli.errors import Exit, warn_in_one_line
 from coser_cli.version import __version__
 
 app = typer.Typer(
     name="coser",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    cls=Group,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Examples: coser upscale photo.jpg -s 4 · coser upscale *.jpg -o enlarged/",
 )
-app.command(cls=OptionalDirCommand)(upscale)
-app.command(cls=OptionalDirCommand)(tile)
-app.command()(reference)
-app.command()(compare)
-app.command()(report)
-app.command()(download_weights)
-app.command()(train)
-app.command()(info)
+for command in (upscale, tile, reference):
+    app.command(cls=PictureCommand)(command)
+for command in (compare, report, download_weights, train, info):
+    app.command(cls=Command)(command)
 app.add_typer(evaluate)
 app.add_typer(serve)
 app.add_typer(bench)
 
 PICTURES = ("upscale", "tile", "reference")
+ROOT_OPTIONS = ("-h", "--help", "-V", "--version", "--install-completion", "--show-completion")
 
 
 def _version(asked: bool) -> None:
@@ -68,18 +65,34 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run `coser` with `args` (default: the process's own) and return its exit code."""
     _accept_any_file_name()
     warn_in_one_line()
-    words = sys.argv[1:] if args is None else args
+    words = with_command(sys.argv[1:] if args is None else args)
     _be_heard(words)
     try:
-        app(args=args, prog_name="coser")
-    except SystemExit as end:
+        code = app(args=words, prog_name="coser", standalone_mode=False)
+        return _flushed(code if isinstance(code, int) else Exit.OK)
+    except SystemExit as end:  # shell completion
         return _flushed(end.code if isinstance(end.code, int) else Exit.OK)
-    except CoserError as error:
+    except Exception as error:
         if os.environ.get("COSER_DEBUG"):
             raise
-        typer.echo(f"coser: {error}", err=True)
-        return _flushed(error.exit_code)
-    raise AssertionError("typer always ends by SystemExit")
+        failure = as_coser_error(error, words)
+        show_error(failure, words)
+        return _flushed(failure.exit_code)
+
+
+def with_command(words: Sequence[str]) -> list[str]:
+    """The words with `upscale` before them where no command is named, but a picture or an option:
+    `coser photo.jpg`. Raises nothing: what is neither is left to the parser.
+    """
+    named = {
+        "bench",
+        *(each.callback.__name__ for each in app.registered_commands if each.callback),
+    }
+    commands = {name.replace("_", "-") for name in named}
+    if not words or words[0] in commands or words[0] in ROOT_OPTIONS:
+        return list(words)
+    is_input = any(mark in words[0] for mark in "./\\*?[") or os.path.lexists(words[0])
+    return ["upscale", *words] if is_input or words[0].startswith("-") else list(words)
 
 
 def _be_heard(words: Sequence[str]) -> None:

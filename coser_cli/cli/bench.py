@@ -9,6 +9,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
+from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings
@@ -17,7 +18,7 @@ MEASURED = "What is measured"
 MIN_SIZE, MAX_SIZE, MAX_REPEAT = 8, 4096, 1000
 MIN_TILED, MAX_TILED = 64, 65536
 
-bench = typer.Typer(name="bench", no_args_is_help=True)
+bench = typer.Typer(name="bench", cls=Group)
 
 
 @bench.callback()
@@ -97,7 +98,7 @@ class Measured:
     ] = None
 
 
-@bench.command()
+@bench.command(cls=Command)
 @with_groups
 def speed(
     measured: Measured,
@@ -126,4 +127,4 @@ def speed(
     report(measure(test, tell), as_json=as_json)
 
 
-bench.command()(quality)
+bench.command(cls=Command)(quality)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from coser_cli.cli.evaluate_metrics import AcceptLicense, Overwrite, metrics
 from coser_cli.cli.evaluate_pairs import make_pairs
 from coser_cli.cli.evaluate_study import study
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
+from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, Settings
@@ -33,7 +33,7 @@ DEFAULT_METRICS = "psnr_y,st_lpips"
 SCORE_SUFFIXES = (".csv", ".jsonl")
 
 
-class MeasureByDefault(TyperGroup):
+class MeasureByDefault(Group):
     """`coser evaluate SETS…` means `coser evaluate measure SETS…`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
@@ -43,7 +43,7 @@ class MeasureByDefault(TyperGroup):
         return super().parse_args(ctx, args)  # type: ignore[arg-type]
 
 
-evaluate = typer.Typer(name="evaluate", cls=MeasureByDefault, no_args_is_help=True)
+evaluate = typer.Typer(name="evaluate", cls=MeasureByDefault)
 
 
 @evaluate.callback()
@@ -185,7 +185,7 @@ class Sampling:
     seed: sampling.Seed = DEFAULT_SEED
 
 
-@evaluate.command()
+@evaluate.command(cls=Command)
 @with_groups
 def measure(
     data: Data,
@@ -319,6 +319,6 @@ def _require_new_files(outputs: Outputs) -> None:
             raise UsageError(f"there is no folder {shown(path.parent)}", "make it first")
 
 
-evaluate.command(name="metrics")(metrics)
-evaluate.command(name="make-pairs")(make_pairs)
-evaluate.command(name="study")(study)
+evaluate.command(name="metrics", cls=Command)(metrics)
+evaluate.command(name="make-pairs", cls=Command)(make_pairs)
+evaluate.command(name="study", cls=Command)(study)

@@ -29,7 +29,7 @@ _PACKAGES = ("torch", "torchvision", "diffusers", "open_clip_torch", "pillow", "
 Files = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[FILE...]",
+        metavar="FILE",
         help="Results of coser: show their records, and the commands that make them again.",
         show_default=False,
         readable=False,

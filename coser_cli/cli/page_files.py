@@ -74,6 +74,7 @@ class PageRun:
             write_page(target, made.html)
         except CoserError as error:
             self._record(target, "failed", error=error)
+            error.is_reported = True
             raise
         self.facts |= made.facts
         for note in made.notes:

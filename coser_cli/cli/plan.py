@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,7 @@ def make_plan(
     words = [*pipes.inputs, *_listed(files.from_file)]
     if not words:
         raise UsageError("no inputs", "name pictures, folders or patterns, or give --from-file")
+    _refuse_addresses(words)
     found: Found = find(words, recursive=files.recursive, all_frames=files.all_frames)
     jobs = plan(
         found.sources,
@@ -116,6 +118,17 @@ def make_plan(
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
         request.encoding.options(row)  # raises where the format cannot do as asked
     return Planned(jobs, found.problems, found.notes, pipes)
+
+
+def _refuse_addresses(words: Sequence[Path]) -> None:
+    """Raise `UsageError` for an address, with the command that does it."""
+    for word in words:
+        address = re.fullmatch(r"(https?|ftp):/+(.+)", str(word))
+        if address is not None and not word.exists():
+            raise UsageError(
+                f"{shown(word)} is an address, and only files are read",
+                f"fetch it: curl -L '{address[1]}://{address[2]}' | coser upscale - -o result.png",
+            )
 
 
 def _listed(name: str | None) -> list[Path]:
@@ -156,15 +169,21 @@ def require_fitting(
     return files
 
 
-def warn_of_idle_options(reporter: Reporter, work: Work, save_reference: str | None) -> None:
-    """Words and references act through diffusion only; some models leave it out by default."""
-    settings = work.settings
-    if settings.strength > 0:
-        return
-    idle = {
-        "--prompt": bool(settings.prompt),
-        "--reference": bool(work.references),
-        "--references": settings.references > 1 and save_reference is None,
-    }
-    for name in (name for name, is_given in idle.items() if is_given):
-        reporter.message(f"{name} has no effect without diffusion: give a --strength above 0")
+def warn_of_idle_options(
+    reporter: Reporter,
+    work: Work,
+    save_reference: str | None,
+    flags: Mapping[str, str] | None = None,
+) -> None:
+    """Say which options have no effect with the model. Raises `UsageError` where it cannot do what
+    they ask for. `flags` are the names of options that are not those of their settings.
+    """
+    from coser_cli.engine.settings_check import idle_settings, require_possible
+
+    assert work.provenance is not None
+    settings, config = work.request.settings, work.provenance.config
+    files, want_reference = bool(work.references), save_reference is not None
+    require_possible(settings, config, files=files, want_reference=want_reference)
+    for idle in idle_settings(settings, config, files=files, want_reference=want_reference):
+        flag = (flags or {}).get(idle.name, f"--{idle.name.replace('_', '-')}")
+        reporter.message(f"{flag} has no effect {idle.why}")

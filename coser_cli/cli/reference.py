@@ -15,7 +15,8 @@ from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
 from coser_cli.cli.options.tiling import Tiles
 from coser_cli.cli.options.workers import Workers
-from coser_cli.cli.plan import make_plan, make_request
+from coser_cli.cli.output.stages import expected_costs
+from coser_cli.cli.plan import make_plan, make_request, warn_of_idle_options
 from coser_cli.cli.stdio import Pipes
 from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 
@@ -110,5 +111,7 @@ def reference(
             ctx, reporter, settings, files, tiles, compute, workers, reporting, overwrite=overwrite
         )
         work = prepare(request, reporter.report)
+        warn_of_idle_options(reporter, work, "", {"reference_steps": "--steps"})
+        reporter.expect(expected_costs(work.settings, reference_only=True))
         planned = make_plan(files, pipes, request, kind="reference", references=references)
         execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

@@ -138,6 +138,8 @@ def _words(file: Path, record: Mapping[str, Any], references: list[FoundFile]) -
     if record["kind"] == "reference":
         names = list(_REFERENCE_SETTINGS)
         settings = {**settings, "steps": settings.get("reference_steps", settings["steps"])}
+    if references:  # with pictures of the user nothing is imagined
+        names.remove("reference_mode")
     for name in names:
         if name in settings:  # records of earlier versions lack some
             yield from _option(f"--{_dashed(name)}", *_values(settings[name]))

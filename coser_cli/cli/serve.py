@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.tiling import parse_bytes
 from coser_cli.errors import Exit, UsageError, shown
@@ -25,7 +26,7 @@ SERVE_VERSION = 1
 MAX_MODELS = 64
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
-serve = typer.Typer(name="serve", no_args_is_help=True)
+serve = typer.Typer(name="serve", cls=Group)
 
 
 @serve.callback()
@@ -96,7 +97,7 @@ class Keeping:
         return [*words, *memory]
 
 
-@serve.command()
+@serve.command(cls=Command)
 @with_groups
 def start(keeping: Keeping) -> None:
     """Start a server in the background; nothing happens where one runs already."""
@@ -126,7 +127,7 @@ def start(keeping: Keeping) -> None:
     typer.echo(f"process {process} serves at {shown(endpoint.socket)}", err=True)
 
 
-@serve.command()
+@serve.command(cls=Command)
 def stop() -> None:
     """End the server; commands that it serves go on by themselves."""
     from coser_cli.server.client import Connection, NoServerError
@@ -144,7 +145,7 @@ def stop() -> None:
     typer.echo(f"process {process} has ended", err=True)
 
 
-@serve.command()
+@serve.command(cls=Command)
 def status(as_json: options.Json = False) -> None:
     """Show whether a server runs, what it keeps, and how much memory that takes.
 
@@ -167,7 +168,7 @@ def status(as_json: options.Json = False) -> None:
     typer.echo(json.dumps(_record(state)) if as_json else "\n".join(_lines(state)))
 
 
-@serve.command()
+@serve.command(cls=Command)
 @with_groups
 def run(keeping: Keeping) -> None:
     """Serve in the foreground, for systemd or launchd: until Ctrl-C, SIGTERM or the timeout."""

@@ -13,6 +13,7 @@ from coser_cli.cli.options.reporting import Reporting
 from coser_cli.cli.options.sampling import Diffusion, Presets
 from coser_cli.cli.options.tiling import Tiles
 from coser_cli.cli.options.workers import Workers
+from coser_cli.cli.output.stages import expected_costs
 from coser_cli.cli.plan import make_plan, make_request, require_fitting, warn_of_idle_options
 from coser_cli.cli.stdio import Pipes
 
@@ -60,6 +61,8 @@ def upscale(
         )
         work = prepare(request, reporter.report)
         warn_of_idle_options(reporter, work, save_reference)
+        saved, imported = save_reference is not None, len(request.references)
+        reporter.expect(expected_costs(work.settings, imported=imported, saved=saved))
         used = len(request.references) or settings.references
         planned = make_plan(
             files,

@@ -53,16 +53,21 @@ def _can_be_served(jobs: Sequence[Job], request: Request) -> bool:
 
 def _connection(emit: Emit, *, start: bool) -> Connection:
     """To a server of this installation, which is started if need be. Raises `UnservedError`."""
-    from coser_cli.server import background
-    from coser_cli.server.client import Connection, UnservedError
+    from coser_cli.server.client import Connection, NoServerError, UnservedError
     from coser_cli.server.endpoint import find_endpoint
 
     try:
         endpoint = find_endpoint()
-        if start and not endpoint.socket.exists():
+        try:
+            connection = Connection(endpoint)
+        except NoServerError:
+            if not start:
+                raise
+            from coser_cli.server import background
+
             emit(Hint("starting a server ..."))
             background.start(endpoint)
-        connection = Connection(endpoint)
+            connection = Connection(endpoint)
     except UnservedError:
         raise
     except DeviceError as error:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from coser_cli.engine.color_fix import color_fix
 from coser_cli.engine.preparation import LowRes
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
+    from coser_cli.settings import ResolvedSettings
 
 
 def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> Tensor:
@@ -30,8 +32,21 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     return model.cfw.decode(latents, features, fidelity).float()
 
 
+def decode_result(
+    model: CoSeR, latents: Tensor, low_res: LowRes, settings: ResolvedSettings
+) -> Tensor:
+    """`decode` as settings say. `strength` of a one-step model blends what is decoded
+    without and with the step; at 0 and 1 only what counts is decoded.
+    """
+    pixels = decode(model, latents, low_res, settings.fidelity)
+    if model.config.one_step is None or settings.strength in (0, 1):
+        return pixels
+    plain = decode(model, low_res.latents, low_res, settings.fidelity)
+    return torch.lerp(plain, pixels, settings.strength)
+
+
 def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
-    """Pixels `(N, 3, *size)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
+    """Pixels `(N, 3, *target)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
     `(N, 4, h, w)`; one at a time.
     """
     pictures = low_res.padded.repeat(len(latents) // len(low_res.padded), 1, 1, 1).split(1)
@@ -41,7 +56,11 @@ def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
 
 
 def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
-    """Cut the padding off, give the colours of the input, clamp to [0, 1]: `(B, 3, *size)`."""
+    """Cut the padding off, give the colours of the input, clamp to [0, 1], reduce where the result
+    is smaller than what was worked at: `(B, 3, *target)`."""
     height, width = low_res.size
     pixels = pixels[..., :height, :width]
-    return color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
+    fixed = color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
+    if low_res.target == low_res.size:
+        return fixed
+    return F.interpolate(fixed, low_res.target, mode="bicubic", antialias=True).clamp(0, 1)

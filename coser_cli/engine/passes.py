@@ -3,39 +3,71 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coser_cli.engine.feature_cache import EXACT, Intervals
+from coser_cli.engine.settings_check import require_imagines
 from coser_cli.sampling.guidance import Guidance
-from coser_cli.sampling.schedulers import Sampler, make_scheduler
+from coser_cli.sampling.loop import Walk
+from coser_cli.sampling.noise import to_device
+from coser_cli.sampling.one_step import one_step_sampler
+from coser_cli.sampling.schedulers import Sampler, add_noise, make_scheduler
 
 if TYPE_CHECKING:
-    from coser_cli.config import ScheduleConfig
+    from torch import Tensor
+
+    from coser_cli.config import ModelConfig, OneStep, ScheduleConfig
+    from coser_cli.sampling.types import Draw, OnStep
     from coser_cli.settings import ResolvedSettings
 
 
 @dataclass(frozen=True)
 class Pass:
     """One pass. `stream` is the name of its noise; the start and the noise of the first step are
-    those of both."""
+    those of both. It starts from the low-resolution latents, `noised` to `sampler.start` or not.
+    """
 
     stream: str
     sampler: Sampler
-    guidance: Guidance
+    guidance: Guidance = Guidance()  # noqa: RUF009 (it is frozen)
     intervals: Intervals = EXACT
+    noised: bool = True
+
+    def begin(
+        self, latents: Tensor, schedule: ScheduleConfig, draw: Draw, on_step: OnStep | None
+    ) -> tuple[Walk, Tensor]:
+        """How to sample, and the start: both passes share its noise, as published."""
+        walk = Walk(self.sampler, self.guidance, partial(draw, self.stream), on_step)
+        if not self.noised:
+            return walk, latents
+        noise = to_device(draw("start", 0), latents.device).to(latents)
+        return walk, add_noise(latents, noise, schedule, self.sampler.start)
 
 
-def imagining(settings: ResolvedSettings, schedule: ScheduleConfig) -> Pass:
-    """The pass that imagines a reference; `reference_strength` is above 0."""
+def imagining(settings: ResolvedSettings, config: ModelConfig) -> Pass:
+    """The pass that imagines a reference; `reference_strength` is above 0.
+
+    Raises `UsageError` for a model that imagines none.
+    """
+    require_imagines(config)
+    if config.one_step is not None and config.reference is not None:
+        return _one_step("imagine", config.reference, config.schedule)
     steps, strength = settings.reference_steps, settings.reference_strength
     scale = settings.reference_guidance_scale
-    return _pass("imagine", steps, strength, scale, settings, schedule)
+    return _pass("imagine", steps, strength, scale, settings, config.schedule)
 
 
-def restoring(settings: ResolvedSettings, schedule: ScheduleConfig) -> Pass:
+def restoring(settings: ResolvedSettings, config: ModelConfig) -> Pass:
     """The pass that restores the result; `strength` is above 0."""
+    if config.one_step is not None:
+        return _one_step("restore", config.one_step, config.schedule)
     steps, strength, scale = settings.steps, settings.strength, settings.guidance_scale
-    return _pass("restore", steps, strength, scale, settings, schedule)
+    return _pass("restore", steps, strength, scale, settings, config.schedule)
+
+
+def _one_step(stream: str, step: OneStep, schedule: ScheduleConfig) -> Pass:
+    return Pass(stream, one_step_sampler(schedule, step), noised=step.noised)
 
 
 def _pass(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.errors import InputError
-from coser_cli.size import srresnet_passes, target_size
+from coser_cli.size import srresnet_passes, target_size, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -21,7 +21,8 @@ class LowRes:
     """What is known of the input before anything is imagined.
 
     `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
-    `pixel_multiple`; only `size` (height, width) of it is picture. `latents` `(B, 4, h, w)` of
+    `pixel_multiple`; only `size` (height, width) of it is picture. `target`: size of the result,
+    which may be smaller. `latents` `(B, 4, h, w)` of
     `padded`. `features`: the VAE encoder's, where its CFW decoder feeds on them. `pre_restored`
     `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is made of it.
     """
@@ -29,6 +30,7 @@ class LowRes:
     pixels: Tensor
     padded: Tensor
     size: tuple[int, int]
+    target: tuple[int, int]
     latents: Tensor
     features: tuple[Tensor, ...] | None = None
     pre_restored: Tensor | None = None
@@ -53,8 +55,11 @@ def require_picture(pixels: Tensor) -> None:
 
 
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
-    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, pad, encode."""
-    size = target_size(pixels.shape[-2], pixels.shape[-1], scale)
+    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, pad,
+    encode."""
+    target = target_size(pixels.shape[-2], pixels.shape[-1], scale)
+    size = working_size(target, model.config.working_size)
+    scale = working_scale(target, size, scale)
     pre_restored = None
     if model.config.low_res_source == "srresnet":
         pre_restored = model.srresnet(pixels)
@@ -63,11 +68,12 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
     # the configuration first: a decoder with an encoder of its own need not be loaded yet
-    if not model.config.cfw.own_encoder and model.cfw is not None:
+    cfw = model.config.cfw
+    if cfw is not None and not cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
-        return LowRes(pixels, padded, size, latents.float(), features, pre_restored)
+        return LowRes(pixels, padded, size, target, latents.float(), features, pre_restored)
     latents = model.autoencoder.encode(padded).float()
-    return LowRes(pixels, padded, size, latents, pre_restored=pre_restored)
+    return LowRes(pixels, padded, size, target, latents, pre_restored=pre_restored)
 
 
 def enlarge_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -37,8 +37,8 @@ def imagine(
     if not model.config.reference_roundtrip:
         return latents
     # the paper's reference is a picture before it is a condition (spec sec. 1)
-    pixels = model.autoencoder.decode(latents.to(cognition.embedding.dtype))
-    return model.autoencoder.encode(pixels).float()
+    dtype = torch.promote_types(cognition.embedding.dtype, torch.float32)
+    return model.autoencoder.encode(model.autoencoder.decode(latents.to(dtype))).float()
 
 
 @dataclass(frozen=True)
@@ -190,5 +190,6 @@ def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:
 
 def _class_token(model: CoSeR, pixels: Tensor) -> Tensor:
     """Projected class token `(1, C)` in float32 of pixels `(1, 3, H, W)`, nominally [0, 1]."""
-    tokens: Tensor = model.cognition.clip(pixels)
+    tower = model.cognition.clip
+    tokens: Tensor = tower(pixels.to(next(tower.parameters()).dtype))
     return tokens[:, 0].float()

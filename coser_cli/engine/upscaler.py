@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
 
 from coser_cli.engine import decoding, preparation
-from coser_cli.engine.compute.memory import memory_errors_named, require_memory
+from coser_cli.engine.compute.memory import require_memory
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.compute.runtime import Runtime, stage
 from coser_cli.engine.images import Image, Upscaled, chosen, pixels_of, upscaled_each
-from coser_cli.engine.passes import Pass, imagining, restoring
+from coser_cli.engine.passes import imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
 from coser_cli.engine.reference import (
@@ -26,9 +25,8 @@ from coser_cli.engine.reference import (
     require_single,
     score,
 )
-from coser_cli.sampling.loop import Walk
+from coser_cli.engine.settings_check import is_guided
 from coser_cli.sampling.noise import seeded_noise, to_device
-from coser_cli.sampling.schedulers import add_noise
 from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings, Settings
 
@@ -123,7 +121,7 @@ class Upscaler(Runtime):
             return Upscaled(result, pictures, *scores)
 
         if len(pixels) > 1:  # what goes wrong with one of them must not change the others
-            with memory_errors_named(self.device):
+            with self.computing():
                 return run(self)
         return self.run(run)
 
@@ -173,9 +171,10 @@ class Upscaler(Runtime):
         require_picture(pixels)
         size = pixels.shape[-2], pixels.shape[-1]
         taken = self.pending(settings), len(pixels)
-        require_memory(self.model.config, size, settings.scale, self.dtype, self.device, *taken)
+        how = self.picture_dtype, self.device
+        require_memory(self.model.config, size, settings.scale, *how, *taken)
         self.enter("prepare")
-        pixels = to_device(pixels, self.device).to(self.dtype)
+        pixels = to_device(pixels, self.device).to(self.picture_dtype)
         low_res = preparation.prepare(self.model, pixels, settings.scale)
         require_finite(low_res.latents, what="latents of the input")
         return low_res
@@ -195,7 +194,9 @@ class Upscaler(Runtime):
         from coser_cli.engine.cognition import understand
 
         self.enter("understand")
-        texts = self.text(settings.prompt), self.text(settings.negative_prompt)
+        unguided = self.model.config.one_step is not None  # one step has no negative branch
+        negative = settings.prompt if unguided else settings.negative_prompt
+        texts = self.text(settings.prompt), self.text(negative)
         cognition = understand(self.model, pre_restored.to(self.device, self.dtype), *texts)
         require_finite(cognition.embedding, what="cognitive embedding")
         return cognition
@@ -224,17 +225,23 @@ class Upscaler(Runtime):
             return low_res.latents.repeat(count, 1, 1, 1)
         self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = imagining(settings, self.model.config.schedule)
+        how = imagining(settings, self.model.config)
+        different = count if how.noised else 1
+        schedule = self.model.config.schedule
         walks = (
-            self._walk(
-                how, low_res, draw_of(index, draw), on_step and part_of(on_step, index, count)
+            how.begin(
+                low_res.latents,
+                schedule,
+                draw_of(index, draw),
+                on_step and part_of(on_step, index, different),
             )
-            for index in range(count)
+            for index in range(different)
         )
-        found = [
+        imagined = [
             imagine(self.model, cognition, start, walk, how.intervals) for walk, start in walks
         ]
-        return require_finite(torch.cat(found), what="reference")
+        latents = torch.cat(imagined).repeat(count // different, 1, 1, 1)
+        return require_finite(latents, what="reference")
 
     @stage
     def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
@@ -261,7 +268,7 @@ class Upscaler(Runtime):
         on_step: OnStep | None = None,
     ) -> Tensor:
         """Stage 4: the latents `(B, 4, h, w)` of the result, from the same noised input as the
-        reference.
+        reference; of a one-step model, from the input without noise.
 
         `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
         leaves the reference attention out. With `strength` 0 it is the input.
@@ -272,8 +279,8 @@ class Upscaler(Runtime):
             return low_res.latents
         self.enter("sample")
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = restoring(settings, self.model.config.schedule)
-        walk, start = self._walk(how, low_res, draw, on_step)
+        how = restoring(settings, self.model.config)
+        walk, start = how.begin(low_res.latents, self.model.config.schedule, draw, on_step)
         times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
         hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
         restorer = Restorer(self.model, cognition, times, hints, how.intervals)
@@ -287,7 +294,7 @@ class Upscaler(Runtime):
         Raises `DeviceError` where they are not finite.
         """
         self.enter("decode")
-        pixels = require_finite(decoding.decode(self.model, latents, low_res, settings.fidelity))
+        pixels = require_finite(decoding.decode_result(self.model, latents, low_res, settings))
         return decoding.finish(pixels, low_res, settings.color_fix).cpu()
 
     @stage
@@ -312,10 +319,10 @@ class Upscaler(Runtime):
             return low_res.latents, None
         cognition = self.understand(low_res, settings)
         tell("understand", 1, 1)
-        references, guided_by = None, settings.strength != 0 and settings.reference_mode != "none"
-        if want_reference or guided_by:
+        references, guided = None, is_guided(settings, bool(pictures))
+        if want_reference or guided:
             references = self._refer(low_res, cognition, settings, tell, pictures)
-        hint = references.latents if references is not None and guided_by else None
+        hint = references.latents if references is not None and guided else None
         steps = steps_of(tell, "restore")
         return self.restore(low_res, cognition, hint, settings, on_step=steps), references
 
@@ -334,12 +341,3 @@ class Upscaler(Runtime):
             steps = steps_of(tell, "imagine")
             latents = self.imagine(low_res, cognition, settings, on_step=steps)
         return choose(self.model, latents, low_res, settings.reference_select)
-
-    def _walk(
-        self, how: Pass, low_res: LowRes, draw: Draw, on_step: OnStep | None
-    ) -> tuple[Walk, Tensor]:
-        """How to sample, and the start: both passes share its noise, as published."""
-        walk = Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)
-        latents = low_res.latents
-        noise = to_device(draw("start", 0), latents.device).to(latents)
-        return walk, add_noise(latents, noise, self.model.config.schedule, how.sampler.start)

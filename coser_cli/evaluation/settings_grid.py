@@ -40,12 +40,12 @@ def evaluations(settings: ResolvedSettings, config: ModelConfig) -> Evaluations:
     """
     if not settings.strength:
         return Evaluations()
-    how, references = restoring(settings, config.schedule), 0
+    how, references = restoring(settings, config), 0
     imagined = 0
     if settings.reference_mode != "none":
         references = settings.references
         if settings.reference_strength:
-            imagined = references * _branches(imagining(settings, config.schedule))
+            imagined = references * _branches(imagining(settings, config))
     steps, every = len(how.sampler.timesteps), how.intervals
     controls = ceil(steps / every.controls) + references * ceil(steps / every.reference)
     return Evaluations(imagined, _branches(how), controls)

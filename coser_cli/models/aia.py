@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from coser_cli.models.attention import Attention, match_batch, to_tokens
 from coser_cli.models.one_hot import one_hot_attention
+from coser_cli.models.resnet import group_norm
 from coser_cli.models.transformer import (
     Branches,
     PreparedContext,
@@ -67,7 +68,7 @@ class ConditionTokens(nn.Module):
     def __init__(self, dim: int, groups: int, control_dim: int) -> None:
         super().__init__()
         self.widen = _widen(control_dim, dim) if control_dim != dim else nn.Identity()
-        self.norm = nn.GroupNorm(groups, dim, eps=1e-6)
+        self.norm = group_norm(groups, dim, 1e-6)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -141,9 +142,9 @@ class AiATransformer(SpatialTransformer):
     ) -> None:
         self.conditions = tuple(conditions)
         super().__init__(dim, head_dim, context_dim, groups)
-        self.low_res_norm = nn.GroupNorm(groups, dim, eps=1e-6)
+        self.low_res_norm = group_norm(groups, dim, 1e-6)
         self.low_res_proj = nn.Linear(dim, dim)
-        self.reference_norm = nn.GroupNorm(groups, dim, eps=1e-6)
+        self.reference_norm = group_norm(groups, dim, 1e-6)
         self.reference_proj = nn.Linear(dim, dim) if project_reference else nn.Identity()
         widen = control_dim != dim
         self.low_res_widen = _widen(control_dim, dim) if widen else nn.Identity()

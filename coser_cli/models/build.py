@@ -70,7 +70,7 @@ class CoSeR:
     @property
     def cfw(self) -> CFWDecoder | None:
         """Decoder that feeds on the low-resolution picture, if the model has one."""
-        network: CFWDecoder | None = self._network("cfw")
+        network: CFWDecoder | None = self._network("cfw") if self.config.cfw is not None else None
         return network
 
     @property
@@ -144,7 +144,7 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
         from coser_cli.models.autoencoder import Autoencoder
 
         return Autoencoder(config.autoencoder)
-    if part == "cfw":
+    if part == "cfw" and config.cfw is not None:
         from coser_cli.models.cfw import CFWDecoder
 
         return CFWDecoder(config.cfw)

@@ -8,7 +8,7 @@ pages that the operating system keeps as long as memory allows.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,13 +33,23 @@ STREAMED = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm, nn.GroupNorm, nn.M
 one layer: it reads its projections' parameters itself."""
 
 CPU = torch.device("cpu")
+
+
+def dtype_of(part: str, dtype: torch.dtype) -> torch.dtype:
+    """What a part computes in where the model computes in `dtype`. Pictures are made in float32 at
+    least: bfloat16 has 8 bits of precision, of pictures that may have 16.
+    """
+    return torch.promote_types(dtype, torch.float32) if part in WHOLE else dtype
+
+
 Source = Callable[[Sequence[str]], Mapping[str, Tensor]]
 """Names of tensors -> the tensors, as they lie in host memory or in a mapped file."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how exactly networks compute, and where they wait: see `Offload` in `settings`.
+    """Where and how exactly networks compute (see `dtype_of`) and where they wait (see `Offload`
+    in `settings`).
 
     `low_memory`: nothing is kept in host memory that could be read again.
     """
@@ -48,6 +58,10 @@ class Placement:
     dtype: torch.dtype = torch.float32
     offload: str = "none"
     low_memory: bool = False
+
+    def of(self, part: str) -> Placement:
+        """The same with the dtype of a part."""
+        return replace(self, dtype=dtype_of(part, self.dtype))
 
     @property
     def forgets(self) -> bool:

@@ -1,17 +1,30 @@
-"""Residual blocks that are told the time as shifts, which are computed once for a whole walk."""
+"""The convolutional blocks of U-Net and ControlNet, with diffusers' parameter names.
+
+Residual blocks take the time as shifts, which are computed once for a whole walk. The blocks are
+our own because importing diffusers' takes longer than a small network computes, and because
+networks without norms (`groups` 0) are made of them, too.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.attention import match_batch
-from coser_cli.models.blocks import ResnetBlock2D
 
 EPS = 1e-5
+LONGEST_PERIOD = 10_000
+"""Of the sinusoids that tell the time, in timesteps (Vaswani et al. 2017, sec. 3.5)."""
+
+
+def group_norm(groups: int, channels: int, eps: float) -> nn.Module:
+    """A group norm, or nothing where there are to be no `groups`."""
+    return nn.GroupNorm(groups, channels, eps=eps) if groups else nn.Identity()
 
 
 @dataclass(frozen=True)
@@ -28,8 +41,35 @@ class PreparedTime:
         return PreparedTime(tuple(shift[index : index + 1] for shift in self.shifts))
 
 
-class ResnetBlock(ResnetBlock2D):
-    """diffusers' residual block, whose projection of the time is computed apart (`time_shift`).
+class TimestepEmbedding(nn.Module):
+    """Timesteps `(T,)` → embeddings `(T, 4·channels)`: sinusoids, and two linear layers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.linear_1 = nn.Linear(channels, 4 * channels)
+        self.linear_2 = nn.Linear(4 * channels, 4 * channels)
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        waves = sinusoids(timesteps, self.channels).to(self.linear_1.weight.dtype)
+        embedding: Tensor = self.linear_2(F.silu(self.linear_1(waves)))
+        return embedding
+
+
+def sinusoids(timesteps: Tensor, channels: int) -> Tensor:
+    """Cosines, then sines, of timesteps `(T,)`, `(T, channels)` float32, from one radian per
+    timestep to one per `LONGEST_PERIOD`; `channels` is even.
+    """
+    half = channels // 2
+    steps = torch.arange(half, dtype=torch.float32, device=timesteps.device)
+    frequencies = torch.exp(-math.log(LONGEST_PERIOD) * steps / half)
+    angles = timesteps[:, None].float() * frequencies
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class ResnetBlock(nn.Module):
+    """Norm, SiLU and convolution, twice, the time added in between; added to the input, which is
+    brought to the same width.
 
     `time_index` is its place in a `PreparedTime`; the network that owns it sets it.
     """
@@ -37,13 +77,14 @@ class ResnetBlock(ResnetBlock2D):
     def __init__(
         self, in_channels: int, out_channels: int, time_channels: int, groups: int
     ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            temb_channels=time_channels,
-            groups=groups,
-            eps=EPS,
-        )
+        super().__init__()
+        self.norm1 = group_norm(groups, in_channels, EPS)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.time_emb_proj = nn.Linear(time_channels, out_channels)
+        self.norm2 = group_norm(groups, out_channels, EPS)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        wider = in_channels != out_channels
+        self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if wider else None
         self.time_index = 0
 
     def time_shift(self, time: Tensor) -> Tensor:
@@ -51,7 +92,7 @@ class ResnetBlock(ResnetBlock2D):
         shift: Tensor = self.time_emb_proj(F.silu(time))
         return shift
 
-    def forward(self, x: Tensor, time: PreparedTime) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, time: PreparedTime) -> Tensor:
         """Map `(B, in_channels, H, W)` → `(B, out_channels, H, W)`; times of B entries, of a
         divisor of B, or of one for all.
         """
@@ -61,6 +102,30 @@ class ResnetBlock(ResnetBlock2D):
         if self.conv_shortcut is not None:
             x = self.conv_shortcut(x)
         return x + hidden
+
+
+class Downsample(nn.Module):
+    """Half the size, by a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        halved: Tensor = self.conv(x)
+        return halved
+
+
+class Upsample(nn.Module):
+    """Twice the size: every cell repeated, and a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        doubled: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return doubled
 
 
 def number_resnets(resnets: Iterable[ResnetBlock]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.attention import Attention, KeyValue, match_batch, to_maps, to_tokens
-from coser_cli.models.blocks import FeedForward
+from coser_cli.models.resnet import group_norm
 
 Branches = tuple[KeyValue, ...]
 
@@ -58,6 +58,32 @@ class CrossAttention(Attention):
         return self.merge(torch.cat(attended))
 
 
+class FeedForward(nn.Module):
+    """Two linear layers, the first gated by GELU (Shazeer 2020, "GEGLU"); diffusers' names."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.net = nn.ModuleList([GatedGelu(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim)])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        for layer in self.net:
+            tokens = layer(tokens)
+        return tokens
+
+
+class GatedGelu(nn.Module):
+    """Tokens `(B, L, in)` → `(B, L, out)`: a linear layer times the GELU of another."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_channels, 2 * out_channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        values, gate = self.proj(tokens).chunk(2, dim=-1)
+        gated: Tensor = values * F.gelu(gate)
+        return gated
+
+
 class TransformerBlock(nn.Module):
     """Pre-norm block on tokens `(B, L, dim)`: self-attention, cross-attention, GEGLU."""
 
@@ -69,7 +95,7 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.attn2 = CrossAttention(dim, heads, head_dim, context_dim)
         self.norm3 = nn.LayerNorm(dim)
-        self.ff = FeedForward(dim, activation_fn="geglu")
+        self.ff = FeedForward(dim)
 
     def forward(self, tokens: Tensor, branches: Branches, batch: int) -> Tensor:
         tokens = tokens + self.attn1(self.norm1(tokens))
@@ -88,7 +114,7 @@ class SpatialTransformer(nn.Module):
     def __init__(self, dim: int, head_dim: int, context_dim: int, groups: int) -> None:
         super().__init__()
         self.context_index = 0
-        self.norm = nn.GroupNorm(groups, dim, eps=1e-6)
+        self.norm = group_norm(groups, dim, 1e-6)
         self.proj_in = nn.Linear(dim, dim)
         self.transformer_blocks = nn.ModuleList([self.make_block(dim, head_dim, context_dim)])
         self.proj_out = nn.Linear(dim, dim)

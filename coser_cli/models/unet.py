@@ -17,8 +17,16 @@ from torch.nn import functional as F
 from coser_cli.config import ControlNetConfig, UNetConfig
 from coser_cli.models.aia import AiATransformer, ControlMaps, initialise_from_base
 from coser_cli.models.attention import match_batch
-from coser_cli.models.blocks import Downsample2D, TimestepEmbedding, Timesteps, Upsample2D
-from coser_cli.models.resnet import EPS, PreparedTime, ResnetBlock, number_resnets
+from coser_cli.models.resnet import (
+    EPS,
+    Downsample,
+    PreparedTime,
+    ResnetBlock,
+    TimestepEmbedding,
+    Upsample,
+    group_norm,
+    number_resnets,
+)
 from coser_cli.models.transformer import (
     PreparedContext,
     SpatialTransformer,
@@ -78,8 +86,7 @@ class UNetEncoder(nn.Module):
     def __init__(self, config: UNetConfig | ControlNetConfig) -> None:
         super().__init__()
         widths = config.block_out_channels
-        self.time_proj = Timesteps(widths[0], flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.time_embedding = TimestepEmbedding(widths[0], 4 * widths[0])
+        self.time_embedding = TimestepEmbedding(widths[0])
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(
             self._down_level(config, level) for level in range(len(widths))
@@ -98,7 +105,7 @@ class UNetEncoder(nn.Module):
             [make_transformer(config, width) for _ in range(count if attentive else 0)],
         )
         if level < len(widths) - 1:
-            block.downsamplers.append(Downsample2D(width, use_conv=True, padding=1, name="op"))
+            block.downsamplers.append(Downsample(width))
         return block
 
     def make_middle(self, config: UNetConfig | ControlNetConfig) -> SpatialTransformer:
@@ -129,7 +136,7 @@ class UNetEncoder(nn.Module):
         if isinstance(time, PreparedTime):
             return time
         steps = torch.as_tensor(time, device=like.device).reshape(-1)
-        embedding = self.time_embedding(self.time_proj(steps).to(like.dtype))
+        embedding = self.time_embedding(steps)
         return PreparedTime(tuple(resnet.time_shift(embedding) for resnet in self.resnets()))
 
     def prepare_times(self, timesteps: Sequence[int], like: Tensor) -> Mapping[int, PreparedTime]:
@@ -206,7 +213,7 @@ def map_channels(config: UNetConfig | ControlNetConfig) -> list[int]:
 
 
 class UNet(UNetEncoder):
-    """Noise prediction for latents `(B, 4, h, w)`; h, w multiples of 2^(levels − 1)."""
+    """Noise prediction for latents `(B, in_channels, h, w)`; h, w multiples of 2^(levels − 1)."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
@@ -216,7 +223,7 @@ class UNet(UNetEncoder):
         self.up_blocks = nn.ModuleList(
             self._up_level(config, level, skips) for level in reversed(range(len(widths)))
         )
-        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, widths[0], eps=EPS)
+        self.conv_norm_out = group_norm(config.norm_num_groups, widths[0], EPS)
         self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
         self.number()
 
@@ -239,7 +246,7 @@ class UNet(UNetEncoder):
             previous = width
         block = Level(resnets, attentions)
         if level > 0:
-            block.upsamplers.append(Upsample2D(width, use_conv=True))
+            block.upsamplers.append(Upsample(width))
         return block
 
     def forward(

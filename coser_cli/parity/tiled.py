@@ -67,7 +67,7 @@ class TiledRun(Run):
 
     def _low_res(self, pixels: Tensor) -> LowRes:
         size = pixels.shape[-2], pixels.shape[-1]
-        return LowRes(self.pixels, pixels, size, self.networks.autoencoder.encode(pixels))
+        return LowRes(self.pixels, pixels, size, size, self.networks.autoencoder.encode(pixels))
 
     def _sample(self, low_res: LowRes, cognition: Cognition) -> tuple[Tensors, Tensor]:
         """One patch, in latent tiles: what the run stores of it, and its latents."""

@@ -18,7 +18,7 @@ from coser_cli.server import protocol
 from coser_cli.server.context import own_context
 from coser_cli.server.endpoint import Endpoint, require_private, user_of
 from coser_cli.server.installation import installation
-from coser_cli.server.lines import LineError, Lines, SilenceError
+from coser_cli.server.lines import MAX_LINE, LineError, Lines, SilenceError
 from coser_cli.server.protocol import Hello, ProtocolError, Run, Welcome, decode, encode, result_of
 from coser_cli.version import __version__
 from coser_cli.weights.store import model_folder
@@ -57,8 +57,9 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._lines = Lines(_connected(endpoint))
+        self._installation = installation()
         try:
-            self._send(Hello(protocol.PROTOCOL, __version__, installation()))
+            self._send(Hello(protocol.PROTOCOL, __version__, self._installation))
             self.welcome = decode(self._lines.read(ANSWER), Welcome)
         except (OSError, ProtocolError, LineError) as error:
             self._lines.close()
@@ -81,7 +82,7 @@ class Connection:
     @property
     def is_ours(self) -> bool:
         """Whether it would do as this process does: it is of the same installation."""
-        return self.welcome.installation == installation()
+        return self.welcome.installation == self._installation
 
     def ask(self, question: Any, answer: type[M]) -> M:
         """What the server says. Raises `UnservedError`."""
@@ -106,9 +107,12 @@ class Connection:
             raise UnservedError("this folder is gone") from None
         folder = str(model_folder(work.request.compute.model).absolute())
         run = Run(tuple(jobs), work.request, folder, context, progress)
+        line = encode(run)
+        if len(line) > MAX_LINE:
+            raise UnservedError(f"{len(jobs)} pictures are too many for one message")
         report = _Report(jobs, emit)
         try:
-            self._send(run)
+            self._lines.write(line, SILENCE)
             while True:
                 event = decode(self._lines.read(SILENCE), *_EVENTS)
                 if isinstance(event, protocol.Finished):

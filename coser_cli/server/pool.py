@@ -99,9 +99,12 @@ def _nobody(event: object) -> None:
 
 @dataclass
 class Seat:
-    """A process, and who uses it: `runs` of clients, one of which has the turn."""
+    """A process, and who uses it: `runs` of clients, one of which has the turn. No process is to
+    begin any more where `ended` is set.
+    """
 
     kind: Kind
+    ended: threading.Event
     member: WarmMember = field(default_factory=WarmMember)
     turns: Turns = field(default_factory=Turns)
     runs: int = 0
@@ -123,6 +126,7 @@ class Pool:
         self._max_models, self._max_memory = max_models, max_memory
         self._seats: dict[Kind, Seat] = {}
         self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     @contextmanager
     def seat(self, kind: Kind) -> Iterator[Seat]:
@@ -145,7 +149,7 @@ class Pool:
         self._trim()
         if len(self._seats) >= self._max_models and not self._end_one():
             raise BusyError(f"all {self._max_models} models that may be loaded are in use")
-        self._seats[kind] = seat = Seat(kind)
+        self._seats[kind] = seat = Seat(kind, self._ended)
         return seat
 
     def _trim(self) -> None:
@@ -174,6 +178,7 @@ class Pool:
 
     def end(self) -> None:
         """End all processes, whatever they do: what they write is complete or not there."""
+        self._ended.set()
         with self._lock:
             for seat in self._seats.values():
                 seat.member.end()

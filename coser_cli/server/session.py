@@ -26,7 +26,7 @@ WRITE_PATIENCE = 60.0
 
 
 class ClientGoneError(Exception):
-    """The client has closed its connection, or does not read."""
+    """The client has closed its connection, or does not read; or has to do without the server."""
 
 
 class Client:
@@ -87,6 +87,8 @@ class _SeatCrew:
             self._client.send(protocol.Waiting())
         self._turn.enter_context(self._seat.turns.turn(self._client.look))
         self._has_turn = True
+        if self._seat.ended.is_set():
+            raise ClientGoneError
         self._seat.member.begin(share, self._run, self._tell)
 
     def wait(self) -> Iterable[tuple[int, Outcome]]:
@@ -96,6 +98,8 @@ class _SeatCrew:
             self._client.look()
             return []
         outcomes = member.receive()
+        if self._seat.ended.is_set():  # lost jobs are not to begin again
+            raise ClientGoneError
         if not member.busy:
             self._turn.close()
             self._has_turn = False

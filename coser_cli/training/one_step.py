@@ -8,11 +8,12 @@ may be fresh (`mini`), or those of a model that restores in many steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from coser_cli.config import OneStep
 from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.training.examples import Batch, noise_of
 from coser_cli.training.forward import Forward
@@ -20,9 +21,6 @@ from coser_cli.training.frozen import Understanding, encode_all
 from coser_cli.training.loop import Objective
 from coser_cli.training.losses import PictureLoss
 from coser_cli.training.restoration import predict
-
-if TYPE_CHECKING:
-    from coser_cli.config import OneStep
 
 
 @dataclass(frozen=True)

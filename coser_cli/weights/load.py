@@ -14,7 +14,7 @@ from torch import nn
 from coser_cli.config import ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.errors import WeightsError
 from coser_cli.models.build import PARTS, CoSeR, build, make_network
-from coser_cli.models.residency import Placement, stream
+from coser_cli.models.residency import Placement, dtype_of, stream
 from coser_cli.weights import store
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def part_sizes(folder: Path, dtype: torch.dtype) -> dict[str, PartSize]:
     sizes = {}
     for part in PARTS:
         with suppress(WeightsError):  # a part that is missing or damaged is reported when needed
-            sizes[part] = store.part_size(folder, part, dtype.itemsize)
+            sizes[part] = store.part_size(folder, part, dtype_of(part, dtype).itemsize)
     return sizes
 
 
@@ -56,6 +56,7 @@ def _load_part(folder: Path, config: ModelConfig, placement: Placement, part: st
         return None
     if part == "text" and isinstance(config.text, SentenceTextConfig):
         return _load_text_states(folder, config.text, placement)
+    placement = placement.of(part)
     make, source = partial(make_network, config, part), str(folder / part)
     if not placement.streams(part):
         fit = partial(placement.fit, device=placement.home)

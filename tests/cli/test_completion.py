@@ -83,6 +83,13 @@ def test_installed_models(no_weights, tmp_path):
     assert complete("coser", "upscale", "--model", "mi", **no_weights) == ["mine", "mini"]
 
 
+def test_sets_and_licences_of_weights():
+    assert {"default", "turbo"} <= set(complete("coser", "download-weights", ""))
+    assert complete("coser", "download-weights", "tur") == ["turbo"]
+    words = ("coser", "download-weights", "--accept-license", "mit-ta")
+    assert complete(*words) == ["mit-taesd"]
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_scripts_are_printed(shell):
     script = ask(_COSER_COMPLETE=f"source_{shell}")

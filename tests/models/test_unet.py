@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from coser_cli.config import ControlNetConfig, UNetConfig
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
+from coser_cli.models.resnet import sinusoids
 from coser_cli.models.unet import (
     Controls,
     UNet,
@@ -185,8 +186,7 @@ def test_one_timestep_serves_a_batch(unet, inputs, contexts):
 
 
 def test_the_time_embedding_has_the_cosine_first():
-    unet = UNet(UNET)
-    found = unet.time_proj(torch.tensor([7]))
+    found = sinusoids(torch.tensor([7]), 32)
     frequencies = torch.exp(-torch.log(torch.tensor(10000.0)) * torch.arange(16) / 16)
     expected = torch.cat(((7 * frequencies).cos(), (7 * frequencies).sin()))[None]
     assert_near(found, expected)
@@ -215,3 +215,17 @@ def test_weights_without_conditions_load_unchanged_and_give_the_same(
     assert torch.equal(wider(*inputs, context, edges), expected)  # its projections are zero
     randomise(wider)
     assert not torch.allclose(wider(*inputs, context, edges), wider(*inputs, context, controls))
+
+
+def test_without_norms_a_network_has_none_and_takes_any_scale(inputs, contexts):
+    configs = replace(UNET, norm_num_groups=0), replace(CONTROLNET, norm_num_groups=0)
+    unet, controlnet = (
+        randomise(kind(c)) for kind, c in zip((UNet, ControlNet), configs, strict=True)
+    )
+    for network in (unet, controlnet):
+        assert not any(isinstance(module, torch.nn.GroupNorm) for module in network.modules())
+    initialise_aia_from_base(unet)
+    controls = controls_of(controlnet, *inputs, contexts[0])
+    context = unet.prepare_context(contexts[:1])
+    assert unet(*inputs, context, controls).isfinite().all()
+    assert set(controlnet_from_unet(unet, configs[1]).state_dict()) == set(controlnet.state_dict())

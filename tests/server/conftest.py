@@ -17,8 +17,8 @@ from PIL import Image
 from tests.cli.conftest import weights  # noqa: F401 (a fixture)
 
 COSER = (sys.executable, "-m", "coser_cli")
-SLOW = ("--strength", "1", "--steps", "30", "--reference-mode", "none")
-"""Options that make a picture of 32 × 32 take about a second with the toy."""
+SLOW = ("--strength", "1", "--steps", "8", "--reference-mode", "none")
+"""Options that make a picture of 32 × 32 take a moment with the toy."""
 
 
 def wait_until(condition, seconds=180):

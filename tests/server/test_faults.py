@@ -344,7 +344,7 @@ def test_a_server_that_says_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(client_module, "SILENCE", 0.2)
     tmp_path.chmod(0o700)
     welcome = encode(Welcome(PROTOCOL, "1", "x", 1))
-    work = Work(Request(compute=Compute("mini")), Settings())  # nothing looks at the settings
+    work = Work(Request(Settings(), Compute("mini")), Settings())  # nothing looks at the settings
     with _Toy(tmp_path, welcome, encode(Alive())) as endpoint, Connection(endpoint) as connection:
         results = connection.run([], work, lambda event: None, progress=False)
         with pytest.raises(ServerGoneError):

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from coser_cli.cli.output.defaults import default_of
+from coser_cli.cli.output.help import argument_of, value_of
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -76,7 +79,7 @@ def _leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _command(name: str, command: Any) -> Command:
-    arguments = [_argument(each) for each in command.params if each.param_type_name == "argument"]
+    arguments = [argument_of(each) for each in command.params if each.param_type_name == "argument"]
     usage = " ".join([*arguments, "[OPTIONS]"])
     return Command(name, command.help, usage, tuple(_panels(command)))
 
@@ -96,42 +99,14 @@ def _is_hidden(parameter: Any) -> bool:
 
 def _parameter(parameter: Any) -> Parameter:
     if parameter.param_type_name == "argument":
-        return Parameter((_argument(parameter),), True, "", "", False, parameter.help, "")
-    words = isinstance(parameter.show_default, str)
+        return Parameter((argument_of(parameter),), True, "", "", False, parameter.help, "")
+    words = isinstance(parameter.show_default, str) or parameter.default is None
     return Parameter(
         names=(*parameter.opts, *parameter.secondary_opts),
         is_argument=False,
-        values=_values(parameter),
-        default=_default(parameter),
+        values=value_of(parameter),
+        default=default_of(parameter),
         is_default_in_words=words,
         help=parameter.help,
         variable=parameter.envvar or "",
     )
-
-
-def _argument(parameter: Any) -> str:
-    name = parameter.metavar or parameter.name.upper()
-    return f"{name}..." if parameter.nargs == -1 else str(name)
-
-
-def _default(parameter: Any) -> str:
-    """The default in words, as its value, or nothing where it is the model's own."""
-    if isinstance(parameter.show_default, str):
-        return parameter.show_default
-    shown = parameter.show_default and parameter.default not in (None, False, "")
-    return str(parameter.default) if shown else ""
-
-
-def _values(parameter: Any) -> str:
-    """What an option takes, after its name."""
-    if parameter.is_flag:
-        return ""
-    if parameter.metavar:
-        return str(parameter.metavar)
-    choices = parameter.type_descriptor.choices
-    if choices:
-        return "|".join(map(str, choices))
-    if parameter.min is not None:
-        return f"{parameter.min:.12g}–{parameter.max:.12g}"
-    name: str = parameter.type_descriptor.annotation.__name__
-    return name.upper().replace("STR", "TEXT")

@@ -14,8 +14,10 @@ INTRODUCTION = """\
 Generated from the program by `python -m tools.cli_docs.markdown > docs/cli.md`; a test checks that
 it is current.
 
-`coser` without a command prints its help and ends with 2. `coser COMMAND --help` (or `-h`) shows
-what follows.
+`coser photo.jpg` is `coser upscale photo.jpg`: where the first word is a picture, a pattern or an
+option, `upscale` is meant. `coser` alone prints its help and ends with 2. `coser COMMAND --help`
+(or `-h`) shows the usual options, `--help-all` those that follow. Defaults that are the model's own
+are given for each model.
 """
 
 CONVENTIONS = """\
@@ -100,8 +102,9 @@ CONVENTIONS = """\
 
 stdout carries results: the path of each picture that is there (written or skipped), one per line,
 or JSON. Several candidates of `coser reference` are followed by their contact sheet. stderr carries
-everything else; a progress bar appears on a terminal only. Colours obey `NO_COLOR`. `--quiet`
-leaves errors only (and the JSON, if asked for).
+everything else: on a terminal a bar for the picture in hand and one for the batch, elsewhere a line
+for each picture of a batch. Colours obey `NO_COLOR`. `--quiet` leaves errors only (and the JSON, if
+asked for). Every error is one line, `coser: what is wrong; what helps`.
 
 One picture goes through pipes: `-` as an input is a picture on stdin, `-o -` sends the result to
 stdout, and nothing else goes there. `-` alone, without `-o`, means both. The format is that of
@@ -141,7 +144,7 @@ counted as failed, and its line is `{"type": "problem", "error": {...}}`.
 
 `status` is `done`, `skipped` or `failed`; `error` is `null` or an object of `code`, `exit_code`,
 `message` and `hint`. The last line is the summary, also where the command fails before the first
-picture (but not where its options cannot be read):
+picture:
 
 ```json
 {"type": "summary", "version": 1, "status": "success", "exit_code": 0, "total": 1, "done": 1,
@@ -292,7 +295,7 @@ def _section(command: Command) -> Iterator[str]:
 def _row(parameter: Parameter) -> str:
     names = ", ".join(f"`{name}`" for name in parameter.names)
     if parameter.is_argument:
-        return f"| {names} | | {parameter.help} |"
+        return f"| {_escaped(names)} | | {parameter.help} |"
     values = f" {_escaped(parameter.values)}" if parameter.values else ""
     default = parameter.default
     if default and not parameter.is_default_in_words:

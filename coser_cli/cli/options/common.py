@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from coser_cli import settings as names
+from coser_cli.cli.options.completion import complete_model
+from coser_cli.cli.output.errors import closest
 from coser_cli.errors import UsageError, shown
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES
 
@@ -26,19 +28,12 @@ def choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A00
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
-def _complete_model(incomplete: str) -> list[str]:
-    """Models that `--model` could mean: auto, and what is bundled or installed."""
-    from coser_cli.weights.store import available_models
-
-    return [name for name in ("auto", *available_models()) if name.startswith(incomplete)]
-
-
 Inputs = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="INPUTS",
-        help="Picture files (PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC), folders of them, "
-        "patterns like '*.jpg', or - for one picture on stdin.",
+        help="Pictures, folders, patterns like '*.jpg', or - for stdin; PNG, JPEG, WebP, TIFF, "
+        "BMP, GIF, AVIF and HEIC, told by their content.",
         show_default=False,
         # Whether they can be read is found out one by one: a bad one must not stop the others.
         readable=False,
@@ -51,9 +46,9 @@ Output = Annotated[
         "-o",
         metavar="FILE|DIR|-",
         panel=IN_OUT,
-        help="Write to this file (one input; the extension decides the format: "
-        f"{' '.join(WRITABLE_SUFFIXES)}), into this folder, or to stdout; default: beside each "
-        "input, as PNG.",
+        help="Write to this file, into this folder, or to stdout; by default beside each input, as "
+        "PNG. A file is for one input, and its extension decides the format: "
+        f"{' '.join(WRITABLE_SUFFIXES)}.",
     ),
 ]
 Overwrite = Annotated[
@@ -71,8 +66,9 @@ Scale = Annotated[
         "-s",
         min=names.MIN_SCALE,
         max=names.MAX_SCALE,
+        metavar="1–16",
         envvar="COSER_SCALE",
-        help="Enlarge each side by this factor, which may be fractional.",
+        help="Enlarge each side by this factor, such as 2.5.",
         rich_help_panel=IN_OUT,
     ),
 ]
@@ -82,7 +78,7 @@ SaveReference = Annotated[
         "--save-reference",
         metavar="[DIR]",
         panel=REFERENCE,
-        help="Also write the references that guide the result: beside it, or into DIR "
+        help="Also write the references that guide the result; beside it, or into DIR "
         "(--save-reference=DIR).",
     ),
 ]
@@ -92,17 +88,17 @@ Reference = Annotated[
         "--reference",
         metavar="FILE",
         panel=REFERENCE,
-        help="Take this picture as the reference instead of imagining one; repeat it for several. "
-        "The same files serve every input. A picture of another aspect ratio (by more than 2 %) is "
-        "made to cover the input's frame and cut on both sides alike.",
+        help="Let this picture guide the result; instead of one that is imagined. Repeat it for "
+        "several. The same files serve every input. A picture whose aspect ratio differs by more "
+        "than 2 % is made to cover the input's frame and cut on both sides alike.",
     ),
 ]
 Compare = Annotated[
     bool,
     typer.Option(
         "--compare",
-        help="Also write NAME_compare.png beside the result: bicubic, the saved reference, the "
-        "result, and a detail.",
+        help="Also write a picture of what has changed; NAME_compare.png shows bicubic, the saved "
+        "reference, the result, and a detail.",
         rich_help_panel=IN_OUT,
     ),
 ]
@@ -110,10 +106,10 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
-        metavar="auto|mini|sd21|DIR",
+        metavar="NAME|DIR",
         envvar="COSER_MODEL",
-        autocompletion=_complete_model,
-        help="Use this model, or the one in this folder; auto takes sd21 where its weights are "
+        autocompletion=complete_model,
+        help="Use this model, or the one in a folder; auto takes sd21 where its weights are "
         "installed, else mini.",
         rich_help_panel=MODEL,
     ),
@@ -196,13 +192,13 @@ def _load_config(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None or ctx.resilient_parsing:
         return path
     table = _read_table(path, str(ctx.info_name))
-    known = {param.name for param in ctx.command.params} - {"inputs", "config"}
+    known = {str(each.name) for each in ctx.command.params} - {"inputs", "config", "help_all"}
     values = {key.replace("-", "_"): value for key, value in table.items()}
     unknown = sorted(set(values) - known)
     if unknown:
         raise UsageError(
             f"{shown(path)}: unknown key {unknown[0]!r} in [{ctx.info_name}]",
-            f"known are {', '.join(sorted(known))}",
+            closest(unknown[0], sorted(known)) or f"known are {', '.join(sorted(known))}",
         )
     ctx.default_map = values
     return path

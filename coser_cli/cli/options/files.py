@@ -33,7 +33,7 @@ class Files:
     recursive: Annotated[
         bool,
         _option(
-            "--recursive", "-r", help="Look into sub-folders, too, and keep their tree below -o."
+            "--recursive", "-r", help="Look into sub-folders, too; their tree is kept below -o."
         ),
     ] = False
     from_file: Annotated[
@@ -68,7 +68,8 @@ class Files:
             "--max-side",
             min=1,
             max=_MAX_SIDE,
-            help="Make the longer side of results this long, instead of -s.",
+            metavar="PIXELS",
+            help="Make the longer side this long, instead of -s.",
         ),
     ] = None
     name: Annotated[
@@ -85,9 +86,10 @@ class Files:
         str | None,
         _option(
             "--format",
-            metavar="|".join(row.name.lower() for row in FORMATS),
+            metavar="FORMAT",
             panel=FORMAT,
-            help="Write results in this format; default: PNG, or by the extension of -o FILE.",
+            help=f"Write {', '.join(row.name.lower() for row in FORMATS)}; default: png, or by the "
+            "extension of -o FILE.",
         ),
     ] = None
     quality: Annotated[
@@ -98,7 +100,7 @@ class Files:
             max=100,
             panel=FORMAT,
             envvar="COSER_QUALITY",
-            help="Quality of JPEG and WebP (default 95) and AVIF (default 90).",
+            help="Quality of JPEG, WebP and AVIF; default 95, of AVIF 90.",
         ),
     ] = None
     chroma: Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.command import show_everything
 from coser_cli.cli.output.log import RunLog
 from coser_cli.cli.output.reporter import Reporter
 
@@ -38,6 +39,17 @@ class Reporting:
             "--fail-fast",
             envvar="COSER_FAIL_FAST",
             help="End with the first picture that fails; the rest is not started.",
+            rich_help_panel=options.REPORTING,
+        ),
+    ] = False
+
+    help_all: Annotated[
+        bool,
+        typer.Option(
+            "--help-all",
+            callback=show_everything,
+            is_eager=True,
+            help="Show all options, and end.",
             rich_help_panel=options.REPORTING,
         ),
     ] = False

@@ -16,7 +16,7 @@ Fast = Annotated[
     bool,
     typer.Option(
         "--fast",
-        help="Take the model's fast settings where no other option says otherwise.",
+        help="Take the model's fast settings; single options go before them.",
         rich_help_panel=SAMPLING,
     ),
 ]
@@ -44,7 +44,7 @@ Steps = Annotated[
         min=1,
         max=names.MAX_STEPS,
         envvar="COSER_STEPS",
-        help="Take this many sampling steps, for the reference and for the result each.",
+        help="Take this many sampling steps; for the reference and for the result each.",
     ),
 ]
 Sampler = Annotated[
@@ -57,6 +57,7 @@ Seed = Annotated[
         "--seed",
         min=0,
         max=names.MAX_SEED,
+        metavar="N",
         envvar="COSER_SEED",
         help="Draw the noise from this seed; it means the same on every device.",
         rich_help_panel=SAMPLING,
@@ -91,7 +92,7 @@ Strength = Annotated[
         "--strength",
         panel=SAMPLING,
         envvar="COSER_STRENGTH",
-        help="Let diffusion change this much: 0 not at all, 1 from pure noise.",
+        help="Let diffusion change this much; 0 not at all, 1 from pure noise.",
         **_FRACTION,
     ),
 ]
@@ -128,13 +129,13 @@ NegativePrompt = Annotated[
     choose("--negative-prompt", panel=SAMPLING, help="Say what the picture must not look like."),
 ]
 ReferenceMode = Annotated[
-    names.ReferenceMode,
-    typer.Option(
+    names.ReferenceMode | None,
+    choose(
         "--reference-mode",
         envvar="COSER_REFERENCE_MODE",
         help="Imagine one reference, steered by what the whole picture shows (global) or, in "
         "tiles, also by what each tile shows; or none.",
-        rich_help_panel=REFERENCE,
+        panel=REFERENCE,
     ),
 ]
 References = Annotated[
@@ -145,7 +146,7 @@ References = Annotated[
         min=1,
         max=names.MAX_REFERENCES,
         envvar="COSER_REFERENCES",
-        help="Imagine this many references, each from noise of its own.",
+        help="Imagine this many references; each from noise of its own.",
         rich_help_panel=REFERENCE,
     ),
 ]
@@ -266,7 +267,7 @@ class Diffusion:
     negative_prompt: NegativePrompt = None
     fidelity: Fidelity = None
     color_fix: ColorFix = None
-    reference_mode: ReferenceMode = "global"
+    reference_mode: ReferenceMode = None
     references: References = 1
     reference_select: ReferenceSelect = "all"
     reference_steps: ReferenceSteps = None

@@ -14,6 +14,8 @@ from coser_cli.errors import UsageError
 
 TILING = "Tiling"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+LEAST_BYTES = 10**6
+"""Fewer are a number whose unit was forgotten."""
 _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -25,6 +27,8 @@ def parse_bytes(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
     if found is None or found[2] not in _UNITS or float(found[1]) == 0:
         raise UsageError(f"{text!r} is no amount of memory", "write it like 4GiB, 4GB or 500MB")
+    if not found[2] and float(found[1]) < LEAST_BYTES:
+        raise UsageError(f"{text!r} is an amount of bytes", f"did you mean {found[1]}GiB?")
     return round(float(found[1]) * _UNITS[found[2]])
 
 
@@ -81,7 +85,7 @@ class Tiles:
             metavar="SIZE",
             parser=parse_bytes,
             envvar="COSER_MAX_MEMORY",
-            help="Take about this much memory at most (4GiB, 500MB); by default, what is free.",
+            help="Take about this much memory, such as 4GiB; by default, what is free.",
             rich_help_panel=TILING,
             show_default=False,
         ),
@@ -103,7 +107,7 @@ class Tiles:
         bool,
         typer.Option(
             "--dry-run",
-            help="Only tell what would be made of each input, and what it would take.",
+            help="Only tell what would be made, and what it takes.",
             rich_help_panel="Reporting",
         ),
     ] = False

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from coser_cli.cli.options.completion import complete_license, complete_set
+
 SHOW = "What to do instead"
 CONSENT = "Licences and trust"
 FILES = "Files and folders"
@@ -27,6 +29,7 @@ Sets = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SET]",
+        autocompletion=complete_set,
         help="Sets, or single files by id; `--list` shows them. Without one: `default`.",
         show_default=False,
     ),
@@ -43,7 +46,13 @@ PrintPins = Annotated[
 ]
 AcceptLicense = Annotated[
     list[str] | None,
-    _value("--accept-license", CONSENT, "ID", "Accept this licence; may be given several times."),
+    _value(
+        "--accept-license",
+        CONSENT,
+        "ID",
+        "Accept this licence; may be given several times.",
+        autocompletion=complete_license,
+    ),
 ]
 TrustFirstUse = Annotated[
     bool,

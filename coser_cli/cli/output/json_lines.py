@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coser_cli.errors import CoserError, shown
+from coser_cli.errors import CoserError, Exit, shown
 
 if TYPE_CHECKING:
     from coser_cli.batch.dry_run import Plan
@@ -56,6 +56,23 @@ def error_record(error: CoserError) -> dict[str, Any]:
         "exit_code": int(error.exit_code),
         "message": error.message,
         "hint": error.hint,
+    }
+
+
+def summary_record(
+    status: str, code: Exit, *, error: CoserError | None = None, **counts: float
+) -> dict[str, Any]:
+    """The last line of `--json`."""
+    usual = dict.fromkeys(("total", "done", "skipped", "failed", "not_started"), 0)
+    return {
+        "type": "summary",
+        "version": JSON_VERSION,
+        "status": status,
+        "exit_code": int(code),
+        **usual,
+        "seconds": 0.0,
+        **counts,
+        "error": None if error is None else error_record(error),
     }
 
 

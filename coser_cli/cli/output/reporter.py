@@ -7,43 +7,32 @@ import os
 import sys
 import time
 import warnings
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from coser_cli.batch.events import Advanced, Event, Hint, Note, Started
+from coser_cli.cli.output.bars import Bars
 from coser_cli.cli.output.json_lines import (
-    JSON_VERSION,
-    error_record,
     image_record,
     plan_record,
     plan_text,
     problem_record,
+    summary_record,
 )
-from coser_cli.cli.output.table import Row, plain_table, rich_table, row_of
+from coser_cli.cli.output.table import Row, rich_table, row_of
 from coser_cli.errors import CoserError, CoserWarning, Exit, shown
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from collections.abc import Iterator, Mapping
 
     from coser_cli.batch.dry_run import Plan
     from coser_cli.batch.jobs import Job
     from coser_cli.batch.results import Result, Tally
     from coser_cli.cli.output.log import Level, RunLog
-
-STAGES = {
-    "prepare": "preparing",
-    "enlarge": "enlarging",
-    "encode": "encoding",
-    "understand": "understanding",
-    "imagine": "imagining the reference",
-    "restore": "restoring",
-    "decode": "decoding",
-    "write": "writing",
-    "pictures": "pictures done",
-}
 
 
 class Reporter:
@@ -64,11 +53,10 @@ class Reporter:
         self._as_json = as_json
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
-        self._bar: RichProgress | None = None
-        self._task: Any = None
-        self._stage = ""
+        self._bars: Bars | None = None
+        self._expected: Mapping[str, float] | None = None
         self._total = 0
-        self._started = 0
+        self._started = self._ended = 0
         self._began = time.monotonic()
         self._tally: Tally | None = None
 
@@ -85,27 +73,34 @@ class Reporter:
     ) -> None:
         """End the bar; what ends the run still gets its JSON summary."""
         warnings.showwarning = self._shows_warning
-        self._stop_bar()
+        self._close_bars()
         if isinstance(error, CoserError):
             self._logged("ERROR", str(error))
             if self._as_json:
                 self._summary("error", error.exit_code, error)
+            error.is_reported = True
         elif isinstance(error, KeyboardInterrupt):
             self.interrupted()
         if self._log is not None:
             self._log.close()
 
+    def expect(self, costs: Mapping[str, float]) -> None:
+        """What stages pictures will go through, and their costs: `stages.expected_costs`."""
+        self._expected = costs
+
     def begin(self, total: int, tally: Tally) -> None:
         """Say how many jobs there will be, and where they are counted."""
         self._total = total
         self._tally = tally
+        if self._live:
+            self._bars = Bars(total, self._expected)
         self._logged("INFO", f"coser {__version__} begins with {total} picture{'s' * (total != 1)}")
 
     def message(self, text: str) -> None:
         """A line on stderr, unless quiet."""
         self._logged("NOTE", text)
         if not self._quiet:
-            _stderr(text)
+            self._stderr(text)
 
     def _warned(
         self, message: Warning | str, category: type[Warning], *place: Any, **more: Any
@@ -128,7 +123,7 @@ class Reporter:
     def hint(self, text: str) -> None:
         """A line for someone who sits and waits: on a terminal only."""
         if self._live:
-            _stderr(text)
+            self._stderr(text)
 
     def report(self, event: Event) -> None:
         """What a run does; the listener of `batch.workers.run`."""
@@ -145,24 +140,24 @@ class Reporter:
     def start(self, job: Job) -> None:
         """A job begins."""
         self._started += 1
-        self._name = f"{self._started}/{self._total} {job.source.name}"
         self._logged("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
-        self._stage = ""
+        if self._bars is not None:
+            self._bars.picture(job.source.name)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """A stage is `done` of `total` steps far; draws the bar, on a terminal only."""
-        if not self._live:
+        """A stage is `done` of `total` steps far; of "pictures", that many have ended elsewhere."""
+        if self._bars is None:
             return
-        bar = self._bar or self._start_bar()
-        if stage != self._stage:
-            self._stage = stage
-            label = f"{self._name}  {STAGES.get(stage, stage)}"
-            bar.reset(self._task, total=total, description=label)
-        bar.update(self._task, completed=done, total=total)
+        if stage == "pictures":
+            self._bars.count(done)
+        else:
+            self._bars.stage(stage, done, total)
 
     def result(self, result: Result) -> None:
         """One job has ended."""
-        self._stop_bar()
+        if self._bars is not None:
+            self._bars.ended(result.job.source.name, worked=result.status in ("done", "failed"))
+        self._ended += 1
         self._rows.append(row_of(result))
         self._logged("INFO", _log_line(result))
         if result.error is not None:
@@ -170,15 +165,17 @@ class Reporter:
         elif result.status == "skipped":
             there = shown(result.job.target)
             self.message(f"skipped {shown(result.job.source)}: {there} exists (--overwrite)")
+        elif result.status == "done" and self._total > 1 and not (self._live or self._quiet):
+            _stderr(f"{self._ended} of {self._total}: {_done_line(result)}")
         for note in result.notes:
             self.message(f"note on {shown(result.job.source)}: {note}")
         if result.scores is not None:
             self.message(_scores(result))
         if self._as_json:
-            _stdout(json.dumps(image_record(result)))
+            self._stdout(json.dumps(image_record(result)))
         elif result.status in ("done", "skipped") and self._results and not self._quiet:
             for path in result.job.results:
-                _stdout(str(path))
+                self._stdout(str(path))
 
     def plan(self, plan: Plan) -> None:
         """What a job would be."""
@@ -203,6 +200,7 @@ class Reporter:
 
     def end(self, tally: Tally) -> None:
         """All jobs have ended."""
+        self._close_bars()
         self._logged("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")
         if self._as_json:
             status = "success" if not tally.failed else "partial" if _any_good(tally) else "error"
@@ -213,7 +211,7 @@ class Reporter:
 
     def interrupted(self) -> None:
         """Ctrl-C: say how far it got and how it goes on."""
-        self._stop_bar()
+        self._close_bars()
         done = self._tally.done + self._tally.skipped if self._tally else 0
         text = f"stopped after {done} of {self._total}; run the same command again to continue"
         self._logged("ERROR", text)
@@ -222,57 +220,43 @@ class Reporter:
             self._summary("interrupted", Exit.INTERRUPTED)
 
     def _summary(self, status: str, code: Exit, error: CoserError | None = None) -> None:
-        tally = self._tally
-        record = {
-            "type": "summary",
-            "version": JSON_VERSION,
-            "status": status,
-            "exit_code": int(code),
-            "total": self._total,
-            "done": tally.done if tally else 0,
-            "skipped": tally.skipped if tally else 0,
-            "failed": tally.failed if tally else 0,
-            "not_started": tally.not_started if tally else 0,
-            "seconds": round(time.monotonic() - self._began, 3),
-            "error": None if error is None else error_record(error),
-        }
+        tally, names = self._tally, ("done", "skipped", "failed", "not_started")
+        counts = {name: getattr(tally, name) for name in names if tally is not None}
+        seconds = round(time.monotonic() - self._began, 3)
+        record = summary_record(
+            status, code, error=error, total=self._total, seconds=seconds, **counts
+        )
         _stdout(json.dumps(record))
 
     def _error(self, error: CoserError) -> None:
         self._logged("ERROR", str(error))
-        _stderr(f"coser: {error}")
+        self._stderr(f"coser: {error}")
 
     def _table(self) -> None:
-        """What became of each picture; drawn on a terminal, else in plain text."""
-        if self._quiet or not self._rows:
-            return
-        if not self._live:
-            _stderr(plain_table(self._rows))
+        """What became of each picture; on a terminal only, as elsewhere each has had its line."""
+        if not self._live or not self._rows:
             return
         from rich.console import Console
 
         Console(stderr=True, highlight=False).print(rich_table(self._rows))
 
-    def _start_bar(self) -> RichProgress:
-        from rich import progress
-        from rich.console import Console
+    @contextmanager
+    def _without_bars(self) -> Iterator[None]:
+        with nullcontext() if self._bars is None else self._bars.paused():
+            yield
 
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.description}", markup=False),
-            progress.BarColumn(bar_width=24),
-            progress.MofNCompleteColumn(),
-            progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("")
-        self._bar.start()
-        return self._bar
+    def _stderr(self, text: str) -> None:
+        with self._without_bars():
+            _stderr(text)
 
-    def _stop_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    def _stdout(self, text: str) -> None:
+        with self._without_bars():
+            _stdout(text)
+
+    def _close_bars(self) -> None:
+        if self._bars is not None:
+            self._bars.close()
+            self._bars = None
 
 
 def _scores(result: Result) -> str:
@@ -286,6 +270,13 @@ def _scores(result: Result) -> str:
 def _counts(tally: Tally) -> str:
     rest = f", {tally.not_started} not started" if tally.not_started else ""
     return f"{tally.done} done, {tally.skipped} skipped, {tally.failed} failed{rest}"
+
+
+def _done_line(result: Result) -> str:
+    """A picture that is made, for a log."""
+    width, height = result.target_size or (0, 0)
+    target = shown(result.job.target)
+    return f"{shown(result.job.source)} → {target}, {width}×{height}, {result.seconds:.1f} s"
 
 
 def _log_line(result: Result) -> str:

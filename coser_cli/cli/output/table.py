@@ -57,21 +57,8 @@ def listed(rows: Sequence[Row]) -> tuple[list[Row], int]:
     return kept, len(rows) - len(kept)
 
 
-def plain_table(rows: Sequence[Row]) -> str:
-    """The table as lines of text; "" without rows."""
-    kept, left_out = listed(rows)
-    cells = [row.cells for row in kept]
-    widths = [max((len(row[column]) for row in cells), default=0) for column in range(5)]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        for row in cells
-    ]
-    lines += [f"... and {left_out} more"] if left_out else []
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def rich_table(rows: Sequence[Row]) -> Table:
-    """The same for a terminal."""
+    """The table for a terminal."""
     from rich.markup import escape
     from rich.table import Table
 

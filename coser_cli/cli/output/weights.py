@@ -59,6 +59,7 @@ class WeightsReporter:
         self._stop_bar()
         if self.as_json and isinstance(error, CoserError):
             self._summary("error", error.exit_code, error)
+            error.is_reported = True
 
     def say(self, text: str) -> None:
         """A line on stderr, unless quiet."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from coser_cli.errors import DeviceError
@@ -56,6 +59,22 @@ def dtype_note(name: str, dtype: torch.dtype, device: torch.device) -> str:
     if dtype == torch.bfloat16:
         return f"{device} only imitates bfloat16: --dtype float16 is faster"
     return ""
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Within it, convolutions in float32 are that on CUDA, too: cuDNN's default rounds their inputs
+    to 10 bits (TF32), which a picture of 16 bits would show.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from coser_cli.engine.compute.retry import REMEDY, is_out_of_memory
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES, peak
 from coser_cli.settings import OFFLOADS
-from coser_cli.size import srresnet_passes, target_size
+from coser_cli.size import srresnet_passes, target_size, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.config import ModelConfig, PartSize
@@ -84,7 +84,8 @@ def needed_memory(
     The widest maps decide: those of the decoder at its finest levels, or of the SRResNet. A decoder
     that folds squares of pixels into channels has its finest maps that much smaller.
     """
-    height, width = target_size(*size, scale)
+    target = target_size(*size, scale)
+    height, width = work = working_size(target, config.working_size)
     widths = config.autoencoder.block_out_channels
     # enlarging brings the next level's channels along to the finer resolution
     finest = max(widths[0], widths[min(1, len(widths) - 1)])
@@ -92,7 +93,8 @@ def needed_memory(
     decoder = cells * finest * MAPS_AT_ONCE * dtype.itemsize
     srresnet = 0
     if config.low_res_source == "srresnet":
-        grown = size[0] * size[1] * 16 ** srresnet_passes(scale)
+        passes = srresnet_passes(working_scale(target, work, scale))
+        grown = size[0] * size[1] * 16**passes
         srresnet = grown * config.srresnet.num_feat * SRRESNET_MAPS * dtype.itemsize
     return pictures * (max(decoder, srresnet) + height * width * PIXEL_BYTES) + weights
 

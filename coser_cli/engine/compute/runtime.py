@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import torch
 from torch import Tensor
 
-from coser_cli.engine.compute.device import choose_device, choose_dtype, dtype_note
+from coser_cli.engine.compute.device import choose_device, choose_dtype, dtype_note, full_float32
 from coser_cli.engine.compute.execution import Wanted
 from coser_cli.engine.compute.memory import (
     PROCESS_BYTES,
@@ -28,7 +29,7 @@ from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
 from coser_cli.size import target_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from coser_cli.models.build import CoSeR
@@ -169,6 +170,11 @@ class Runtime:
         return self.model.placement.low_memory
 
     @property
+    def picture_dtype(self) -> torch.dtype:
+        """What pictures are made in: float32 at least, whatever diffusion computes in."""
+        return torch.promote_types(self.dtype, torch.float32)
+
+    @property
     def is_compiled(self) -> bool:
         """Whether steps were compiled: results may then differ in their last bits."""
         return self._execution is not None and self._execution.is_compiled
@@ -198,7 +204,7 @@ class Runtime:
 
     def run(self, run: Callable[[Self], Made]) -> Made:
         """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""
-        with memory_errors_named(self.device):
+        with self.computing():
             try:
                 return run(self)
             except NotFiniteError:
@@ -206,6 +212,13 @@ class Runtime:
                     raise
             # the error is gone, and with it the frames that held what was computed
             return run(self.in_float32())
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Within it, float32 is float32, and errors that say that memory did not suffice are
+        `DeviceError`."""
+        with full_float32(self.device), memory_errors_named(self.device):
+            yield
 
     def enter(self, stage: str) -> None:
         """Let the networks leave the device that the stage does not use, as they are placed."""
@@ -261,4 +274,4 @@ class Runtime:
     def needed_memory(self, size: tuple[int, int], settings: ResolvedSettings) -> int:
         """Bytes that a picture of `size` (height, width) takes at once, weights among them."""
         weights = self.pending(settings)
-        return needed_memory(self.model.config, size, settings.scale, self.dtype, weights)
+        return needed_memory(self.model.config, size, settings.scale, self.picture_dtype, weights)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from coser_cli.engine.compute.memory import PROCESS_BYTES, available_memory, gib
+from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled import vae as tiled_vae
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
 from coser_cli.settings import ResolvedSettings, TileSpec
-from coser_cli.size import padded_size, target_size
+from coser_cli.size import padded_size, target_size, working_size
 from coser_cli.tiling.grid import Grid, make_grid
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class Task:
     @property
     def references(self) -> int:
         """How many references are made or given."""
-        guided = self.settings.strength != 0 and self.settings.reference_mode != "none"
-        return (self.imported or self.settings.references) * (guided or self.want_reference)
+        wanted = is_guided(self.settings, bool(self.imported)) or self.want_reference
+        return (self.imported or self.settings.references) * wanted
 
 
 def cost_in_tiles(runtime: Runtime, task: Task) -> Cost:
@@ -124,7 +125,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     the smallest fits `spec.max_memory`, or where the networks do not take such tiles.
     """
     config, spec, settings = model.config, task.spec, task.settings
-    padded = padded_size(task.target(), config.pixel_multiple)
+    padded = _padded(config, task)
     grid = _grid(config, padded, spec)
     fixed = PROCESS_BYTES + weights + task.size[0] * task.size[1] * INPUT_BYTES
     budget = None if (limit := spec.max_memory or available) is None else limit - fixed
@@ -157,7 +158,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
 
 def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
     """The cost of a task that is done at once, with `memory` bytes besides the process's own."""
-    padded = padded_size(task.target(), config.pixel_multiple)
+    padded = _padded(config, task)
     tiles = 1 if task.samples else 0
     diffusion = Diffusion(task.references, *_steps(config, task), tiles, 1)
     memory += PROCESS_BYTES
@@ -184,6 +185,11 @@ def _largest(
     """The first choice that fits, or the last."""
     fitting = (each for each in choices if budget is None or needs(each) <= budget)
     return next(fitting, choices[-1])
+
+
+def _padded(config: ModelConfig, task: Task) -> tuple[int, int]:
+    """Size that the networks work at."""
+    return padded_size(working_size(task.target(), config.working_size), config.pixel_multiple)
 
 
 def _grid(config: ModelConfig, padded: tuple[int, int], spec: TileSpec) -> Grid:
@@ -232,8 +238,10 @@ def _count(config: ModelConfig, steps: int, strength: float) -> int:
 def _disk(config: ModelConfig, task: Task, padded: tuple[int, int]) -> int:
     """Bytes of the maps that lie on disk beside those of the autoencoder's passes."""
     pixels = padded[0] * padded[1]
-    picture, latents = 3 * 4 * pixels, 4 * 4 * pixels // config.downscale**2
+    picture = 3 * 4 * pixels
+    latents = config.autoencoder.latent_channels * 4 * pixels // config.downscale**2
     enlarged = task.size[0] * task.size[1] * 16 * 3 * 4
     pictures = 2 + (task.references if task.want_reference or task.imported else 0)
+    pictures += config.one_step is not None and task.settings.strength not in (0, 1)  # two results
     walked = (task.settings.strength != 0) + task.references
     return pictures * picture + (1 + walked) * latents + enlarged

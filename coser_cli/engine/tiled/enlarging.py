@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.models.srresnet import RECONSTRUCT_REACH
-from coser_cli.size import srresnet_passes, target_size
+from coser_cli.size import srresnet_passes
 from coser_cli.tiling.canvas import Canvas, Map, Readable, Scratch, Shape
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Kernel, Resampler, resample_with
@@ -31,18 +31,19 @@ RESIZE_TILE = 512
 def enlarge(
     model: CoSeR,
     pixels: Readable,
+    size: tuple[int, int],
     scale: float,
     padded: Map,
     scratch: Scratch,
     on_tile: OnTile | None = None,
 ) -> Canvas | None:
-    """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1].
+    """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1], which are
+    enlarged by `scale` to `size` (height, width).
 
-    `padded` `(3, >= H·scale, >= W·scale)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
+    `padded` is `(3, >= height, >= width)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
     clamped, where the enlargement is made of it; its space is the scratch's.
     """
     _, height, width = pixels.shape
-    size = target_size(height, width, scale)
     if model.config.low_res_source != "srresnet":
         count = _Count(len(cores(*size, RESIZE_TILE)), on_tile)
         _resize(pixels, size, "bicubic", padded, count)

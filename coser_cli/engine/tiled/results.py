@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.tiling.canvas import Map, Readable
 
 
@@ -12,13 +11,15 @@ from coser_cli.tiling.canvas import Map, Readable
 class LargeLowRes:
     """`LowRes` on disk: the input, its padded enlargement, and that one's latents.
 
-    `size` (height, width) of the enlargement is picture. `pre_restored` `(3, 4H, 4W)`: the
+    `size` (height, width) of the enlargement is picture, `target` that of the result.
+    `pre_restored` `(3, 4H, 4W)`: the
     SRResNet's first pass, where the enlargement is made of it.
     """
 
     pixels: Readable
     padded: Map
     size: tuple[int, int]
+    target: tuple[int, int]
     latents: Map
     pre_restored: Readable | None
 
@@ -31,8 +32,8 @@ class Large:
     in `Upscaled`; `notes` say where something is not exact.
     """
 
-    pixels: StreamedColorFix
-    references: tuple[StreamedColorFix, ...] = ()
+    pixels: Readable
+    references: tuple[Readable, ...] = ()
     scores: tuple[float, ...] | None = None
     chosen: int | None = None
     notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ whole picture, and a reference is one picture of which every tile sees its part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,21 +17,23 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.color_fix import StreamedColorFix
-from coser_cli.engine.compute.retry import NotFiniteError, require_finite
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent
 from coser_cli.engine.reference import nearest, similarity
-from coser_cli.engine.tiled import vae as tiled_vae
+from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
+from coser_cli.engine.tiled.derived import Mixed, reduced
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
 from coser_cli.engine.tiled.prediction import TilePrediction
 from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
+from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.sampling.schedulers import add_noise
-from coser_cli.settings import ResolvedSettings, TileSpec
-from coser_cli.size import padded_size, target_size
+from coser_cli.settings import ResolvedSettings, Settings, TileSpec
+from coser_cli.size import padded_size, target_size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
 from coser_cli.tiling.resample import resample_whole
@@ -62,7 +64,7 @@ class TiledUpscaler:
         scratch: Scratch,
         *,
         tile_batch: int = 1,
-        vae: tiled_vae.Tiling | None = None,
+        vae: Tiling | None = None,
         on_progress: Progress = silent,
     ) -> None:
         config = upscaler.model.config
@@ -70,11 +72,12 @@ class TiledUpscaler:
         self.spec = spec
         self.scratch = scratch
         self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
-        self.vae = vae or tiled_vae.Tiling(spec.tile_size)
         self.notes: list[str] = []
         self._tell = on_progress
         self._restored: tuple[LargeLowRes, Readable] | None = None
-        self._prediction = TilePrediction(upscaler, tile_batch, self.notes.append)
+        tiling = vae or Tiling(spec.tile_size)
+        self._vae = TiledAutoencoder(upscaler, tiling, scratch, self._note, on_progress)
+        self._prediction = TilePrediction(upscaler, tile_batch, self._note)
 
     @property
     def model(self) -> CoSeR:
@@ -85,15 +88,26 @@ class TiledUpscaler:
     def upscale(
         self,
         pixels: Map,
-        settings: ResolvedSettings,
+        settings: Settings,
         *,
         want_reference: bool = False,
         references: Sequence[Map] = (),
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
+        with self.upscaler.computing():
+            resolved = self.upscaler.resolve(settings)
+            return self._upscale(pixels, resolved, want_reference, references)
+
+    def _upscale(
+        self,
+        pixels: Map,
+        settings: ResolvedSettings,
+        want_reference: bool,
+        references: Sequence[Map],
+    ) -> Large:
         low_res = self.prepare(pixels, settings)
         latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
-        guided = settings.strength != 0 and settings.reference_mode != "none"
+        guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
             if guided or want_reference:
@@ -104,25 +118,30 @@ class TiledUpscaler:
         return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
 
     @torch.inference_mode()
-    def candidates(self, pixels: Map, settings: ResolvedSettings) -> Large:
+    def candidates(self, pixels: Map, settings: Settings) -> Large:
         """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
-        low_res = self.prepare(pixels, settings)
-        cognition = self.understand(low_res, settings)
-        found = self._imagine(low_res, cognition, settings)
-        scores = tuple(self._score(each, low_res) for each in found) if len(found) > 1 else None
-        pictures = tuple(self.decode_reference(each, low_res) for each in found)
+        settings = self.upscaler.resolve(settings)
+        with self.upscaler.computing():
+            low_res = self.prepare(pixels, settings)
+            cognition = self.understand(low_res, settings)
+            imagined = self._imagine(low_res, cognition, settings)
+            several = imagined if len(imagined) > 1 else ()
+            scores = tuple(self._score(each, low_res) for each in several) or None
+            pictures = tuple(self.decode_reference(each, low_res) for each in imagined)
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
     def prepare(self, pixels: Map, settings: ResolvedSettings) -> LargeLowRes:
         """Stage 1: enlarge, pad and encode."""
         _, height, width = pixels.shape
         config = self.model.config
-        size = target_size(height, width, settings.scale)
+        target = target_size(height, width, settings.scale)
+        size = working_size(target, config.working_size)
+        scale = working_scale(target, size, settings.scale)
         padded = self.scratch.canvas((3, *padded_size(size, config.pixel_multiple)))
         pre_restored = enlarge(
-            self.model, pixels, settings.scale, padded, self.scratch, partial(self._tell, "enlarge")
+            self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        return LargeLowRes(pixels, padded, size, self._encoded(padded), pre_restored)
+        return LargeLowRes(pixels, padded, size, target, self._vae.encode(padded), pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
@@ -162,7 +181,7 @@ class TiledUpscaler:
             return low_res.latents
 
         self.upscaler.enter("sample")
-        how = restoring(settings, self.model.config.schedule)
+        how = restoring(settings, self.model.config)
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
@@ -173,25 +192,20 @@ class TiledUpscaler:
         draw = partial(noise_of_candidate, settings.seed, 0)
         return self._walk(how, low_res, draw, predict, grid)
 
-    def decode(
-        self, latents: Map, low_res: LargeLowRes, settings: ResolvedSettings
-    ) -> StreamedColorFix:
+    def decode(self, latents: Map, low_res: LargeLowRes, settings: ResolvedSettings) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
-        size, fidelity = low_res.padded.shape[1:], settings.fidelity
-        picture = self.scratch.canvas(low_res.padded.shape)
-        maps = {"latents": latents, "pixels": low_res.padded}
-        self._run(
-            lambda model: tiled_vae.decoding(model, size, self.vae, fidelity),
-            maps,
-            picture,
-            "decode",
-        )
-        return StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        picture: Readable = self._vae.decode(latents, low_res.padded, settings.fidelity)
+        if self.model.config.one_step is not None and 0 < settings.strength < 1:
+            plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
+            picture = Mixed(plain, picture, settings.strength)
+        fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        return reduced(fixed, low_res.target)
 
-    def decode_reference(self, latents: Map, low_res: LargeLowRes) -> StreamedColorFix:
+    def decode_reference(self, latents: Map, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""
-        picture = self._plainly_decoded(latents, low_res)
-        return StreamedColorFix("none", picture, low_res.padded, low_res.size)
+        picture = self._vae.decode(latents, low_res.padded, None)
+        fixed = StreamedColorFix("none", picture, low_res.padded, low_res.size)
+        return reduced(fixed, low_res.target)
 
     def _imagine(
         self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
@@ -202,7 +216,7 @@ class TiledUpscaler:
         local = settings.reference_mode == "tile"
         steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
         self.upscaler.enter("sample")
-        how = imagining(settings, self.model.config.schedule)
+        how = imagining(settings, self.model.config)
         # tiles that are looked at one by one stay where they are
         grid = partial(self._grid, low_res.latents, None if local else settings.seed)
 
@@ -210,9 +224,11 @@ class TiledUpscaler:
             own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
             return tiles_without_controls(upscaler.model, own, how)
 
-        draws = [partial(noise_of_candidate, settings.seed, k) for k in range(settings.references)]
+        different = settings.references if how.noised else 1
+        draws = [partial(noise_of_candidate, settings.seed, k) for k in range(different)]
         walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)
-        return [self._round_trip(latents, low_res) for latents in walks]
+        imagined = [self._round_trip(latents, low_res) for latents in walks]
+        return imagined * (settings.references // different)
 
     def _local(
         self, low_res: LargeLowRes, cognition: Cognition
@@ -237,14 +253,16 @@ class TiledUpscaler:
         predict: Callable[[Upscaler], PredictTiles],
         grid: Callable[[int], Grid],
     ) -> Map:
-        """Sample from the noised low-resolution latents."""
+        """Sample from the low-resolution latents, noised as the pass begins."""
         schedule, sampler = self.model.config.schedule, how.sampler
-        state = self._latents(low_res.padded)
+        state = self._vae.latents_of(low_res.padded)
         for rows in bands(state.shape[1], BAND):
             box = Box(rows.start, 0, rows.stop, state.shape[2])
             latents = low_res.latents.read(box)
-            noise = draw(state, "start", 0, rows)
-            state.write(box, add_noise(latents, noise, schedule, sampler.start))
+            if how.noised:
+                noise = draw(state, "start", 0, rows)
+                latents = add_noise(latents, noise, schedule, sampler.start)
+            state.write(box, latents)
         noise_of = partial(draw, state, how.stream)
         walk = TiledWalk(
             sampler, noise_of, grid, self._prediction.batch, device=self.upscaler.device
@@ -267,17 +285,15 @@ class TiledUpscaler:
         if low_res.pre_restored is not None:
             return low_res.pre_restored
         if self._restored is None or self._restored[0] is not low_res:
-            self._restored = low_res, self._restore_before(low_res)
+            how = self.scratch, partial(self._tell, "enlarge")
+            self._restored = low_res, pre_restore(self.model, low_res.pixels, *how)
         return self._restored[1]
-
-    def _restore_before(self, low_res: LargeLowRes) -> Readable:
-        return pre_restore(self.model, low_res.pixels, self.scratch, partial(self._tell, "enlarge"))
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
         """Latents of a picture of the user, placed into the frame."""
         placed = self.scratch.canvas(low_res.padded.shape)
         place_large(picture, placed, low_res.size)
-        return self._encoded(placed)
+        return self._vae.encode(placed)
 
     def _score(self, latents: Map, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""
@@ -290,56 +306,9 @@ class TiledUpscaler:
         """The paper's reference is a picture before it is a condition (spec sec. 1)."""
         if not self.model.config.reference_roundtrip:
             return latents
-        return self._encoded(self._plainly_decoded(latents, low_res))
+        return self._vae.encode(self._vae.decode(latents, low_res.padded, None))
 
-    def _latents(self, padded: Map) -> Map:
-        """Room for latents of a padded picture."""
-        config = self.model.config
-        height, width = (side // config.downscale for side in padded.shape[1:])
-        return self.scratch.canvas((config.autoencoder.latent_channels, height, width))
-
-    def _encoded(self, padded: Map) -> Map:
-        """Latents of a padded picture."""
-        latents, size = self._latents(padded), padded.shape[1:]
-        maps = {"pixels": padded}
-        self._run(lambda model: tiled_vae.encoding(model, size, self.vae), maps, latents, "encode")
-        return latents
-
-    def _plainly_decoded(self, latents: Map, low_res: LargeLowRes) -> Map:
-        """What the autoencoder's own decoder makes of latents, of the padded size, not clamped."""
-        picture, size = self.scratch.canvas(low_res.padded.shape), low_res.padded.shape[1:]
-        maps = {"latents": latents, "pixels": low_res.padded}
-        self._run(
-            lambda model: tiled_vae.decoding(model, size, self.vae, None), maps, picture, "decode"
-        )
-        return picture
-
-    def _run(
-        self,
-        make: Callable[[CoSeR], tiled_vae.TiledPass],
-        maps: Mapping[str, Map],
-        target: Map,
-        stage: str,
-    ) -> None:
-        """Do a pass of the autoencoder; in float32, where the dtype's range is exceeded.
-
-        Raises `NotFiniteError` where that is no help.
-        """
-        self.upscaler.enter("prepare" if stage == "encode" else stage)
-        try:
-            self._pass(make(self.model), maps, target, stage)
-        except NotFiniteError:
-            if self.upscaler.dtype == torch.float32:
-                raise
-            self.notes.append(f"to {stage} it, float32 was needed")
-            self._pass(make(self.upscaler.in_float32().model), maps, target, stage)
-
-    def _pass(
-        self, way: tiled_vae.TiledPass, maps: Mapping[str, Map], target: Map, stage: str
-    ) -> None:
-        def write(box: Box, values: Tensor) -> None:
-            target.write(box, require_finite(values))
-
-        way.run(maps, write, self.scratch, partial(self._tell, stage))
-        if way.note and way.note not in self.notes:
-            self.notes.append(way.note)
+    def _note(self, words: str) -> None:
+        """Once each."""
+        if words not in self.notes:
+            self.notes.append(words)

@@ -94,7 +94,7 @@ def places(kind: str, config: ModelConfig) -> list[Place]:
     """
     if not isinstance(config.text, ClipTextConfig):
         raise ValueError(f"{config.name}: the published checkpoints have CLIP's text tower")
-    if kind == "cfw":
+    if kind == "cfw" and config.cfw is not None:
         return [Place("cfw", "", cfw_table(config.cfw))]
     if kind == "diffusers":
         return [

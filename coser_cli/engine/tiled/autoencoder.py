@@ -1,0 +1,70 @@
+"""The autoencoder's passes over whole maps: a picture to latents, latents to a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from coser_cli.engine.compute.retry import require_finite
+from coser_cli.engine.progress import Progress
+from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
+from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.grid import Box
+
+if TYPE_CHECKING:
+    from coser_cli.engine.upscaler import Upscaler
+
+
+class TiledAutoencoder:
+    """Encodes and decodes maps on `scratch`, cut as `tiling` says.
+
+    `note` gets a line where a result is not that of the untiled network. Raises `NotFiniteError`.
+    """
+
+    def __init__(
+        self,
+        upscaler: Upscaler,
+        tiling: Tiling,
+        scratch: Scratch,
+        note: Callable[[str], None],
+        on_progress: Progress,
+    ) -> None:
+        self._upscaler = upscaler
+        self._tiling = tiling
+        self._scratch = scratch
+        self._note = note
+        self._progress = on_progress
+
+    def latents_of(self, padded: Map) -> Map:
+        """Room for the latents of a padded picture."""
+        config = self._upscaler.model.config
+        height, width = (side // config.downscale for side in padded.shape[1:])
+        return self._scratch.canvas((config.autoencoder.latent_channels, height, width))
+
+    def encode(self, padded: Map) -> Map:
+        """Latents of a padded picture."""
+        self._upscaler.enter("prepare")
+        latents = self.latents_of(padded)
+        way = encoding(self._upscaler.model, padded.shape[1:], self._tiling)
+        self._run(way, {"pixels": padded}, latents, "encode")
+        return latents
+
+    def decode(self, latents: Map, padded: Map, fidelity: float | None) -> Map:
+        """The picture of latents, not clamped, beside the one that was encoded; with `fidelity`
+        None by the autoencoder's own decoder."""
+        self._upscaler.enter("decode")
+        picture = self._scratch.canvas(padded.shape)
+        way = decoding(self._upscaler.model, padded.shape[1:], self._tiling, fidelity)
+        self._run(way, {"latents": latents, "pixels": padded}, picture, "decode")
+        return picture
+
+    def _run(self, way: TiledPass, maps: Mapping[str, Map], target: Map, stage: str) -> None:
+        def write(box: Box, values: Tensor) -> None:
+            target.write(box, require_finite(values))
+
+        way.run(maps, write, self._scratch, partial(self._progress, stage))
+        if way.note:
+            self._note(way.note)

@@ -1,0 +1,50 @@
+"""Maps made of other maps where they are read, box by box: mixed, reduced."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coser_cli.tiling.canvas import Readable, Shape
+from coser_cli.tiling.grid import Box
+from coser_cli.tiling.resample import Resampler, resample_with
+
+
+class Mixed:
+    """A map `(C, H, W)`: (1 − weight)·first + weight·second, made where it is read.
+
+    `first` and `second` are read in the same box; the shape is that of the first.
+    """
+
+    def __init__(self, first: Readable, second: Readable, weight: float) -> None:
+        self.first = first
+        self.second = second
+        self.weight = weight
+
+    @property
+    def shape(self) -> Shape:
+        return self.first.shape
+
+    def read(self, box: Box) -> Tensor:
+        """The mixture in a box, `(1, C, box.height, box.width)`."""
+        return torch.lerp(self.first.read(box), self.second.read(box), self.weight)
+
+
+class Reduced:
+    """A map `(C, H, W)` in [0, 1] at another size: bicubic, antialiased, clamped."""
+
+    def __init__(self, source: Readable, size: tuple[int, int]) -> None:
+        channels, height, width = source.shape
+        self.shape: Shape = (channels, *size)
+        self._source = source
+        self._rows = Resampler(height, size[0], "antialiased")
+        self._columns = Resampler(width, size[1], "antialiased")
+
+    def read(self, box: Box) -> Tensor:
+        """The result in a box, `(1, C, box.height, box.width)` float32."""
+        return resample_with(self._source, self._rows, self._columns, box).clamp(0, 1)
+
+
+def reduced(source: Readable, size: tuple[int, int]) -> Readable:
+    """The map at `size` (height, width), itself where it has that."""
+    return source if source.shape[1:] == size else Reduced(source, size)

@@ -1,0 +1,70 @@
+"""Pictures keep their 16 bits whatever number type diffusion computes in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coser_cli.config import OneStep
+from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.engine.tiled.vae import Tiling
+from coser_cli.engine.upscaler import Upscaler
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.tiling.canvas import Scratch, TensorMap
+from coser_cli.tiling.grid import Box
+
+WIDTH, HEIGHT, SCALE = 128, 4, 4
+RAMP = torch.linspace(0.1, 0.9, WIDTH).expand(1, 3, HEIGHT, WIDTH)
+
+
+def mini(dtype: str, **config) -> Upscaler:
+    upscaler = Upscaler.load("mini", device="cpu", dtype=dtype)
+    upscaler.model.config = replace(upscaler.model.config, **config)
+    return upscaler
+
+
+def whole(upscaler: Upscaler, settings: Settings) -> torch.Tensor:
+    return upscaler.upscale(RAMP, settings).pixels
+
+
+def tiled(upscaler: Upscaler, settings: Settings) -> torch.Tensor:
+    with Scratch() as scratch:
+        walk = TiledUpscaler(upscaler, TileSpec(128, 64), scratch, vae=Tiling(128))
+        return walk.upscale(TensorMap(RAMP), upscaler.resolve(settings)).pixels.read(
+            Box(0, 0, HEIGHT * SCALE, WIDTH * SCALE)
+        )
+
+
+def levels(pixels: torch.Tensor) -> int:
+    """Different values in 16 bits."""
+    return len((pixels * 65535).round().unique())
+
+
+@pytest.mark.parametrize("way", [whole, tiled])
+@pytest.mark.parametrize("source", ["srresnet", "bicubic"])
+@pytest.mark.parametrize("fix", ["none", "wavelet", "adain"])
+def test_a_16_bit_ramp_survives_where_nothing_is_diffused(way, source, fix):
+    settings = Settings(scale=SCALE, strength=0.0, color_fix=fix)
+    narrow, wide = (
+        way(mini(dtype, low_res_source=source), settings) for dtype in ("bfloat16", "float32")
+    )
+    assert torch.equal(narrow, wide)
+    assert levels(narrow) > 5000  # 8 bits of precision leave some 350
+
+
+@pytest.mark.parametrize("way", [whole, tiled])
+def test_a_16_bit_ramp_survives_one_step_in_bfloat16(way):
+    settings = Settings(scale=SCALE, strength=0.5)
+    step = {"one_step": OneStep(50), "reference": None}
+    narrow, wide = (way(mini(dtype, **step), settings) for dtype in ("bfloat16", "float32"))
+    assert levels(narrow) > 0.95 * levels(wide)
+
+
+def test_references_are_decoded_in_float32():
+    upscaler = mini("bfloat16", reference_roundtrip=True)
+    settings = Settings(scale=SCALE, references=2, reference_steps=1, reference_strength=0.05)
+    candidates = upscaler.candidates(RAMP, settings)
+    assert levels(candidates.pictures[0]) > 5000
+    assert candidates.scores is not None

@@ -1,0 +1,69 @@
+"""Small results: the networks work at the model's working size, and the result is reduced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from coser_cli.engine.compute.memory import needed_memory
+from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.engine.tiled.vae import Tiling
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.tiling.canvas import Scratch, TensorMap
+from coser_cli.tiling.grid import Box
+from tests.toy import TOY
+
+SETTINGS = Settings(scale=2, steps=1, color_fix="adain", strength=0.5)
+
+
+def photo(height: int, width: int) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(5))
+
+
+def test_it_is_the_result_of_a_larger_scale_reduced(make_toy):
+    pixels = photo(8, 10)
+    found = make_toy(working_size=64).upscaler.upscale(pixels, SETTINGS, want_reference=True)
+    large = make_toy().upscaler.upscale(pixels, replace(SETTINGS, scale=8), want_reference=True)
+    for one, other in ((found.pixels, large.pixels), (found.reference, large.reference)):
+        expected = F.interpolate(other, (16, 20), mode="bicubic", antialias=True).clamp(0, 1)
+        torch.testing.assert_close(one, expected)
+
+
+@pytest.mark.parametrize("source", ["bicubic", "srresnet"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 90), (31, 33), (40, 33)])
+@pytest.mark.parametrize("scale", [1, 1.7])
+def test_sizes_are_exact(make_toy, source, size, scale):
+    upscaler = make_toy(working_size=64, low_res_source=source).upscaler
+    result = upscaler.upscale(photo(*size), replace(SETTINGS, scale=scale, strength=0.0))
+    assert result.pixels.shape == (1, 3, round(size[0] * scale), round(size[1] * scale))
+
+
+def test_large_results_are_left_alone(make_toy):
+    pixels = photo(40, 36)
+    expected = make_toy().upscaler.upscale(pixels, SETTINGS).pixels
+    assert torch.equal(
+        make_toy(working_size=64).upscaler.upscale(pixels, SETTINGS).pixels, expected
+    )
+
+
+@pytest.mark.parametrize("source", ["bicubic", "srresnet"])
+def test_tiles_do_the_same(make_toy, source):
+    upscaler, pixels = make_toy(working_size=48, low_res_source=source).upscaler, photo(8, 10)
+    expected = upscaler.upscale(pixels, SETTINGS, want_reference=True)
+    with Scratch() as scratch:
+        tiled = TiledUpscaler(upscaler, TileSpec(64, 32), scratch, vae=Tiling(32))
+        large = tiled.upscale(TensorMap(pixels), upscaler.resolve(SETTINGS), want_reference=True)
+        maps = large.pixels, *large.references
+        found, reference = (each.read(Box(0, 0, *each.shape[1:])) for each in maps)
+    torch.testing.assert_close(found, expected.pixels, rtol=0, atol=2e-4)
+    torch.testing.assert_close(reference, expected.reference, rtol=0, atol=2e-4)
+
+
+def test_memory_is_that_of_the_working_size():
+    config, dtype = replace(TOY, working_size=512), torch.float32
+    small = needed_memory(config, (16, 16), 4, dtype)
+    assert small == needed_memory(TOY, (16, 16), 32, dtype)
+    assert small == needed_memory(config, (128, 128), 4, dtype)

@@ -4,116 +4,47 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from coser_cli.cli.options.training import (
+    STAGE_NAMES,
+    Accumulation,
+    Config,
+    Data,
+    DataWorkers,
+    DryRun,
+    Gpus,
+    GradientCheckpointing,
+    MixedPrecision,
+    Rate,
+    SamplesEvery,
+    StageName,
+    TensorBoard,
+    Work,
+)
 from coser_cli.errors import UsageError
 
-STAGE_NAMES = (
-    "teacher",
-    "srresnet",
-    "cognition",
-    "restoration",
-    "condition",
-    "one_step",
-    "export",
-)
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 LAUNCHER = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What a launcher sets beside WORLD_SIZE."""
-RUN, COMPUTE, REPORTING = "Run", "Compute", "Reporting"
 
 
 def train(
-    stage: Annotated[
-        str,
-        typer.Argument(metavar="STAGE", help=f"One of, in this order: {' '.join(STAGE_NAMES)}."),
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with pictures: captions.tsv, folders of classes, or webdataset shards.",
-            rich_help_panel=RUN,
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="Recipe (TOML).", show_default="the bundled recipe of mini", rich_help_panel=RUN
-        ),
-    ] = None,
-    work: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for checkpoints, logs, samples and the exported model.",
-            rich_help_panel=RUN,
-        ),
-    ] = Path("runs/mini"),
-    mixed_precision: Annotated[
-        str | None,
-        typer.Option(
-            help="no, fp16 or bf16.", show_default="the recipe's", rich_help_panel=COMPUTE
-        ),
-    ] = None,
-    accumulation: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes per step of the optimiser; the recipe's batch is shared among them.",
-            min=1,
-            show_default="the recipe's",
-            rich_help_panel=COMPUTE,
-        ),
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            help="Compute activations again instead of keeping them: less memory, more time.",
-            show_default="the recipe's",
-            rich_help_panel=COMPUTE,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Processes that prepare examples, for each that trains.",
-            min=0,
-            show_default="the recipe's",
-            rich_help_panel=COMPUTE,
-        ),
-    ] = None,
-    samples_every: Annotated[
-        int | None,
-        typer.Option(
-            help="Write sample pictures every N steps; 0 never.",
-            metavar="N",
-            min=0,
-            show_default="the recipe's",
-            rich_help_panel=REPORTING,
-        ),
-    ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option(help="Write TensorBoard's events, too.", rich_help_panel=REPORTING)
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Train nothing: print parameters, memory, steps and hours.",
-            rich_help_panel=RUN,
-        ),
-    ] = False,
-    gpus: Annotated[
-        int, typer.Option(help="GPUs that a dry run counts with.", min=1, rich_help_panel=COMPUTE)
-    ] = 1,
-    rate: Annotated[
-        float,
-        typer.Option(
-            help="TFLOP/s that a dry run takes each GPU to sustain.",
-            min=0.001,
-            rich_help_panel=COMPUTE,
-        ),
-    ] = 100.0,
+    stage: StageName,
+    data: Data = None,
+    config: Config = None,
+    work: Work = Path("runs/mini"),
+    dry_run: DryRun = False,
+    mixed_precision: MixedPrecision = None,
+    accumulation: Accumulation = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    data_workers: DataWorkers = None,
+    gpus: Gpus = 1,
+    rate: Rate = 100.0,
+    samples_every: SamplesEvery = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Run one training stage; run again after an interruption, it goes on.
 
@@ -129,7 +60,7 @@ def train(
         "mixed_precision": mixed_precision,
         "accumulation": accumulation,
         "gradient_checkpointing": gradient_checkpointing,
-        "workers": workers,
+        "workers": data_workers,
         "samples_every": samples_every,
     }
     given = {name: value for name, value in overrides.items() if value is not None}

@@ -46,7 +46,9 @@ class Picture:
 class Source(Protocol):
     """Pictures that can be opened by their number."""
 
-    pictures: Sequence[Picture]
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """All of them."""
 
     def read(self, index: int) -> bytes:
         """The bytes of a picture's file."""

@@ -77,7 +77,9 @@ def read_degradation(path: Path) -> DegradationConfig:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         for name, default in (("first", FIRST), ("second", SECOND)):
             ranges = table.get(name, {})
-            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in ranges.items()}
+            fields: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in ranges.items()
+            }
             table[name] = replace(default, **fields)
         config = DegradationConfig(**table)
     except (OSError, tomllib.TOMLDecodeError, TypeError, AttributeError) as error:

@@ -47,8 +47,9 @@ class SentenceTexts:
         if new:
             states, lengths = self.text.encode_with_lengths(new)
             self.known |= dict(zip(new, zip(states, lengths, strict=True), strict=True))
-        states, lengths = zip(*(self.known[caption] for caption in captions), strict=True)
-        return torch.stack(states).to(self.device), torch.stack(lengths).to(self.device)
+        pairs = [self.known[caption] for caption in captions]
+        states, lengths = (torch.stack(each) for each in zip(*pairs, strict=True))
+        return states.to(self.device), lengths.to(self.device)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ on as if it had not been: without a time limit, on a CPU, it ends at the same we
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import DistributedType, broadcast, broadcast_object_list, set_seed
+from accelerate.utils import broadcast, broadcast_object_list, set_seed
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
@@ -27,6 +25,7 @@ from coser_cli.errors import CoserError, UsageError
 from coser_cli.training import checkpoint
 from coser_cli.training.checkpoint import Averaged
 from coser_cli.training.examples import Batch, Share, load, to_device
+from coser_cli.training.processes import make_accelerator
 from coser_cli.training.progress import Progress
 
 SAMPLES = 4
@@ -79,35 +78,6 @@ class Objective(nn.Module):
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Named pictures `(B, 3, H, W)`; none by default."""
         return {"low": batch["low"], "high": batch["high"]}
-
-
-def make_accelerator(mixed_precision: str) -> Accelerator:
-    """Accelerate's part: device, processes, casts.
-
-    Raises:
-        UsageError: several processes are announced, but not joined.
-    """
-    announced = int(os.environ.get("WORLD_SIZE", "1"))
-    # with gradient checkpointing and conditions that may be absent not all parameters are used
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
-    cpu = not torch.cuda.is_available()
-    accelerator = Accelerator(mixed_precision=mixed_precision, kwargs_handlers=[ddp], cpu=cpu)
-    if accelerator.num_processes != announced:
-        raise UsageError(
-            f"WORLD_SIZE is {announced}, but {accelerator.num_processes} process trains here",
-            "start several processes with: accelerate launch -m coser_cli train ...",
-        )
-    if accelerator.distributed_type not in (
-        DistributedType.NO,
-        DistributedType.MULTI_CPU,
-        DistributedType.MULTI_GPU,
-        DistributedType.FSDP,
-    ):
-        raise UsageError(
-            f"training by {accelerator.distributed_type.value} is not supported",
-            "take DDP or FSDP in accelerate's configuration",
-        )
-    return accelerator
 
 
 class Loop:

@@ -1,8 +1,8 @@
 """Stage "teacher": a pool of crops, degraded, with the teacher's pictures of them.
 
-A teacher is slow, so its pictures are made once. The pool lies in shards of `SHARD` crops; shard k
-depends on the recipe and k only and is written beside and renamed: the stage may be stopped,
-continued, and shared by several processes.
+A teacher is slow, so its pictures are made once. The pool lies in shards; shard k depends on the
+recipe and k only and is written beside and renamed: the stage may be stopped, continued, and shared
+by several processes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from coser_cli.training.degradation import DegradationConfig, degrade
 from coser_cli.training.examples import Batch, drawn, epoch_order
 from coser_cli.training.teacher import REALESRGAN, Teacher
 
-SHARD = 32
 FLAT, TRIES = 14.0, 6
 """Crops whose grey levels deviate less are tried again, this often."""
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """`shards` of `SHARD` HR crops of `size` pixels a side; the first `held_out` shards are not
-    trained on."""
+    """`shards` of `shard` HR crops of `size` pixels a side each; the first `held_out` shards are
+    not trained on."""
 
     shards: int = 400
+    shard: int = 32
     size: int = 384
     seed: int = 0
     held_out: int = 1
@@ -90,7 +90,7 @@ def _crops(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Picture number, HR crop and LR crop, uint8."""
     rng = np.random.default_rng((config.seed, number))
-    for index in range(number * SHARD, (number + 1) * SHARD):
+    for index in range(number * config.shard, (number + 1) * config.shard):
         epoch, position = divmod(index, len(rows))
         row = int(rows[epoch_order(len(rows), config.seed, epoch)[position]])
         image = read_image(source, row)
@@ -150,12 +150,13 @@ class PoolExamples(Dataset[Batch]):
 
     def __len__(self) -> int:
         """Crops in an epoch."""
-        return SHARD * len(self.shards)
+        return self.config.shard * len(self.shards)
 
     def __getitem__(self, number: int) -> Batch:
         epoch, position = divmod(number, len(self))
         index = int(epoch_order(len(self), self.seed, epoch)[position])
-        arrays, place = read_shard(self.shards[index // SHARD]), index % SHARD
+        shard, place = divmod(index, self.config.shard)
+        arrays = read_shard(self.shards[shard])
         rng = np.random.default_rng((self.seed, 2, number))
         row = int(arrays["row"][place])
         caption = as_sentence(self.source.pictures[row].caption or "")

@@ -26,7 +26,7 @@ from coser_cli.training.data import require_captions
 from coser_cli.training.examples import HELD_OUT_SEED, Batch, ExampleConfig, PhotoExamples
 from coser_cli.training.forward import Forward
 from coser_cli.training.gradient_checkpointing import checkpoint_blocks
-from coser_cli.training.loop import Loop, LoopConfig, Objective, make_accelerator
+from coser_cli.training.loop import Loop, LoopConfig, Objective
 from coser_cli.training.losses import CriticLoss, PictureLoss
 from coser_cli.training.objectives import (
     CognitionObjective,
@@ -36,6 +36,7 @@ from coser_cli.training.objectives import (
 )
 from coser_cli.training.one_step import OneStepObjective
 from coser_cli.training.pool import PoolExamples, write_pool
+from coser_cli.training.processes import this_process
 from coser_cli.training.recipe import (
     CognitionOptions,
     ConditionOptions,
@@ -83,9 +84,9 @@ Prepare = Callable[[Workspace], Prepared]
 
 def make_teacher_pool(space: Workspace) -> None:
     """The pool of degraded crops, with the teacher's pictures of them."""
-    accelerator = make_accelerator("no")
-    teacher = open_teacher(space.pool.teacher, accelerator.device)
-    rank, world = accelerator.process_index, accelerator.num_processes
+    process = this_process()
+    teacher = open_teacher(space.pool.teacher, process.device)
+    rank, world = process.process_index, process.num_processes
     rows, folder = space.rows[0], space.folder / "teacher"
     write_pool(space.source, rows, folder, space.pool, teacher, rank=rank, world=world)
 
@@ -303,7 +304,7 @@ PARTS = ("srresnet", "vae", "cfw", "cognitive_encoder", "unet", "controlnet", "t
 
 def export(space: Workspace) -> None:
     """Gather all networks in `model/`, float16: EMA weights, and what was started from."""
-    if not make_accelerator("no").is_main_process:
+    if not this_process().is_main_process:
         return
     folder, model = space.folder / "model", space.recipe.model
     start = store.model_folder(space.recipe.start) if space.recipe.start else None

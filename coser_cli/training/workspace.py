@@ -25,8 +25,9 @@ from coser_cli.models.unet import UNet, initialise_aia_from_base
 from coser_cli.training import checkpoint
 from coser_cli.training.data import Source, open_source, split_rows
 from coser_cli.training.frozen import SentenceTexts, Texts, TowerTexts, Understanding
-from coser_cli.training.loop import LoopConfig, make_accelerator
+from coser_cli.training.loop import LoopConfig
 from coser_cli.training.pool import PoolConfig
+from coser_cli.training.processes import this_process
 from coser_cli.training.recipe import DataOptions, Recipe, parse
 from coser_cli.weights import store
 
@@ -58,7 +59,7 @@ class Workspace:
         """Where it trains."""
         if self.meta:
             return torch.device("meta")
-        device: torch.device = make_accelerator("no").device
+        device: torch.device = this_process().device
         return device
 
     @cached_property

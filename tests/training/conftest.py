@@ -15,8 +15,11 @@ from coser_cli.config import (
     ClipVisionConfig,
     ControlNetConfig,
     Defaults,
+    DetailDecoderConfig,
     ModelConfig,
+    OneStep,
     QFormerConfig,
+    SentenceTextConfig,
     SRResNetConfig,
     UNetConfig,
 )
@@ -47,6 +50,65 @@ LIKE_SD21 = ModelConfig(
     controlnet=ControlNetConfig(**DENOISER),
     defaults=Defaults(steps=2),
 )
+MINI_DENOISER = {**DENOISER, "in_channels": 6, "context_dim": 384, "norm_num_groups": 0}
+LIKE_MINI = ModelConfig(
+    name="toy",
+    srresnet=SRResNetConfig(num_feat=8, num_block=1, upsampling="nearest", up_feat=8),
+    clip_vision=ClipVisionConfig(32, 16, 16, layers=1, heads=2, output_dim=16),
+    text=SentenceTextConfig(context_length=8),
+    qformer=QFormerConfig(4, 384, 1, num_heads=2, intermediate_size=16, encoder_width=16),
+    autoencoder=AutoencoderConfig(
+        patch_size=4,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        latent_channels=6,
+        norm_num_groups=0,
+        mid_block_attention=False,
+        scaling_factor=1.0,
+        detail_decoder=DetailDecoderConfig(8, 8, 1),
+    ),
+    cfw=None,
+    unet=UNetConfig(**MINI_DENOISER, out_channels=6),
+    controlnet=ControlNetConfig(**MINI_DENOISER),
+    low_res_source="srresnet",
+    one_step=OneStep(100),
+    defaults=Defaults(strength=1.0, reference_mode="none"),
+)
+MINI_RECIPE = """
+model = "toy-mini"
+[data]
+held_out = 0
+[pool]
+shards = 2
+shard = 2
+size = 48
+teacher = "realesrgan-x4plus"
+[srresnet]
+steps = 2
+batch = 2
+crop = 32
+weights = { teacher = 0.7, truth = 0.3, border = 4 }
+samples_every = 2
+held_out_every = 2
+[cognition]
+steps = 2
+batch = 2
+crop = 32
+train_clip = true
+train_srresnet = false
+[one_step]
+steps = 2
+batch = 2
+crop = 32
+embedding = false
+plain = { weight = 0.25, every = 2 }
+[[one_step.phase]]
+name = "l1"
+weights = { teacher = 0.8, truth = 0.2 }
+[[one_step.phase]]
+name = "critic"
+weights = { teacher = 0.6, perceptual = 0.3, adversarial = 0.02 }
+"""
 SD21_RECIPE = """
 model = "toy"
 start = "base"
@@ -138,6 +200,8 @@ def recipes(tmp_path_factory):
     write_base(folder / "base")
     (folder / "sd21.toml").write_text(SD21_RECIPE)
     (folder / "degradation.toml").write_text(DEGRADATION)
+    save_model_config(LIKE_MINI, folder / "toy-mini")
+    (folder / "mini.toml").write_text(MINI_RECIPE)
     return folder
 
 

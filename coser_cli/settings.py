@@ -53,6 +53,7 @@ MAX_TILE_SIZE, MAX_TILE_BATCH = 8192, 256
 MAX_STEPS = 1000
 MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
+MAX_WEIGHT = 2.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
 ONE_STEP: dict[str, Any] = {
@@ -62,8 +63,6 @@ ONE_STEP: dict[str, Any] = {
     "reference_steps": 1,
     "reference_guidance_scale": 1.0,
     "reference_strength": 1.0,
-    "control_interval": 1,
-    "reference_control_interval": 1,
     "deep_interval": 1,
 }
 """What these settings are for a model that makes one step, whatever the user says. Its own
@@ -89,8 +88,8 @@ class Settings:
     `reference_steps` as many as `steps`; `preset` says which of the model's defaults.
 
     `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
-    on. Features are computed at every step, or at every n-th where one of the intervals is more
-    than 1: an approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the
+    on. Features are computed at every step, or at every n-th where `deep_interval` is more than
+    1: an approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the
     field where a value is out of range.
     """
 
@@ -110,8 +109,8 @@ class Settings:
     reference_mode: str | None = None
     references: int = 1
     reference_select: str = "all"
-    control_interval: int = 1
-    reference_control_interval: int = 1
+    control_weight: float = 1.0
+    reference_weight: float = 1.0
     deep_interval: int = 1
     seed: int = DEFAULT_SEED
     preset: str = "balanced"
@@ -276,8 +275,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "reference_mode": _choice(REFERENCE_MODES),
     "references": _number(1, MAX_REFERENCES, whole=True),
     "reference_select": _choice(REFERENCE_SELECTS),
-    "control_interval": _number(1, MAX_STEPS, whole=True),
-    "reference_control_interval": _number(1, MAX_STEPS, whole=True),
+    "control_weight": _number(0.0, MAX_WEIGHT),
+    "reference_weight": _number(0.0, MAX_WEIGHT),
     "deep_interval": _number(1, MAX_STEPS, whole=True),
     "seed": _number(0, MAX_SEED, whole=True),
     "preset": _choice(PRESETS),

@@ -12,11 +12,8 @@ from coser_cli.bench.ceiling import Ceiling, measure_ceiling
 from coser_cli.bench.clock import Tell, peak_memory, silent, time_of
 from coser_cli.bench.environment import Environment, environment_of
 from coser_cli.bench.flops import network_flops
-from coser_cli.bench.gains import Gain, RestorationStep, measure_gains
 from coser_cli.bench.loading import Choice, bring, load
-from coser_cli.bench.naive import Shortcuts
-from coser_cli.bench.shares import Share, measure_shares
-from coser_cli.bench.stages import NaiveWalkthrough, Stage, Walkthrough, measure_stages
+from coser_cli.bench.stages import Stage, Walkthrough, measure_stages
 from coser_cli.bench.tiles import TiledStep, measure_tiled
 from coser_cli.engine.compute.memory import memory_errors_named
 from coser_cli.engine.upscaler import Upscaler
@@ -30,7 +27,7 @@ class SpeedTest:
     """What to measure. `size` is the side in pixels of the input; each stage runs `repeat` times
     after `warmup` untimed ones; `tiles` are sides in pixels of pictures to be done in tiles.
 
-    Raises `UsageError` where something needs diffusion and the settings' strength is 0.
+    Raises `UsageError` where tiles are wanted and the settings' strength is 0.
     """
 
     choice: Choice = field(default_factory=Choice)
@@ -38,18 +35,13 @@ class SpeedTest:
     size: int = 128
     repeat: int = 3
     warmup: int = 1
-    naive: bool = False
-    gains: bool = False
-    profile: bool = False
     networks: bool = False
     tiles: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        wants = {"naive": self.naive, "gains": self.gains, "profile": self.profile}
-        wanted = [name for name, value in (wants | {"tiles": bool(self.tiles)}).items() if value]
-        if wanted and self.settings.strength == 0:
+        if self.tiles and self.settings.strength == 0:
             raise UsageError(
-                f"--{wanted[0]} measures diffusion, and strength 0 leaves that out",
+                "--tiles measures diffusion, and strength 0 leaves that out",
                 "give --strength above 0",
             )
 
@@ -75,7 +67,7 @@ class NetworkCost:
     flops: int
 
 
-Finding = Setup | Ceiling | Stage | NetworkCost | Gain | Share | TiledStep
+Finding = Setup | Ceiling | Stage | NetworkCost | TiledStep
 
 
 def measure(test: SpeedTest, tell: Tell = silent) -> Iterator[Finding]:
@@ -119,9 +111,6 @@ def _stages_and_more(
     yield from measure_stages(walkthrough, test.repeat, test.warmup, tell=tell)
     # the rest is sampling only, and partly with networks of its own
     upscaler.model.forget(upscaler.model.here - STAGES["sample"])
-    if test.naive:
-        tell("the naive path")
-        yield from _naive(test, walkthrough, tell)
     if test.networks:
         tell("counting the networks' operations")
         latents = walkthrough.low_res.latents
@@ -129,14 +118,6 @@ def _stages_and_more(
         yield from (NetworkCost(name, count) for name, count in counts.items())
     if not settings.strength:
         return
-    hints = walkthrough.low_res.latents, walkthrough.reference
-    step = RestorationStep(upscaler, settings, walkthrough.cognition, *hints)
-    if test.gains:
-        yield from measure_gains(step, test.repeat, test.warmup, tell)
-    if test.profile:
-        tell("profiling one step")
-        denoise = step.denoiser(Shortcuts())
-        yield from measure_shares(lambda: step.run(denoise), step.device, test.warmup)
     for side in test.tiles:
         cognition = walkthrough.cognition
         yield measure_tiled(upscaler, settings, cognition, side, test.repeat, tell)
@@ -147,14 +128,7 @@ def _load_stage(upscaler: Upscaler, settings: Settings) -> Stage:
     stages = ("prepare", "understand", "sample", "decode") if settings.strength else ("prepare",)
     with peak_memory(upscaler.device) as peak:
         seconds = time_of(lambda: bring(upscaler, stages), upscaler.device, 1, warmup=0)
-    return Stage("load", Walkthrough.path, seconds, peak.bytes)
-
-
-def _naive(test: SpeedTest, walkthrough: Walkthrough, tell: Tell) -> Iterator[Stage]:
-    naive = NaiveWalkthrough(walkthrough.upscaler, walkthrough.pixels, walkthrough.settings)
-    naive.low_res, naive.cognition = walkthrough.low_res, walkthrough.cognition
-    passes = ("imagine", "restore")
-    yield from measure_stages(naive, test.repeat, test.warmup, passes, tell=tell)
+    return Stage("load", seconds, peak.bytes)
 
 
 def picture(size: int, seed: int) -> Tensor:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,8 @@ from torch import Tensor
 
 from coser_cli.bench.clock import Marks, Peak, Tell, Timing, peak_memory, silent
 from coser_cli.bench.flops import counting
-from coser_cli.bench.naive import Denoisers, Shortcuts
-from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.imageio.write import write_photo
-from coser_cli.sampling.loop import Walk
-from coser_cli.sampling.noise import seeded_noise
-from coser_cli.sampling.schedulers import add_noise
-from coser_cli.sampling.types import Denoise, OnStep
+from coser_cli.sampling.types import OnStep
 from coser_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,15 +27,13 @@ NO_STEPS: OnStep = lambda done, total, latents: None  # noqa: E731
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage takes on a `path`, "engine" or "naive". `steps` is None where a stage is no
-    pass of diffusion.
+    """What one stage takes. `steps` is None where a stage is no pass of diffusion.
 
     `peak` in bytes, None where it cannot be known; `flops` of the whole stage and `step_flops` of
     its last step, None where they were not counted.
     """
 
     name: str
-    path: str
     seconds: Timing
     peak: int | None
     flops: int | None = None
@@ -57,8 +49,6 @@ class Stage:
 
 class Walkthrough:
     """One picture on its way through the engine: each stage keeps what the later ones need."""
-
-    path = "engine"
 
     def __init__(self, upscaler: Upscaler, pixels: Tensor, settings: Settings) -> None:
         self.upscaler = upscaler
@@ -116,45 +106,11 @@ class Walkthrough:
             write_photo(Path(folder) / "result.png", self.result[0].numpy())
 
 
-class NaiveWalkthrough(Walkthrough):
-    """The same, with both passes of diffusion without the engine's shortcuts, in float32."""
-
-    path = "naive"
-
-    def __init__(self, upscaler: Upscaler, pixels: Tensor, settings: Settings) -> None:
-        super().__init__(upscaler, pixels, settings)
-        self._denoisers = Denoisers(upscaler.model, Shortcuts.none())
-
-    @torch.inference_mode()
-    def imagine(self, on_step: OnStep = NO_STEPS) -> None:
-        if not self.settings.reference_strength:
-            super().imagine(on_step)
-            return
-        how = imagining(self.settings, self.upscaler.model.config)
-        denoise = self._denoisers.imagining(self.cognition, how.sampler.timesteps)
-        self.reference = self._walk(how, denoise, on_step)
-
-    @torch.inference_mode()
-    def restore(self, on_step: OnStep = NO_STEPS) -> None:
-        how = restoring(self.settings, self.upscaler.model.config)
-        hints = self.low_res.latents, self.reference
-        denoise = self._denoisers.restoring(self.cognition, how.sampler.timesteps, *hints)
-        self.latents = self._walk(how, denoise, on_step)
-
-    def _walk(self, how: Pass, denoise: Denoise, on_step: OnStep) -> Tensor:
-        """A pass as `Upscaler` makes it, with this denoiser."""
-        schedule, latents = self.upscaler.model.config.schedule, self.low_res.latents
-        draw = seeded_noise(self.settings.seed, latents.shape)
-        start = add_noise(latents, draw("start", 0).to(latents), schedule, how.sampler.start)
-        return Walk(how.sampler, how.guidance, partial(draw, how.stream), on_step)(denoise, start)
-
-
 @dataclass
 class _Measured:
     """What the repetitions of one stage have given."""
 
     name: str
-    path: str
     seconds: list[float] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
     steps: int | None = None
@@ -167,7 +123,6 @@ class _Measured:
         timing = Timing(tuple(self.seconds))
         return Stage(
             self.name,
-            self.path,
             timing,
             self.peak,
             self.flops,
@@ -181,26 +136,24 @@ def measure_stages(
     walkthrough: Walkthrough,
     repeat: int,
     warmup: int = 1,
-    names: Sequence[str] | None = None,
     tell: Tell = silent,
 ) -> list[Stage]:
-    """Every stage (or those in `names`), `repeat` times in turn, as a picture goes through them.
+    """Every stage, `repeat` times in turn, as a picture goes through them.
 
     Before, they run once while operations are counted, and `warmup` further times untimed.
     """
     stages = walkthrough.stages()
-    kept = {name: stages[name] for name in stages if names is None or name in names}
-    measured = {name: _Measured(name, walkthrough.path) for name in kept}
+    measured = {name: _Measured(name) for name in stages}
     tell("counting operations")
-    for name, run in kept.items():
+    for name, run in stages.items():
         _count(run, measured[name])
     for round_ in range(warmup):
         tell(f"warming up: {round_ + 1} of {warmup}")
-        for run in kept.values():
+        for run in stages.values():
             run(NO_STEPS)
     for round_ in range(repeat):
         tell(f"measuring: {round_ + 1} of {repeat}")
-        for name, run in kept.items():
+        for name, run in stages.items():
             _time(run, walkthrough.upscaler.device, measured[name])
     return [each.frozen() for each in measured.values()]
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from coser_cli.bench.clock import Tell, Timing, silent, time_of
-from coser_cli.bench.gains import RestorationStep
-from coser_cli.bench.naive import Shortcuts
 from coser_cli.engine.passes import restoring
+from coser_cli.engine.restoration import Restorer, Times
 from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.denoisers import tiles_with_controls
 from coser_cli.engine.tiled.sampling import TiledWalk
@@ -96,11 +95,16 @@ def measure_tiled(
 def _untiled(
     upscaler: Upscaler, settings: ResolvedSettings, cognition: Cognition, cells: int, repeat: int
 ) -> Timing:
-    """A step of a picture of that many latent cells per side."""
-    hints = [_latents(upscaler, settings, cells, k).to(upscaler.device) for k in range(2)]
-    step = RestorationStep(upscaler, settings, cognition, hints[0], hints[1])
-    denoise = step.denoiser(Shortcuts())
-    return time_of(partial(step.run, denoise), step.device, repeat)
+    """A step of a picture of that many latent cells per side, in the middle of the schedule."""
+    model, device = upscaler.model, upscaler.device
+    low_res, reference, latents = (
+        _latents(upscaler, settings, cells, k).to(device) for k in range(3)
+    )
+    timestep = model.config.schedule.num_train_timesteps // 2
+    times = Times.of(model, [timestep], cognition.embedding)
+    denoise = Restorer(model, cognition, times, (low_res, reference))
+    branches = 1 if settings.guidance_scale == 1 else 2
+    return time_of(partial(denoise, latents, timestep, branches), device, repeat)
 
 
 def _latents(upscaler: Upscaler, settings: ResolvedSettings, cells: int, index: int) -> Tensor:

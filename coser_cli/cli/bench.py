@@ -73,15 +73,6 @@ class Measured:
     warmup: Annotated[
         int, _measure("--warmup", min=0, max=MAX_REPEAT, help="Run it this often untimed before.")
     ] = 1
-    naive: Annotated[
-        bool, _measure("--naive", help="Also measure both passes without any of the shortcuts.")
-    ] = False
-    gains: Annotated[
-        bool, _measure("--gains", help="Also measure what each shortcut is worth by itself.")
-    ] = False
-    profile: Annotated[
-        bool, _measure("--profile", help="Also say what the time of one step is spent on.")
-    ] = False
     networks: Annotated[
         bool, _measure("--networks", help="Also count the operations of every network.")
     ] = False

@@ -8,7 +8,6 @@ measured in docs/speed.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -29,22 +28,6 @@ computed at every step."""
 Maps = tuple[Tensor, ...]
 Key = tuple[Hashable, ...]
 """A name, and whatever tells features of that name apart."""
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Every how many steps features are computed anew; 1 is every step, and exact.
-
-    `controls`: the ControlNet's maps of the low-resolution picture; `reference`: those of the
-    references; `deep`: all of the U-Net but its finest level.
-    """
-
-    controls: int = 1
-    reference: int = 1
-    deep: int = 1
-
-
-EXACT = Intervals()
 
 
 class Kept:

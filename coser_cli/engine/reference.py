@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.decoding import decode_references
-from coser_cli.engine.feature_cache import EXACT, Intervals, Kept, predict
+from coser_cli.engine.feature_cache import Kept, predict
 from coser_cli.engine.preparation import pad_to_multiple
 from coser_cli.errors import InputError
 from coser_cli.sampling.loop import Walk
@@ -29,11 +29,11 @@ SAME_ASPECT = 0.02
 
 
 def imagine(
-    model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk, intervals: Intervals
+    model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk, deep_interval: int = 1
 ) -> Tensor:
     """Reference latents `(B, 4, h, w)` from the noised low-resolution latents `start`."""
     times = model.unet.prepare_times(walk.sampler.timesteps, cognition.embedding)
-    latents = walk(Imaginer(model, cognition, times, intervals), start)
+    latents = walk(Imaginer(model, cognition, times, deep_interval), start)
     if not model.config.reference_roundtrip:
         return latents
     # the paper's reference is a picture before it is a condition (spec sec. 1)
@@ -44,13 +44,14 @@ def imagine(
 @dataclass(frozen=True)
 class Imaginer:
     """The denoiser of the reference pass (a `Denoise`): both new attentions left out. `kept` are
-    features of earlier steps, of this `place` among others, where `intervals` allow them.
+    features of earlier steps, of this `place` among others, taken by all
+    steps but every `deep_interval`-th.
     """
 
     model: CoSeR
     cognition: Cognition
     times: Mapping[int, PreparedTime]
-    intervals: Intervals = EXACT
+    deep_interval: int = 1
     kept: Kept = field(default_factory=Kept)
     place: Hashable = None
 
@@ -59,9 +60,7 @@ class Imaginer:
         latents, unet = latents.to(self.cognition.embedding.dtype), self.model.unet
         inputs = latents, self.times[timestep], self.cognition.for_unet(unet, branches)
         key, step = ("deep", branches, self.place), list(self.times).index(timestep)
-        return predict(
-            self.model, inputs, lambda _: None, self.kept, key, step, self.intervals.deep
-        )
+        return predict(self.model, inputs, lambda _: None, self.kept, key, step, self.deep_interval)
 
 
 @dataclass(frozen=True)

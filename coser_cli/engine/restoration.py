@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
-from coser_cli.engine.feature_cache import EXACT, Intervals, Kept, Maps, predict
+from coser_cli.engine.feature_cache import Kept, Maps, predict
 from coser_cli.models.step import forward, forward_shallow
 
 if TYPE_CHECKING:
@@ -46,16 +46,18 @@ class Restorer:
     ControlNet's, whose maps serve both guidance branches: a single call per step with one
     reference. Further references follow two at a time, so that the network itself never needs more
     memory. Without a reference its attention is left out. `kept` are features of earlier steps, of
-    this `place` among others, where `intervals` allow them.
+    this `place` among others, taken by all steps but every `deep_interval`-th.
+    `weights`: of the attention to the low-resolution latents, and of that to the references.
     """
 
     model: CoSeR
     cognition: Cognition
     times: Times
     hints: tuple[Tensor, ...]
-    intervals: Intervals = EXACT
+    deep_interval: int = 1
     kept: Kept = field(default_factory=Kept)
     place: Hashable = None
+    weights: tuple[float, float] = (1.0, 1.0)
     _pairs: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, latents: Tensor, timestep: int, branches: int) -> Tensor:
@@ -64,27 +66,20 @@ class Restorer:
         inputs = latents, self.times.unet[timestep], self.cognition.for_unet(unet, branches)
         key, step = ("deep", branches, self.place), self.times.step(timestep)
         controls = partial(self._controls, latents, timestep)
-        return predict(self.model, inputs, controls, self.kept, key, step, self.intervals.deep)
+        return predict(self.model, inputs, controls, self.kept, key, step, self.deep_interval)
 
     def _controls(self, latents: Tensor, timestep: int, shallow: bool) -> Controls:
         """The maps of all hints: of the finest level alone, if that suffices."""
         from coser_cli.models.unet import Controls
 
-        step, enough = self.times.step(timestep), 1 if shallow else self.model.controlnet.maps
-        found, indices = dict[int, Maps](), range(len(self.hints))
-        for index in indices:
-            maps = self.kept.recall(self._key(index), step, self._interval(index)) or ()
-            if len(maps) >= enough:
-                found[index] = maps
-        missing = tuple(index for index in indices if index not in found)
-        for pair in (missing[first : first + 2] for first in range(0, len(missing), 2)):
-            made = self._made(latents, timestep, pair, shallow)
-            for index, maps in zip(pair, made, strict=True):
-                found[index] = self.kept.keep(self._key(index), step, self._interval(index), maps)
-        references = zip(*(found[index] for index in indices[1:]), strict=False)
-        return Controls(found[0], tuple(map(_joined, references)) or None)
+        indices = range(len(self.hints))
+        pairs = (tuple(indices[first : first + 2]) for first in indices[::2])
+        maps = [each for pair in pairs for each in self._maps(latents, timestep, pair, shallow)]
+        references = zip(*maps[1:], strict=True)
+        weights = None if self.weights == (1, 1) else latents.new_tensor(self.weights)
+        return Controls(maps[0], tuple(map(_joined, references)) or None, weights)
 
-    def _made(
+    def _maps(
         self, latents: Tensor, timestep: int, indices: tuple[int, ...], shallow: bool
     ) -> Iterable[Maps]:
         """The maps of each of these hints, by one call."""
@@ -93,15 +88,9 @@ class Restorer:
             self._pairs[indices] = hints.to(latents.dtype)
         network, time = self.model.controlnet, self.times.controlnet[timestep]
         context = self.cognition.for_controlnet(network)
-        given = latents, time, self._pairs[indices], context
-        maps = self.model.execute(forward_shallow if shallow else forward, network, given)
+        inputs = latents, time, self._pairs[indices], context
+        maps = self.model.execute(forward_shallow if shallow else forward, network, inputs)
         return zip(*(each.split(len(latents)) for each in maps), strict=True)
-
-    def _key(self, index: int) -> tuple[Hashable, ...]:
-        return "controls" if index == 0 else "reference", index, self.place
-
-    def _interval(self, index: int) -> int:
-        return self.intervals.reference if index else self.intervals.controls
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

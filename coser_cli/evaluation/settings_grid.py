@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil
 
 from coser_cli.config import ModelConfig
 from coser_cli.engine.passes import Pass, imagining, restoring
@@ -46,8 +45,7 @@ def evaluations(settings: ResolvedSettings, config: ModelConfig) -> Evaluations:
         references = settings.references
         if settings.reference_strength:
             imagined = references * _branches(imagining(settings, config))
-    steps, every = len(how.sampler.timesteps), how.intervals
-    controls = ceil(steps / every.controls) + references * ceil(steps / every.reference)
+    controls = len(how.sampler.timesteps) * (1 + references)
     return Evaluations(imagined, _branches(how), controls)
 
 

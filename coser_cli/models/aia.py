@@ -97,28 +97,37 @@ class AiABlock(TransformerBlock):
             {name: ConditionAttention(dim, head_dim) for name in conditions}
         )
 
-    def attend_controls(self, tokens: Tensor, controls: Tokens) -> Tensor:
+    def attend_controls(
+        self, tokens: Tensor, controls: Tokens, weights: Tensor | None = None
+    ) -> Tensor:
         """Tokens `(branches·B, L, dim)` after the attentions to what is in `controls`: tokens
         `(B, L, dim)`, `(B, M, dim)` for "reference". The reference attention sees the controls
-        only: one result for all branches.
+        only: one result for all branches. `weights` as in `Controls`.
         """
         low_res, reference = controls["low_res"], controls.get("reference")
         if reference is not None:
-            found = self.reference_out(self.reference_attn(low_res, reference))
-            tokens = tokens + match_batch(found, tokens.shape[0])
+            change = self.reference_out(self.reference_attn(low_res, reference))
+            change = change if weights is None else weights[1] * change
+            tokens = tokens + match_batch(change, tokens.shape[0])
         key, value = self.low_res_attn.key_value(low_res)
         attended = self.low_res_attn.attend(self.low_res_norm(tokens), key, value)
-        tokens = tokens + self.low_res_out(attended)
+        change = self.low_res_out(attended)
+        tokens = tokens + (change if weights is None else weights[0] * change)
         for name, attention in self.condition_attns.items():
             if name in controls:
                 tokens = tokens + attention(tokens, controls[name])
         return tokens
 
     def forward(
-        self, tokens: Tensor, branches: Branches, batch: int, controls: Tokens | None = None
+        self,
+        tokens: Tensor,
+        branches: Branches,
+        batch: int,
+        controls: Tokens | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         if controls is not None:
-            tokens = self.attend_controls(tokens, controls)
+            tokens = self.attend_controls(tokens, controls, weights)
         return super().forward(tokens, branches, batch)
 
 
@@ -179,10 +188,11 @@ class AiATransformer(SpatialTransformer):
         context: PreparedContext,
         batch: int,
         controls: ControlMaps | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         branches = context.layers[self.context_index]
         tokens = None if controls is None else self.control_tokens(controls)
-        return self.leave(self.block(self.enter(x), branches, batch, tokens), x)
+        return self.leave(self.block(self.enter(x), branches, batch, tokens, weights), x)
 
     def control_tokens(self, controls: ControlMaps) -> Tokens:
         """The tokens of all maps that are there."""

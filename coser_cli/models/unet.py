@@ -43,12 +43,14 @@ class Controls:
     """The ControlNet's maps, finest first, the middle's last, as `ControlNet.forward` returns them.
 
     `low_res`: of the low-resolution image, batch B. `reference`: of N reference images, batch N·B,
-    reference-major, or None to leave the reference attention out. `conditions`: of the further
-    conditions in the order of `UNetConfig.conditions`, batch B each, or None to leave one out.
+    reference-major, or None to leave the reference attention out. `weights` `(2,)` of the attention
+    to the one and to the other; None: both are 1. `conditions`: of the further conditions in the
+    order of `UNetConfig.conditions`, batch B each, or None to leave one out.
     """
 
     low_res: tuple[Tensor, ...]
     reference: tuple[Tensor, ...] | None = None
+    weights: Tensor | None = None
     conditions: tuple[tuple[Tensor, ...] | None, ...] = ()
 
     def at(self, index: int, names: Sequence[str]) -> ControlMaps:
@@ -178,7 +180,7 @@ class UNetEncoder(nn.Module):
         time: PreparedTime,
         context: PreparedContext,
         batch: int,
-        *controls: ControlMaps | None,
+        *controls: ControlMaps | Tensor | None,
     ) -> Tensor:
         """The middle block: map `(B, C, h, w)` → `(branches·B, C, h, w)`; `controls` only where its
         transformer takes them.
@@ -283,13 +285,20 @@ class UNet(UNetEncoder):
         rest = time, context, batch, controls
         if deep is None:
             skips = self.encode(finest[-1], time, context, batch, first=1)
-            maps = None if controls is None else controls.at(-1, self.config.conditions)
-            deep = self.middle(skips[-1], time, context, batch, maps)
+            deep = self.middle(skips[-1], time, context, batch, *self._at(controls, -1))
             places = [self.shallow + index for index in range(len(skips))]
             deep = self._decode(deep, self.up_blocks[:-1], skips, places, *rest)
         places = list(range(self.shallow))
         x = self._decode(deep, self.up_blocks[-1:], finest[: self.shallow], places, *rest)
         return self.conv_out(F.silu(self.conv_norm_out(x))), deep
+
+    def _at(
+        self, controls: Controls | None, place: int
+    ) -> tuple[ControlMaps | None, Tensor | None]:
+        """The maps of a place, and the weights of the attentions to them."""
+        if controls is None:
+            return None, None
+        return controls.at(place, self.config.conditions), controls.weights
 
     def _decode(
         self,
@@ -310,8 +319,7 @@ class UNet(UNetEncoder):
                 skip, place = match_batch(skips.pop(), x.shape[0]), places.pop()
                 x = resnet(torch.cat((x, skip), dim=1), time)
                 if attention is not None:
-                    maps = None if controls is None else controls.at(place, self.config.conditions)
-                    x = attention(x, context, batch, maps)
+                    x = attention(x, context, batch, *self._at(controls, place))
             for upsampler in block.upsamplers:
                 x = upsampler(x)
         return x

@@ -35,7 +35,7 @@ def predict(
     controls = Controls(
         found["low_res"],
         found.get("reference"),
-        tuple(found.get(name) for name in unet.config.conditions),
+        conditions=tuple(found.get(name) for name in unet.config.conditions),
     )
     output: Tensor = unet(noisy, timesteps, unet.prepare_context([context]), controls)
     return output

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from coser_cli.bench.gains import RestorationStep
 from coser_cli.bench.speed import picture
 from coser_cli.bench.stages import Walkthrough
 from coser_cli.bench.synthetic import synthetic_model
@@ -36,9 +35,3 @@ def walkthrough(upscaler):
     for run in walk.stages().values():
         run(lambda *_: None)
     return walk
-
-
-@pytest.fixture(scope="session")
-def step(upscaler, walkthrough):
-    hints = walkthrough.low_res.latents, walkthrough.reference
-    return RestorationStep(upscaler, walkthrough.settings, walkthrough.cognition, *hints)

@@ -9,15 +9,6 @@ import torch
 from coser_cli.bench.ceiling import measure_ceiling
 from coser_cli.bench.clock import Marks, Timing, peak_memory, time_of
 from coser_cli.bench.environment import environment_of
-from coser_cli.bench.gains import measure_gains
-from coser_cli.bench.naive import Shortcuts
-from coser_cli.bench.shares import (
-    OTHER,
-    idle_seconds,
-    kind_of,
-    measure_shares,
-    seconds_by_kind,
-)
 from coser_cli.bench.stages import Walkthrough, measure_stages
 from coser_cli.bench.synthetic import synthetic_model, synthetic_sizes
 from coser_cli.bench.tiles import measure_tiled
@@ -144,59 +135,6 @@ def test_stages_are_measured_in_the_order_of_the_engine(upscaler, walkthrough):
 def test_without_diffusion_there_are_fewer_stages(upscaler, walkthrough):
     walk = Walkthrough(upscaler, walkthrough.pixels, Settings(strength=0.0))
     assert [stage.name for stage in measure_stages(walk, 1, 0)] == ["prepare", "decode", "write"]
-
-
-def test_gains_are_of_every_shortcut_and_of_all(step):
-    gains = list(measure_gains(step, repeat=2, warmup=0))
-    expected = [name for name in Shortcuts.names() if name != "reduced_precision"]
-    assert [gain.shortcut for gain in gains] == [*expected, "all"], "float32 is not reduced"
-    for gain in gains:
-        assert len(gain.fast.runs) == len(gain.slow.runs) == 2
-        assert gain.factor == gain.slow.least / gain.fast.least > 0
-        assert 0 <= gain.difference <= 1e-5
-
-
-@pytest.mark.parametrize(
-    ("operator", "kind"),
-    [
-        ("aten::mkldnn_convolution", "convolution"),
-        ("aten::cudnn_convolution", "convolution"),
-        ("aten::_scaled_dot_product_flash_attention_for_cpu", "attention"),
-        ("aten::bmm", "attention"),
-        ("aten::addmm", "linear"),
-        ("aten::mm", "linear"),
-        ("aten::native_group_norm", "norm"),
-        ("aten::native_layer_norm", "norm"),
-        ("aten::add", "elementwise"),
-        ("aten::silu", "elementwise"),
-        ("aten::copy_", "memory"),
-        ("aten::cat", "memory"),
-        ("aten::something", OTHER),
-    ],
-)
-def test_operators_have_kinds(operator, kind):
-    assert kind_of(operator) == kind
-
-
-def test_seconds_are_summed_by_kind_and_kernels_left_out():
-    found = seconds_by_kind([("aten::mm", 1e6), ("aten::addmm", 2e6), ("gemm_kernel", 5e6)])
-    assert found == {"linear": 3.0}
-
-
-def test_idle_time_is_what_no_kernel_covers():
-    spans = [(100e3, 200e3), (150e3, 180e3), (260e3, 300e3), (300e3, 310e3)]
-    assert idle_seconds(spans) == pytest.approx(0.060)
-    assert idle_seconds([]) == 0
-
-
-def test_shares_add_up_and_find_convolution_and_attention(step, capfd):
-    denoise = step.denoiser(Shortcuts())
-    shares = {share.kind: share for share in measure_shares(lambda: step.run(denoise), CPU)}
-    assert sum(share.fraction for share in shares.values()) == pytest.approx(1)
-    assert {"convolution", "attention", "linear", "norm", "elementwise"} <= shares.keys()
-    assert all(share.seconds > 0 for share in shares.values())
-    assert "idle" not in shares
-    assert capfd.readouterr().err == ""
 
 
 def test_a_step_in_tiles(upscaler, walkthrough):

@@ -8,7 +8,6 @@ from json_page import check
 
 from coser_cli.bench import speed
 from coser_cli.bench.ceiling import measure_ceiling
-from coser_cli.bench.naive import Shortcuts
 from coser_cli.cli.output.bench import plain_columns
 from coser_cli.errors import Exit
 from tests.cli.test_app import python
@@ -24,17 +23,15 @@ def small_products(monkeypatch):
 
 
 def test_everything_as_json(coser):
-    ran = coser(*QUICK, "--naive", "--gains", "--profile", "--networks", "--json")
+    ran = coser(*QUICK, "--networks", "--json")
     assert ran.code == Exit.OK
     records = ran.records
-    counts = dict.fromkeys(("setup", "ceiling", "stage", "network", "gain", "share"), 0)
+    counts = dict.fromkeys(("setup", "ceiling", "stage", "network"), 0)
     for record in records:
         counts[record["type"]] += 1
     check(records, *(record["type"] for record in records))
     assert [(r["name"], r["path"]) for r in records if r["type"] == "stage"] == [
-        *((name, "engine") for name in STAGES),
-        ("imagine", "naive"),
-        ("restore", "naive"),
+        (name, "engine") for name in STAGES
     ]
     setup, ceiling = records[:2]
     assert (setup["type"], setup["model"], setup["synthetic"]) == ("setup", "toy", False)
@@ -44,9 +41,6 @@ def test_everything_as_json(coser):
         rate = stage["flops"] / stage["seconds"]
         assert stage["flops_per_second"] == pytest.approx(rate)
         assert stage["ceiling_fraction"] == pytest.approx(rate / ceiling["flops_per_second"])
-    gains = [r["name"] for r in records if r["type"] == "gain"]
-    assert gains == [n for n in Shortcuts.names() if n != "reduced_precision"] + ["all"]
-    assert counts["share"] >= 4
     assert counts["network"] >= 8
 
 
@@ -70,8 +64,6 @@ def test_without_diffusion_nothing_is_imagined(coser):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--strength", 0, "--gains"), "--gains measures diffusion"),
-        (("--strength", 0, "--naive"), "--naive measures diffusion"),
         (("--strength", 0, "--tiles", 512), "--tiles measures diffusion"),
     ],
 )
@@ -115,7 +107,7 @@ def test_help_needs_no_torch():
     )
     ran = python("-c", code)
     assert ran.returncode == 0, ran.stderr
-    assert "--gains" in ran.stdout
+    assert "--networks" in ran.stdout
     assert "speed" in python("-m", "coser_cli", "bench", "--help").stdout
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coser_cli.engine.feature_cache import Intervals, Kept
+from coser_cli.engine.feature_cache import Kept
 from coser_cli.engine.reference import Imaginer
 from coser_cli.engine.restoration import Restorer, Times
 from coser_cli.settings import Settings
@@ -43,15 +43,14 @@ def test_nothing_is_kept_beyond_the_limit_or_for_nobody():
 
 @pytest.fixture
 def denoisers(upscaler):
-    """A function of intervals -> Restorer and Imaginer on one picture."""
+    """A function of the interval -> Restorer and Imaginer on one picture."""
     picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     low_res = upscaler.prepare(picture, HOW)
     cognition = upscaler.understand(low_res, HOW)
     times = Times.of(upscaler.model, TIMESTEPS, cognition.embedding)
     hints = low_res.latents, low_res.latents.flip(-1), low_res.latents.flip(-2)
 
-    def make(**intervals):
-        how = Intervals(**intervals)
+    def make(how=1):
         return (
             Restorer(upscaler.model, cognition, times, hints, how),
             Imaginer(upscaler.model, cognition, times.unet, how),
@@ -69,22 +68,12 @@ def predictions(denoiser, size, branches=2):
     return [denoiser(latents_at(i, size), t, branches) for i, t in enumerate(TIMESTEPS)]
 
 
-@pytest.mark.parametrize(
-    ("intervals", "anew"),
-    [
-        ({"controls": 2}, [0, 2, 4]),
-        ({"reference": 2}, [0, 2, 4]),
-        ({"deep": 2}, [0, 2, 4]),
-        # at step 2 only the finest maps were needed, and at step 3 all are
-        ({"controls": 2, "deep": 3}, [0, 3]),
-    ],
-)
-def test_steps_at_multiples_are_exact_and_the_others_near(denoisers, intervals, anew):
+def test_steps_at_multiples_are_exact_and_the_others_near(denoisers):
     exact, _ = denoisers()
     size = exact.hints[0].shape
-    wanted, found = predictions(exact, size), predictions(denoisers(**intervals)[0], size)
-    for step, (one, other) in enumerate(zip(found, wanted, strict=True)):
-        if step in anew:
+    wanted, near = predictions(exact, size), predictions(denoisers(2)[0], size)
+    for step, (one, other) in enumerate(zip(near, wanted, strict=True)):
+        if step % 2 == 0:
             torch.testing.assert_close(one, other)
         else:
             assert not torch.equal(one, other)
@@ -92,7 +81,7 @@ def test_steps_at_multiples_are_exact_and_the_others_near(denoisers, intervals, 
 
 def test_deep_features_in_the_reference_pass(denoisers):
     exact, size = denoisers()[1], denoisers()[0].hints[0].shape
-    wanted, found = predictions(exact, size), predictions(denoisers(deep=2)[1], size)
+    wanted, found = predictions(exact, size), predictions(denoisers(2)[1], size)
     for step in (0, 2, 4):
         torch.testing.assert_close(found[step], wanted[step])
     assert not torch.equal(found[1], wanted[1])
@@ -100,7 +89,7 @@ def test_deep_features_in_the_reference_pass(denoisers):
 
 def test_reused_deep_features_with_the_same_latents_are_exact(denoisers, upscaler):
     """What is reused is what leads to the finest level, and nothing of that level itself."""
-    exact, near = denoisers()[0], denoisers(deep=2)[0]
+    exact, near = denoisers()[0], denoisers(2)[0]
     latents = latents_at(0, exact.hints[0].shape)
     with torch.inference_mode():
         near(latents, TIMESTEPS[0], 2)
@@ -112,7 +101,7 @@ def test_reused_deep_features_with_the_same_latents_are_exact(denoisers, upscale
 
 
 def test_other_branches_compute_their_own(denoisers):
-    near, exact = denoisers(deep=5)[0], denoisers()[0]
+    near, exact = denoisers(5)[0], denoisers()[0]
     size = near.hints[0].shape
     with torch.inference_mode():
         near(latents_at(0, size), TIMESTEPS[0], 2)
@@ -136,7 +125,7 @@ def test_calls_that_are_spared(upscaler, monkeypatch):
     middle = upscaler.model.unet.mid_block.attentions[0]
     middle.register_forward_hook(lambda *_: calls.__setitem__("middle", calls["middle"] + 1))
     picture = torch.rand(1, 3, 16, 16)
-    how = replace(HOW, control_interval=2, reference_control_interval=4, deep_interval=2)
+    how = replace(HOW, deep_interval=2)
     upscaler.upscale(picture, how)
-    assert calls["controlnet"] == [2, 1], "both hints, then the low-resolution one alone"
+    assert calls["controlnet"] == [2] * 4
     assert calls["middle"] == 4, "two of four steps in each pass"

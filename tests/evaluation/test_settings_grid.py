@@ -54,7 +54,6 @@ class Counter:
         replace(FULL, references=2),
         replace(FULL, reference_mode="none"),
         replace(FULL, reference_strength=0.0),
-        replace(FULL, control_interval=2, reference_control_interval=3),
         replace(FULL, deep_interval=2),
         replace(FULL, strength=0.0),
         replace(FULL, strength=0.002, steps=50),  # fewer timesteps than steps

@@ -195,7 +195,7 @@ def test_the_time_embedding_has_the_cosine_first():
 
 def test_conditions_are_named_in_the_order_of_the_configuration():
     maps = tuple(torch.full((1,), float(i)) for i in range(4))
-    controls = Controls(maps, None, (None, tuple(m + 10 for m in maps)))
+    controls = Controls(maps, conditions=(None, tuple(m + 10 for m in maps)))
     assert controls.at(2, ("edges", "depth")) == {"low_res": maps[2], "depth": torch.tensor([12.0])}
 
 

@@ -110,6 +110,31 @@ class Browser:
         pointer = {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}}
         self._send("POST", "/actions", {"actions": [pointer | {"actions": steps}]})
 
+    def wheel(self, point, delta):
+        """The wheel over a point of the window; negative is up."""
+        scroll = {"type": "scroll", "x": point[0], "y": point[1], "deltaX": 0, "deltaY": delta}
+        steps = [scroll | {"duration": 0, "origin": "viewport"}]
+        self._send(
+            "POST", "/actions", {"actions": [{"type": "wheel", "id": "w", "actions": steps}]}
+        )
+
+    def pinch(self, middle, before, after):
+        """Two fingers left and right of a point of the window, from one distance to another."""
+        fingers = []
+        for name, sign in (("one", -1), ("two", 1)):
+            places = [
+                middle[0] + sign * each // 2 for each in (before, (before + after) // 2, after)
+            ]
+            moves = [
+                {"type": "pointerMove", "x": x, "y": middle[1], "duration": 40 if index else 0}
+                for index, x in enumerate(places)
+            ]
+            steps = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:]]
+            steps.append({"type": "pointerUp", "button": 0})
+            pointer = {"type": "pointer", "id": name, "parameters": {"pointerType": "touch"}}
+            fingers.append(pointer | {"actions": steps})
+        self._send("POST", "/actions", {"actions": fingers})
+
     def box(self, selector):
         """Left, top, width, height of an element in the window."""
         script = (

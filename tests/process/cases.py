@@ -99,11 +99,7 @@ def _pictures(command: str) -> list[Case]:
         Case(
             f"{command} photo.jpg -s 2 --device cpu --cuda-graphs", code=2, err="leave out --cuda"
         ),
-        Case(
-            f"{command} photo.jpg -s 2 {DIFFUSE} --control-interval 2"
-            " --reference-control-interval 2",
-            makes=("photo_2x.png",),
-        ),
+        Case(f"{command} photo.jpg -s 2 {DIFFUSE} --deep-interval 2", makes=("photo_2x.png",)),
         Case(f"{command} --help-all", out="--deep-interval"),
         *_spread(f"{command} photos/a.jpg 'photos/b c.jpg' -s 2 -o out/"),
     ]

@@ -57,6 +57,7 @@ Accumulation = Annotated[
     int | None,
     typer.Option(
         help="Passes per step of the optimiser; the recipe's batch is shared among them.",
+        metavar="N",
         min=1,
         show_default=OF_RECIPE,
         rich_help_panel=COMPUTE,
@@ -75,13 +76,17 @@ DataWorkers = Annotated[
     typer.Option(
         "--data-workers",
         help="Processes that prepare examples, for each that trains.",
+        metavar="N",
         min=0,
         show_default=OF_RECIPE,
         rich_help_panel=COMPUTE,
     ),
 ]
 Gpus = Annotated[
-    int, typer.Option(help="GPUs that a dry run counts with.", min=1, rich_help_panel=COMPUTE)
+    int,
+    typer.Option(
+        help="GPUs that a dry run counts with.", metavar="N", min=1, rich_help_panel=COMPUTE
+    ),
 ]
 Rate = Annotated[
     float,

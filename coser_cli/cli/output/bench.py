@@ -16,8 +16,6 @@ from coser_cli.cli.output.json_lines import JSON_VERSION
 if TYPE_CHECKING:
     from coser_cli.bench.ceiling import Ceiling
     from coser_cli.bench.clock import Timing
-    from coser_cli.bench.gains import Gain
-    from coser_cli.bench.shares import Share
     from coser_cli.bench.speed import Finding, NetworkCost, Setup
     from coser_cli.bench.stages import Stage
     from coser_cli.bench.tiles import TiledStep
@@ -99,7 +97,7 @@ def _ceiling_record(ceiling: Ceiling) -> dict[str, Any]:
 def _stage_record(stage: Stage) -> dict[str, Any]:
     return {
         "name": stage.name,
-        "path": stage.path,
+        "path": "engine",
         **_timing(stage.seconds),
         "peak_bytes": stage.peak,
         "flops": stage.flops,
@@ -107,17 +105,6 @@ def _stage_record(stage: Stage) -> dict[str, Any]:
         "steps": stage.steps,
         **_timing(stage.step_seconds, "step_"),
         "step_flops": stage.step_flops,
-    }
-
-
-def _gain_record(gain: Gain) -> dict[str, Any]:
-    return {
-        "name": gain.shortcut,
-        "words": gain.words,
-        **_timing(gain.fast, "with_"),
-        **_timing(gain.slow, "without_"),
-        "factor": gain.factor,
-        "difference": gain.difference,
     }
 
 
@@ -139,8 +126,6 @@ _RECORDS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "Ceiling": ("ceiling", _ceiling_record),
     "Stage": ("stage", _stage_record),
     "NetworkCost": ("network", asdict),
-    "Gain": ("gain", _gain_record),
-    "Share": ("share", asdict),
     "TiledStep": ("tiled", _tiled_record),
 }
 
@@ -167,10 +152,9 @@ def _ceiling_cells(ceiling: Ceiling) -> Cells:
 
 
 def _stage_cells(stage: Stage) -> Cells:
-    name = stage.name if stage.path == "engine" else f"{stage.name}, {stage.path}"
     step = stage.step_seconds
     return (
-        name,
+        stage.name,
         _seconds(stage.seconds.median),
         _seconds(stage.seconds.least),
         "" if stage.steps is None else str(stage.steps),
@@ -181,17 +165,8 @@ def _stage_cells(stage: Stage) -> Cells:
     )
 
 
-def _gain_cells(gain: Gain) -> Cells:
-    fast, slow = _seconds(gain.fast.least), _seconds(gain.slow.least)
-    return gain.words, fast, slow, f"{gain.factor:.2f}", f"{gain.difference:.1e}"
-
-
 def _network_cells(network: NetworkCost) -> Cells:
     return network.name, f"{network.flops / 1e9:,.1f}"
-
-
-def _share_cells(share: Share) -> Cells:
-    return share.kind, _seconds(share.seconds), _percent(share.fraction)
 
 
 def _tiled_cells(step: TiledStep) -> Cells:
@@ -213,8 +188,6 @@ _TABLES: dict[str, tuple[Cells, Callable[[Any], Cells]]] = {
         _stage_cells,
     ),
     "NetworkCost": (("network", "GFLOP"), _network_cells),
-    "Gain": (("shortcut", "step with", "without", "factor", "difference"), _gain_cells),
-    "Share": (("one step", "seconds", "share"), _share_cells),
     "TiledStep": (
         ("tiles", "tiles", "at once", "step", "per tile", "untiled", "factor"),
         _tiled_cells,

@@ -35,7 +35,7 @@ def tiles_without_controls(
         if not times:
             times.update(model.unet.prepare_times(how.sampler.timesteps, understood.embedding))
         place = tuple(tiles)
-        imaginer = Imaginer(model, understood, times, how.intervals, kept, place)
+        imaginer = Imaginer(model, understood, times, how.deep_interval, kept, place)
         return guide(imaginer, how.guidance)(latents, timestep)
 
     return predict_tiles
@@ -63,7 +63,7 @@ def tiles_with_controls(
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
         seen = tuple(hint.to(latents.device) for hint in hints)
         restorer = Restorer(
-            model, understood, times[0], seen, how.intervals, kept, place=tuple(tiles)
+            model, understood, times[0], seen, how.deep_interval, kept, tuple(tiles), how.weights
         )
         return guide(restorer, how.guidance)(latents, timestep)
 

@@ -64,6 +64,8 @@ OWNERS = {
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},
     "pyvips": {"imageio"},
+    "tifffile": {"imageio"},
+    "imagecodecs": {"imageio"},
     "ray": {"batch.workers"},
     "matplotlib": {"evaluation"},
     "triton": {"models"},

@@ -74,6 +74,8 @@ def upscale(loaded: LoadedJob) -> Outputs:
 
 def write(loaded: LoadedJob, outputs: Outputs) -> Result:
     """Write what is missing, and say how it went; needs no model."""
+    from coser_cli.imageio.write import lost_in
+
     with naming(loaded.job.source):
         if not outputs.is_written:
             write_outputs(loaded, outputs)
@@ -82,7 +84,12 @@ def write(loaded: LoadedJob, outputs: Outputs) -> Result:
         source_size=loaded.photo.size,
         target_size=target(loaded.photo.size, loaded.settings),
         seed=loaded.settings.seed,
-        notes=loaded.standing.notes + loaded.photo.notes + outputs.result.notes,
+        notes=(
+            *loaded.standing.notes,
+            *loaded.photo.notes,
+            *lost_in(loaded.job.target, loaded.photo, loaded.work.request.encoding),
+            *outputs.result.notes,
+        ),
     )
 
 

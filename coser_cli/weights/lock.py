@@ -67,11 +67,11 @@ def write_lock(
 def read_lock(folder: Path) -> dict[str, Any] | None:
     """The lock file of a model; None where there is none, or none that can be understood."""
     try:
-        found = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
+        lock = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    known = isinstance(found, dict) and found.get("schema") == SCHEMA
-    return found if known and isinstance(found.get("files"), dict) else None
+    known = isinstance(lock, dict) and lock.get("schema") == SCHEMA
+    return lock if known and isinstance(lock.get("files"), dict) else None
 
 
 def verify_model(folder: Path) -> list[str]:
@@ -91,11 +91,11 @@ def _fault(file: Path, expected: Mapping[str, Any]) -> str:
         size = file.stat().st_size
         if size != expected["bytes"]:
             return f"{shown(file)}: {size} bytes, not {expected['bytes']}"
-        found = hash_file(file).sha256
+        sha256 = hash_file(file).sha256
     except OSError as error:
         return f"{shown(file)}: {reason_of(error)}"
-    if found != expected["sha256"]:
-        return f"{shown(file)}: sha256 is {found}, not {expected['sha256']}"
+    if sha256 != expected["sha256"]:
+        return f"{shown(file)}: sha256 is {sha256}, not {expected['sha256']}"
     return ""
 
 

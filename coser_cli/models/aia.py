@@ -248,3 +248,14 @@ def initialise_condition(transformer: AiATransformer, name: str) -> None:
     )
     for new, base in pairs:
         new.load_state_dict(base.state_dict())
+
+
+def is_aia_parameter(name: str) -> bool:
+    """Whether a parameter of the U-Net belongs to the All-in-Attention, not to the base."""
+    own = ("low_res_", "reference_", "condition_")
+    return any(part.startswith(own) for part in name.split("."))
+
+
+def is_condition_parameter(name: str, condition: str) -> bool:
+    """Whether a parameter of the U-Net belongs to that further condition."""
+    return any(f".{kind}.{condition}." in name for kind in ("condition_attns", "condition_tokens"))

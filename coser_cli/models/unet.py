@@ -343,14 +343,3 @@ def initialise_aia_from_base(unet: UNet) -> None:
     for transformer in unet.transformers():
         if isinstance(transformer, AiATransformer):
             initialise_from_base(transformer)
-
-
-def is_aia_parameter(name: str) -> bool:
-    """Whether a parameter of the U-Net belongs to the All-in-Attention, not to the base."""
-    own = ("low_res_", "reference_", "condition_")
-    return any(part.startswith(own) for part in name.split("."))
-
-
-def is_condition_parameter(name: str, condition: str) -> bool:
-    """Whether a parameter of the U-Net belongs to that further condition."""
-    return any(f".{kind}.{condition}." in name for kind in ("condition_attns", "condition_tokens"))

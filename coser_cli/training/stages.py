@@ -16,12 +16,13 @@ from torch.utils.data import Dataset
 
 from coser_cli.config import SentenceTextConfig
 from coser_cli.errors import UsageError
+from coser_cli.models.aia import is_aia_parameter
+from coser_cli.models.aia import is_condition_parameter as of_condition
 from coser_cli.models.cognitive_encoder import CognitiveEncoder
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
-from coser_cli.models.unet import UNet, initialise_aia_from_base, is_aia_parameter
-from coser_cli.models.unet import is_condition_parameter as of_condition
+from coser_cli.models.unet import UNet, initialise_aia_from_base
 from coser_cli.training.data import require_captions
 from coser_cli.training.examples import HELD_OUT_SEED, Batch, ExampleConfig, PhotoExamples
 from coser_cli.training.forward import Forward

@@ -5,14 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from coser_cli.config import ControlNetConfig, UNetConfig
+from coser_cli.models.aia import is_aia_parameter, is_condition_parameter
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.resnet import sinusoids
 from coser_cli.models.unet import (
     Controls,
     UNet,
     initialise_aia_from_base,
-    is_aia_parameter,
-    is_condition_parameter,
     map_channels,
 )
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
-from coser_cli.models.unet import is_aia_parameter, is_condition_parameter
+from coser_cli.models.aia import is_aia_parameter, is_condition_parameter
 from coser_cli.settings import Settings
 from coser_cli.training import checkpoint
 from coser_cli.training.recipe import read_recipe

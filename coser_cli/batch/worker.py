@@ -17,7 +17,15 @@ from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
 from coser_cli.batch.resume import standing_of
 from coser_cli.batch.whole import upscale_whole
-from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, WeightsError, shown
+from coser_cli.errors import (
+    CoserError,
+    DeviceError,
+    InputError,
+    UsageError,
+    WeightsError,
+    reason_of,
+    shown,
+)
 
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
@@ -104,7 +112,7 @@ def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Res
             raise
         return Result(job, "failed", error=error)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         message = f"cannot enlarge {shown(job.source)}: {reason}"
         return Result(job, "failed", error=InputError(message, "check the file and the disk"))
     except MemoryError:

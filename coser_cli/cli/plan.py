@@ -15,7 +15,7 @@ import typer
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.options.groups import given_options
 from coser_cli.cli.stdio import Pipes
-from coser_cli.errors import CoserError, UsageError, shown
+from coser_cli.errors import CoserError, UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_of
 from coser_cli.settings import MAX_REFERENCES, Settings
 
@@ -160,7 +160,7 @@ def _listed(name: str | None) -> list[Path]:
     try:
         return read_list(Path(name).read_bytes())
     except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = reason_of(error)
         raise UsageError(f"cannot read {shown(name)}: {reason}", "check --from-file") from None
 
 

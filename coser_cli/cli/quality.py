@@ -16,7 +16,7 @@ from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import Compared, Count, Crop, Kept, Scale
 from coser_cli.cli.output.bars import Bars
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
@@ -121,7 +121,7 @@ def _draw(found: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
         with atomic_file(plot) as file:
             file.write(draw(found, title))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise InputError(f"cannot write {shown(plot)}: {reason}") from None
     if not quiet:
         typer.echo(f"drawn: {shown(plot)}", err=True)

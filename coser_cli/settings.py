@@ -53,6 +53,7 @@ MAX_TILE_SIZE, MAX_TILE_BATCH = 8192, 256
 MAX_STEPS = 1000
 MAX_REFERENCES = 16
 MAX_GUIDANCE = 100.0
+MAX_WEIGHT = 2.0
 MAX_SEED = 2**32 - 1
 DEFAULT_SEED = 2887
 ONE_STEP: dict[str, Any] = {
@@ -108,6 +109,8 @@ class Settings:
     reference_mode: str | None = None
     references: int = 1
     reference_select: str = "all"
+    control_weight: float = 1.0
+    reference_weight: float = 1.0
     deep_interval: int = 1
     seed: int = DEFAULT_SEED
     preset: str = "balanced"
@@ -272,6 +275,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "reference_mode": _choice(REFERENCE_MODES),
     "references": _number(1, MAX_REFERENCES, whole=True),
     "reference_select": _choice(REFERENCE_SELECTS),
+    "control_weight": _number(0.0, MAX_WEIGHT),
+    "reference_weight": _number(0.0, MAX_WEIGHT),
     "deep_interval": _number(1, MAX_STEPS, whole=True),
     "seed": _number(0, MAX_SEED, whole=True),
     "preset": _choice(PRESETS),

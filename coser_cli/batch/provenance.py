@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from coser_cli.batch.jobs import Job
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import format_of
-from coser_cli.settings import ResolvedSettings, TileSpec
+from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Ori
 
 
 def _settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    was, now = _table(found, "settings"), wanted["settings"]
+    # what a version before had no setting for was as it is by default
+    was = _as_json(asdict(Settings())) | dict(_table(found, "settings"))
+    now = wanted["settings"]
     names = [name for name in now if was.get(name) != now[name]]
     return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
 

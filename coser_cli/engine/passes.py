@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Pass:
     """One pass. `stream` is the name of its noise; the start and the noise of the first step are
     those of both. It starts from the low-resolution latents, `noised` to `sampler.start` or not.
+    `weights` of what the low-resolution picture and the references add.
     """
 
     stream: str
@@ -32,6 +33,7 @@ class Pass:
     guidance: Guidance = Guidance()  # noqa: RUF009 (it is frozen)
     deep_interval: int = 1
     noised: bool = True
+    weights: tuple[float, float] = (1.0, 1.0)
 
     def begin(
         self, latents: Tensor, schedule: ScheduleConfig, draw: Draw, on_step: OnStep | None
@@ -59,10 +61,12 @@ def imagining(settings: ResolvedSettings, config: ModelConfig) -> Pass:
 
 def restoring(settings: ResolvedSettings, config: ModelConfig) -> Pass:
     """The pass that restores the result; `strength` is above 0."""
+    weights = settings.control_weight, settings.reference_weight
     if config.one_step is not None:
-        return _one_step("restore", config.one_step, config.schedule)
+        return replace(_one_step("restore", config.one_step, config.schedule), weights=weights)
     steps, strength, scale = settings.steps, settings.strength, settings.guidance_scale
-    return _pass("restore", steps, strength, scale, settings, config.schedule)
+    how = _pass("restore", steps, strength, scale, settings, config.schedule)
+    return replace(how, weights=weights)
 
 
 def _one_step(stream: str, step: OneStep, schedule: ScheduleConfig) -> Pass:

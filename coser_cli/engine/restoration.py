@@ -47,6 +47,7 @@ class Restorer:
     reference. Further references follow two at a time, so that the network itself never needs more
     memory. Without a reference its attention is left out. `kept` are features of earlier steps, of
     this `place` among others, taken by all steps but every `deep_interval`-th.
+    `weights`: of the attention to the low-resolution latents, and of that to the references.
     """
 
     model: CoSeR
@@ -56,6 +57,7 @@ class Restorer:
     deep_interval: int = 1
     kept: Kept = field(default_factory=Kept)
     place: Hashable = None
+    weights: tuple[float, float] = (1.0, 1.0)
     _pairs: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, latents: Tensor, timestep: int, branches: int) -> Tensor:
@@ -74,7 +76,8 @@ class Restorer:
         pairs = (tuple(indices[first : first + 2]) for first in indices[::2])
         maps = [each for pair in pairs for each in self._maps(latents, timestep, pair, shallow)]
         references = zip(*maps[1:], strict=True)
-        return Controls(maps[0], tuple(map(_joined, references)) or None)
+        weights = None if self.weights == (1, 1) else latents.new_tensor(self.weights)
+        return Controls(maps[0], tuple(map(_joined, references)) or None, weights)
 
     def _maps(
         self, latents: Tensor, timestep: int, indices: tuple[int, ...], shallow: bool

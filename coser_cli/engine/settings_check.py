@@ -24,6 +24,8 @@ _DIFFUSION = (
     "reference_steps",
     "reference_guidance_scale",
     "reference_strength",
+    "control_weight",
+    "reference_weight",
     "deep_interval",
     "seed",
 )
@@ -42,7 +44,9 @@ class Idle:
 
 def is_guided(settings: ResolvedSettings, given: bool) -> bool:
     """Whether a reference guides the result: a picture that is `given`, or an imagined one."""
-    return settings.strength != 0 and (given or settings.reference_mode != "none")
+    if settings.strength == 0 or settings.reference_weight == 0:
+        return False
+    return given or settings.reference_mode != "none"
 
 
 def require_imagines(config: ModelConfig) -> None:
@@ -75,6 +79,8 @@ def idle_settings(
     changed = [name for name in names if getattr(settings, name) != getattr(usual, name)]
     imagined = not files and (want_reference or is_guided(complete, False))
     whys = {name: _why(name, settings, complete, config, imagined) for name in changed}
+    if "reference_weight" in whys and complete.reference_weight and complete.strength:
+        whys["reference_weight"] = "" if is_guided(complete, files) else "without a reference"
     if files and complete.strength == 0:
         whys["reference"] = _NO_DIFFUSION
     return [Idle(name, why) for name, why in whys.items() if why]

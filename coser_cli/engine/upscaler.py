@@ -283,7 +283,9 @@ class Upscaler(Runtime):
         walk, start = how.begin(low_res.latents, self.model.config.schedule, draw, on_step)
         times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
         hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
-        restorer = Restorer(self.model, cognition, times, hints, how.deep_interval)
+        restorer = Restorer(
+            self.model, cognition, times, hints, how.deep_interval, weights=how.weights
+        )
         latents = walk(restorer, start)
         return require_finite(latents, what="latents of the result")
 

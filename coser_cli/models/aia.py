@@ -22,7 +22,9 @@ from coser_cli.models.transformer import (
     TransformerBlock,
 )
 
-ControlMaps = tuple[Tensor, Tensor | None]
+ControlMaps = tuple[Tensor, Tensor | None, Tensor | None]
+"""Maps of the low-resolution image, of the references or None, and the weights of the attentions to
+them, `(2,)`; None: both are 1."""
 
 
 class OneHotAttention(Attention):
@@ -57,17 +59,25 @@ class AiABlock(TransformerBlock):
         self.low_res_attn = Attention(dim, heads, head_dim)
         self.low_res_out = zero_linear(dim)
 
-    def attend_controls(self, tokens: Tensor, low_res: Tensor, reference: Tensor | None) -> Tensor:
+    def attend_controls(
+        self,
+        tokens: Tensor,
+        low_res: Tensor,
+        reference: Tensor | None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Tokens `(branches·B, L, dim)` after both attentions, control tokens `(B, L, dim)` and
         `(B, M, dim)`. The reference attention sees the controls only: one result for all
         branches.
         """
         if reference is not None:
-            found = self.reference_out(self.reference_attn(low_res, reference))
-            tokens = tokens + match_batch(found, tokens.shape[0])
+            change = self.reference_out(self.reference_attn(low_res, reference))
+            change = change if weights is None else weights[1] * change
+            tokens = tokens + match_batch(change, tokens.shape[0])
         key, value = self.low_res_attn.key_value(low_res)
         attended = self.low_res_attn.attend(self.low_res_norm(tokens), key, value)
-        return tokens + self.low_res_out(attended)
+        change = self.low_res_out(attended)
+        return tokens + (change if weights is None else weights[0] * change)
 
     def forward(
         self,
@@ -76,9 +86,10 @@ class AiABlock(TransformerBlock):
         batch: int,
         low_res: Tensor | None = None,
         reference: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         if low_res is not None:
-            tokens = self.attend_controls(tokens, low_res, reference)
+            tokens = self.attend_controls(tokens, low_res, reference, weights)
         return super().forward(tokens, branches, batch)
 
 
@@ -136,12 +147,13 @@ class AiATransformer(SpatialTransformer):
         controls: ControlMaps | None = None,
     ) -> Tensor:
         branches = context.layers[self.context_index]
-        low_res = reference = None
+        low_res = reference = weights = None
         if controls is not None:
-            low_res = self.low_res_tokens(controls[0])
-            if controls[1] is not None:
-                reference = self.reference_tokens(controls[1], controls[0].shape[0])
-        tokens = self.block(self.enter(x), branches, batch, low_res, reference)
+            low_res_maps, reference_maps, weights = controls
+            low_res = self.low_res_tokens(low_res_maps)
+            if reference_maps is not None:
+                reference = self.reference_tokens(reference_maps, low_res_maps.shape[0])
+        tokens = self.block(self.enter(x), branches, batch, low_res, reference, weights)
         return self.leave(tokens, x)
 
 

@@ -43,15 +43,18 @@ class Controls:
     """The ControlNet's maps, finest first, the middle's last, as `ControlNet.forward` returns them.
 
     `low_res`: of the low-resolution image, batch B. `reference`: of N reference images, batch N·B,
-    reference-major, or None to leave the reference attention out.
+    reference-major, or None to leave the reference attention out. `weights` `(2,)` of the attention
+    to the one and to the other; None: both are 1.
     """
 
     low_res: tuple[Tensor, ...]
     reference: tuple[Tensor, ...] | None = None
+    weights: Tensor | None = None
 
     def at(self, index: int) -> ControlMaps:
         """Both maps of one place."""
-        return self.low_res[index], None if self.reference is None else self.reference[index]
+        reference = None if self.reference is None else self.reference[index]
+        return self.low_res[index], reference, self.weights
 
 
 class Level(nn.Module):

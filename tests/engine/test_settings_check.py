@@ -33,6 +33,8 @@ def idle(config, what=None, **settings):
         (NOISED, {"seed": 1, "references": 2}, []),
         (NOISED, {"seed": 1, "reference_mode": "none"}, ["seed"]),
         (BLIND, {"seed": 1}, ["seed"]),
+        (BLIND, {"reference_weight": 0.5, "control_weight": 2.0}, ["reference_weight"]),
+        (NOISED, {"reference_weight": 0.5}, []),
         (replace(TOY, cfw=None), {"fidelity": 0.5}, ["fidelity"]),
     ],
 )

@@ -27,8 +27,8 @@ def test_copies_of_a_reference_change_nothing(transformer):
         torch.randn(2, 16, 5, 4),
     )
     context = prepare_context([transformer], [torch.randn(2, 7, 24)])
-    one = transformer(x, context, 2, (low_res, reference))
-    three = transformer(x, context, 2, (low_res, reference.repeat(3, 1, 1, 1)))
+    one = transformer(x, context, 2, (low_res, reference, None))
+    three = transformer(x, context, 2, (low_res, reference.repeat(3, 1, 1, 1), None))
     assert_near(one, three)
 
 
@@ -69,10 +69,10 @@ def test_each_token_takes_from_the_reference_that_fits_it_best(transformer):
 def test_without_a_reference_only_the_low_resolution_attention_is_left(transformer):
     x, low_res = torch.randn(1, 32, 6, 4), torch.randn(1, 16, 6, 4)
     context = prepare_context([transformer], [torch.randn(1, 7, 24)])
-    with_none = transformer(x, context, 1, (low_res, None))
+    with_none = transformer(x, context, 1, (low_res, None, None))
     for parameter in transformer.block.reference_out.parameters():
         torch.nn.init.zeros_(parameter)
-    assert_near(transformer(x, context, 1, (low_res, torch.randn(1, 16, 6, 4))), with_none)
+    assert_near(transformer(x, context, 1, (low_res, torch.randn(1, 16, 6, 4), None)), with_none)
     assert not torch.allclose(with_none, transformer(x, context, 1))
 
 

@@ -193,6 +193,29 @@ ReferenceStrength = Annotated[
     ),
 ]
 
+_WEIGHT: dict[str, Any] = {"min": 0.0, "max": names.MAX_WEIGHT, "metavar": "WEIGHT"}
+ControlWeight = Annotated[
+    float,
+    typer.Option(
+        "--control-weight",
+        envvar="COSER_CONTROL_WEIGHT",
+        help="Hold the result to the low-resolution picture this strongly: 0 not at all, 1 as "
+        "trained.",
+        rich_help_panel=SAMPLING,
+        **_WEIGHT,
+    ),
+]
+ReferenceWeight = Annotated[
+    float,
+    typer.Option(
+        "--reference-weight",
+        envvar="COSER_REFERENCE_WEIGHT",
+        help="Take this much from the references: 0 nothing, 1 as trained.",
+        rich_help_panel=REFERENCE,
+        **_WEIGHT,
+    ),
+]
+
 APPROXIMATIONS = "Approximations (off by default)"
 
 
@@ -257,6 +280,8 @@ class Diffusion:
     reference_steps: ReferenceSteps = None
     reference_guidance_scale: ReferenceGuidanceScale = None
     reference_strength: ReferenceStrength = None
+    control_weight: ControlWeight = 1.0
+    reference_weight: ReferenceWeight = 1.0
     deep_interval: DeepInterval = 1
 
     def settings(self, scale: float, preset: str) -> Settings:

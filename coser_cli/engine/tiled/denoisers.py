@@ -63,7 +63,7 @@ def tiles_with_controls(
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
         seen = tuple(hint.to(latents.device) for hint in hints)
         restorer = Restorer(
-            model, understood, times[0], seen, how.deep_interval, kept, place=tuple(tiles)
+            model, understood, times[0], seen, how.deep_interval, kept, tuple(tiles), how.weights
         )
         return guide(restorer, how.guidance)(latents, timestep)
 

@@ -16,7 +16,7 @@ from coser_cli.errors import InputError, UsageError, shown
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
-    from coser_cli.evaluation.quality import Tell
+    from coser_cli.evaluation.quality import OnProgress
     from coser_cli.settings import Settings
 
 Sets = Annotated[
@@ -65,12 +65,14 @@ def quality(
     upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
     ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, kept.results)
     if kept.measured:
-        found = compare(grid, ledger.rows, upscaler.model.config)
+        comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
-        found = measure_grid(upscaler, crops, grid, ledger, _teller(quiet=quiet))
-    report(found, len(crops), as_json=as_json)
+        comparison = measure_grid(upscaler, crops, grid, ledger, _progress_printer(quiet=quiet))
+    report(comparison, len(crops), as_json=as_json)
     if kept.plot is not None:
-        _draw(found, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet)
+        _draw(
+            comparison, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet
+        )
 
 
 def _require_packages(plot: Path | None) -> None:
@@ -84,27 +86,27 @@ def _require_packages(plot: Path | None) -> None:
             )
 
 
-def _teller(*, quiet: bool) -> Tell:
+def _progress_printer(*, quiet: bool) -> OnProgress:
     """Says on stderr what comes next, and after what time."""
     began = time.monotonic()
 
-    def tell(settings: Settings, done: int, total: int) -> None:
+    def on_progress(settings: Settings, done: int, total: int) -> None:
         if not quiet:
             from coser_cli.cli.output.quality import words
 
             minutes = (time.monotonic() - began) / 60
             typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
 
-    return tell
+    return on_progress
 
 
-def _draw(found: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
+def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
     from coser_cli.evaluation.plot import draw
     from coser_cli.imageio.atomic import atomic_file
 
     try:
         with atomic_file(plot) as file:
-            file.write(draw(found, title))
+            file.write(draw(comparison, title))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"cannot write {shown(plot)}: {reason}") from None

@@ -11,7 +11,7 @@ from typing import Literal
 
 from coser_cli.batch.inputs import Source, unique
 from coser_cli.batch.naming import Naming
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_named, format_of
 
 Kind = Literal["upscale", "reference"]
@@ -263,5 +263,5 @@ def _make_folders(jobs: Sequence[Job], output: str | None, save_reference: str |
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise UsageError(f"cannot make the folder {shown(folder)}: {reason}") from None

@@ -118,7 +118,7 @@ class PictureOnDisk:
     def write(
         self, path: Path, source: Photo | None, encoding: Encoding, record: Record | None
     ) -> None:
-        from coser_cli.imageio.write_rows import write_streamed
+        from coser_cli.imageio.write import write_streamed
 
         assert source is not None
         write_streamed(path, self.size, self._rows(), source, encoding, record)

@@ -8,13 +8,14 @@ results may depend.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coser_cli.batch.jobs import Job
+from coser_cli.engine.settings_check import idle_in_reference, idle_in_result, idle_in_run
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import format_of
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
@@ -74,6 +75,8 @@ def provenance(model: str, references: Sequence[Path], dtype: str) -> Provenance
     folder = model_folder(model)
     hashes = tuple(hashed(path) for path in references)
     config = read_model_config(folder)
+    if not (folder / "cfw").is_dir():  # it was left out when the model was installed
+        config = replace(config, cfw=None)
     return Provenance(folder.name, fingerprint(folder), config, hashes, dtype)
 
 
@@ -92,8 +95,13 @@ def _sha256(path: str, _inode: int, _size: int, _changed: int) -> str:
 
 
 def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
-    """What is known of one of a job's outputs before it is made."""
+    """What is known of one of a job's outputs before it is made. Of the settings it has those that
+    change anything that the job makes.
+    """
     role, number = role_of(job, path)
+    settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    imagines = bool(job.references) or job.kind == "reference"
+    idle = idle_in_run(settings, config, files, imagines, job.kind == "upscale")
     return {
         KEY: SCHEMA,
         "program": f"coser {__version__}",
@@ -101,7 +109,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "role": role,
         "number": number,
         "input": {**asdict(origin.input), "frame": job.frame},
-        "settings": _as_json(asdict(origin.settings)),
+        "settings": _as_json(settings, idle),
         "fit": None if origin.fit is None else asdict(origin.fit),
         "encoding": _effective(origin.encoding, path),
         "references": [asdict(each) for each in origin.provenance.references],
@@ -111,9 +119,14 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As they are read back: JSON has lists and no tuples."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+def _files(origin: Origin) -> int:
+    return len(origin.provenance.references)
+
+
+def _as_json(settings: Settings, idle: Collection[str]) -> dict[str, Any]:
+    """As they are read back, without those that are idle: JSON has lists and no tuples."""
+    values = {name: value for name, value in asdict(settings).items() if name not in idle}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def tiling_of(spec: TileSpec, tile_batch: int) -> dict[str, Any]:
@@ -149,15 +162,17 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Ori
 
     The program's version, the device and what was found out by the free memory may differ.
     """
-    told = [*_settings(found, wanted), *_origins(found, wanted), *_encoding(found, wanted)]
+    idle = _idle_in(wanted["role"], origin)
+    told = [*_settings(found, wanted, idle), *_origins(found, wanted), *_encoding(found, wanted)]
     tiling, spec = _table(found, "tiling"), origin.tiles
+    samples = "seed" not in idle or "prompt" not in idle
     if wanted["role"] != "comparison":
         if origin.always_tiles and not tiling:
             told.append("it was not made in tiles")
         told += [
             f"{name} was {tiling.get(name)}, is {getattr(spec, name)}"
             for name in _TILING
-            if tiling and tiling.get(name) != getattr(spec, name)
+            if samples and tiling and tiling.get(name) != getattr(spec, name)
         ]
         dtype, was = origin.provenance.dtype, _table(found, "compute").get("dtype")
         if dtype not in ("auto", was):
@@ -165,11 +180,25 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Ori
     return told
 
 
-def _settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
+    """What has no effect on an output of this role; a comparison shows result and reference."""
+    settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    if role == "result":
+        return idle_in_result(settings, config, files)
+    if role == "comparison":
+        return idle_in_run(settings, config, files, True)
+    return idle_in_reference(settings, config, files)
+
+
+def _settings(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], idle: Collection[str]
+) -> list[str]:
+    recorded, now = _table(found, "settings"), wanted["settings"]
     # what a version before had no setting for was as it is by default
-    was = _as_json(asdict(Settings())) | dict(_table(found, "settings"))
-    now = wanted["settings"]
-    names = [name for name in now if was.get(name) != now[name]]
+    was = _as_json(Settings(), ()) | dict(recorded)
+    names = [name for name in now if name not in idle and was.get(name) != now[name]]
+    # what was not recorded had no effect then: what has given it one says enough
+    names = [name for name in names if name in recorded] or names
     return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
 
 

@@ -17,7 +17,15 @@ from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
 from coser_cli.batch.resume import standing_of
 from coser_cli.batch.whole import upscale_whole
-from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, WeightsError, shown
+from coser_cli.errors import (
+    CoserError,
+    DeviceError,
+    InputError,
+    UsageError,
+    WeightsError,
+    reason_of,
+    shown,
+)
 
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
@@ -74,6 +82,8 @@ def upscale(loaded: LoadedJob) -> Outputs:
 
 def write(loaded: LoadedJob, outputs: Outputs) -> Result:
     """Write what is missing, and say how it went; needs no model."""
+    from coser_cli.imageio.write import lost_in
+
     with naming(loaded.job.source):
         if not outputs.is_written:
             write_outputs(loaded, outputs)
@@ -82,7 +92,12 @@ def write(loaded: LoadedJob, outputs: Outputs) -> Result:
         source_size=loaded.photo.size,
         target_size=target(loaded.photo.size, loaded.settings),
         seed=loaded.settings.seed,
-        notes=loaded.standing.notes + loaded.photo.notes + outputs.result.notes,
+        notes=(
+            *loaded.standing.notes,
+            *loaded.photo.notes,
+            *lost_in(loaded.job.target, loaded.photo, loaded.work.request.encoding),
+            *outputs.result.notes,
+        ),
     )
 
 
@@ -97,7 +112,7 @@ def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Res
             raise
         return Result(job, "failed", error=error)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         message = f"cannot enlarge {shown(job.source)}: {reason}"
         return Result(job, "failed", error=InputError(message, "check the file and the disk"))
     except MemoryError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +15,8 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import Compared, Count, Crop, Kept, Scale
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.cli.output.bars import Bars
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
@@ -67,7 +71,8 @@ def quality(
     if kept.measured:
         comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
-        comparison = measure_grid(upscaler, crops, grid, ledger, _progress_printer(quiet=quiet))
+        with _progress_printer(quiet=quiet) as on_progress:
+            comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
     report(comparison, len(crops), as_json=as_json)
     if kept.plot is not None:
         _draw(
@@ -86,18 +91,28 @@ def _require_packages(plot: Path | None) -> None:
             )
 
 
-def _progress_printer(*, quiet: bool) -> OnProgress:
-    """Says on stderr what comes next, and after what time."""
-    began = time.monotonic()
+@contextmanager
+def _progress_printer(*, quiet: bool) -> Iterator[OnProgress]:
+    """Says on stderr what comes next, and after what time; on a terminal by a bar."""
+    began, bars = time.monotonic(), list[Bars]()
 
     def on_progress(settings: Settings, done: int, total: int) -> None:
-        if not quiet:
-            from coser_cli.cli.output.quality import words
+        if quiet:
+            return
+        if sys.stderr.isatty():
+            bars[:] = bars or [Bars(total, unit="settings")]
+            bars[0].count(done)
+            return
+        from coser_cli.cli.output.quality import words
 
-            minutes = (time.monotonic() - began) / 60
-            typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
+        minutes = (time.monotonic() - began) / 60
+        typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
 
-    return on_progress
+    try:
+        yield on_progress
+    finally:
+        for each in bars:
+            each.close()
 
 
 def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
@@ -108,7 +123,7 @@ def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> Non
         with atomic_file(plot) as file:
             file.write(draw(comparison, title))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise InputError(f"cannot write {shown(plot)}: {reason}") from None
     if not quiet:
         typer.echo(f"drawn: {shown(plot)}", err=True)

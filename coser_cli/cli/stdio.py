@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.batch.jobs import Job
@@ -117,7 +117,7 @@ def _sent(result: Result) -> Result:
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # or Python complains once more when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         failure = InputError(f"cannot write to standard output: {reason}", "check what reads it")
         return replace(result, status="failed", error=failure)
     return result

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 from coser_cli.evaluation.bootstrap import (
     PairedDifference,
     Summary,
@@ -19,7 +19,6 @@ from coser_cli.evaluation.bootstrap import (
 from coser_cli.evaluation.metrics import Metric
 from coser_cli.evaluation.scores import MethodScores, Score
 from coser_cli.imageio.atomic import atomic_file
-from coser_cli.imageio.opening import reason_of
 
 
 @dataclass(frozen=True)

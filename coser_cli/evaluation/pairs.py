@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from coser_cli.errors import UsageError, shown
-from coser_cli.imageio.opening import reason_of
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.read import read_photo
 
 EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))

@@ -10,9 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.evaluation.bootstrap import Interval, share_interval
-from coser_cli.imageio.opening import reason_of
 
 TYPE, VERSION = "coser-study", 1
 _CHOICES = ("left", "right", "equal")

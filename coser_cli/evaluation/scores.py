@@ -11,14 +11,13 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 from coser_cli.evaluation.libraries import FrechetDistance
 from coser_cli.evaluation.methods import Folder, Method
 from coser_cli.evaluation.metrics import Metric
 from coser_cli.evaluation.pairs import Picture, PictureSet, read_pixels
 from coser_cli.evaluation.protocols import Protocol, centre_crop
 from coser_cli.imageio.atomic import atomic_file
-from coser_cli.imageio.opening import reason_of
 
 SLACK = 3
 """Pixels by which a result may be smaller or larger than its true picture: sides that are no

@@ -1,96 +1,100 @@
-"""Colour profiles and transparency: what lies between a file's colours and plain sRGB."""
+"""A file's colours → sRGB, and what is written back."""
 
 from __future__ import annotations
 
-import io
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
-from PIL import Image, ImageCms
 
-from coser_cli.imageio.photo import FloatArray
+from coser_cli.imageio.decoded import Decoded
+from coser_cli.imageio.photo import FloatArray, Samples
+from coser_cli.imageio.profiles import (
+    ProfileError,
+    can_be_written,
+    is_srgb,
+    profile_space,
+    to_srgb,
+)
 
-_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+_DAMAGED = "the colour profile is damaged and was ignored"
+_WRONG = "the colour profile does not fit; ignored"
+_ONE_WAY = "the colour profile only leads to other colours, not back: the result is in sRGB"
+_GREY_AS_RGB = "the colour profile of a grey picture is for RGB: the result has none"
+_CMYK = "CMYK is converted to RGB"
+_CMYK_GUESSED = "CMYK without a usable profile is converted to RGB by a simple rule"
+_BAND = 256
+"""Rows that are converted at once."""
 
 
-def profile_space(icc: bytes | None) -> str | None:
-    """Colour space of a profile ("RGB", "GRAY", "CMYK" ...); None if absent or damaged."""
-    if not icc:
-        return None
+@dataclass(frozen=True)
+class Colours:
+    """Pixels `(3, H, W)` in sRGB; the rest as in `Photo`."""
+
+    pixels: FloatArray
+    grey: bool
+    bit_depth: int
+    icc: bytes | None = None
+    convert: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def to_colours(decoded: Decoded, icc: bytes | None, *, is_made: bool = False) -> Colours:
+    """Colours in sRGB, by a profile that the file has or that stands for what it says (`is_made`).
+
+    A profile that says sRGB changes nothing. One that does not fit is ignored, and that is said.
+    """
+    values: Any = decoded.values
+    bits = values.itemsize * 8
+    grey = values.shape[2] == 1
+    if icc is None or decoded.is_srgb:
+        return _as_they_are(values, bits)
+    space, wanted = profile_space(icc), {1: "GRAY", 3: "RGB", 4: "CMYK"}[values.shape[2]]
+    if space is None or (space != wanted and not (grey and space == "RGB")):
+        return _as_they_are(values, bits, (_DAMAGED if space is None else _WRONG,))
+    kept = icc if space == wanted and wanted != "CMYK" and can_be_written(icc) else None
+    notes: tuple[str, ...] = ()
+    if kept is None:
+        notes = (_CMYK if wanted == "CMYK" else _GREY_AS_RGB if space != wanted else _ONE_WAY,)
+    if is_srgb(icc):
+        if grey:
+            return _as_they_are(values, bits)
+        return Colours(_floats(values), grey, bits, None if is_made else kept, notes=notes)
+    if space != wanted:
+        values = np.repeat(values, 3, axis=2)
     try:
-        return str(_open(icc).profile.xcolor_space).strip()
-    except (OSError, ImageCms.PyCMSError):
-        return None
+        converted = to_srgb(values, icc)
+    except ProfileError:
+        return _as_they_are(values, bits, (_WRONG,))
+    return Colours(_floats(converted), grey, bits, kept, kept is not None, notes)
 
 
-def is_srgb(icc: bytes) -> bool:
-    """Whether a readable profile is an sRGB one, so that converting would only round."""
-    description = _open(icc).profile.profile_description or ""
-    return "srgb" in description.lower()
+def _as_they_are(values: Samples, bits: int, notes: tuple[str, ...] = ()) -> Colours:
+    """Taken as sRGB."""
+    grey = values.shape[2] == 1
+    if values.shape[2] == 4:
+        values, notes = _from_cmyk(values), (*notes, _CMYK_GUESSED)
+    return Colours(_floats(values), grey, bits, notes=notes)
 
 
-def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """8-bit picture in the profile's space → the same colours in sRGB, mode RGB.
-
-    Raises `ImageCms.PyCMSError` where profile and picture do not fit.
-    """
-    return _transform(image, _open(icc), _srgb(), "RGB")
-
-
-def from_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """RGB picture in sRGB → the profile's space (mode L for a grey profile, else RGB)."""
-    mode = "L" if profile_space(icc) == "GRAY" else "RGB"
-    return _transform(image.convert("RGB"), _srgb(), _open(icc), mode)
+def _from_cmyk(values: Samples) -> Samples:
+    """What light is left by each ink and by black."""
+    top = float(np.iinfo(values.dtype).max)
+    light = (top - values[..., :3].astype(np.float32)) * (top - values[..., 3:].astype(np.float32))
+    return cast(Samples, np.rint(light / np.float32(top)).astype(values.dtype))
 
 
-def _transform(
-    image: Image.Image,
-    source: ImageCms.ImageCmsProfile,
-    target: ImageCms.ImageCmsProfile,
-    mode: str,
-) -> Image.Image:
-    converted = ImageCms.profileToProfile(
-        image, source, target, renderingIntent=_INTENT, outputMode=mode
-    )
-    assert converted is not None  # only an in-place conversion returns None
-    return converted
-
-
-def _open(icc: bytes) -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-
-
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
-def fill_transparent(pixels: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Give fully transparent pixels the colour of their surroundings.
-
-    Their stored colour is arbitrary (often black), and a network would let it bleed into the
-    visible edge. Pull-push: average the visible colours over ever larger cells, then fill each
-    hole from the smallest cell that saw any. `pixels (3, H, W)`, `alpha (H, W)`.
-    """
-    hidden = alpha == 0
-    if not hidden.any() or hidden.all():
-        return pixels
-    filled = _pull_push(pixels * ~hidden, (~hidden).astype(np.float32))
-    return np.where(hidden, filled, pixels).astype(np.float32)
-
-
-def _pull_push(weighted: FloatArray, weight: FloatArray) -> FloatArray:
-    """Colour sums and weights → colours everywhere, by halving until no hole is left."""
-    colours = (weighted / np.maximum(weight, 1e-6)).astype(np.float32)
-    if weight.all():
-        return colours
-    coarse = _pull_push(_halve(weighted), _halve(weight))
-    height, width = weight.shape
-    spread = coarse.repeat(2, axis=-2).repeat(2, axis=-1)[..., :height, :width]
-    return np.where(weight > 0, colours, spread)
-
-
-def _halve(values: FloatArray) -> FloatArray:
-    """Sums of 2×2 cells; an odd last row or column is padded with zeros."""
-    height, width = values.shape[-2:]
-    pad = [(0, 0)] * (values.ndim - 2) + [(0, height % 2), (0, width % 2)]
-    even = np.pad(values, pad)
-    return even[..., ::2, ::2] + even[..., 1::2, ::2] + even[..., ::2, 1::2] + even[..., 1::2, 1::2]
+def _floats(values: Samples) -> FloatArray:
+    """`(H, W, 1 or 3)` → float32 `(3, H, W)` in [0, 1]."""
+    height, width, channels = values.shape
+    top = np.float32(np.iinfo(values.dtype).max)
+    pixels = np.empty((3, height, width), np.float32)
+    # in bands: copies of the whole would be the largest things in memory
+    for first in range(0, height, _BAND):
+        band = values[first : first + _BAND].transpose(2, 0, 1)
+        np.divide(
+            np.broadcast_to(band, (3, *band.shape[1:])) if channels == 1 else band,
+            top,
+            out=pixels[:, first : first + _BAND],
+        )
+    return pixels

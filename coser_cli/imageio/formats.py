@@ -20,6 +20,11 @@ class Format:
     sixteen_bits: bool = False
     icc: bool = True
     exif: bool = True
+    """And XMP."""
+    iptc: bool = False
+    comments: bool = False
+    chunks: bool = False
+    """Texts of PNG."""
     max_side: int = 2**31 - 1
     streamed: bool = True
     """Whether it is written row by row, so that the picture may be larger than memory."""
@@ -28,12 +33,18 @@ class Format:
 
 
 FORMATS = (
-    Format("PNG", (".png",), alpha=True, sixteen_bits=True),
-    Format("JPEG", (".jpg", ".jpeg"), {"quality": 95, "subsampling": 0}, max_side=65500),
+    Format("PNG", (".png",), alpha=True, sixteen_bits=True, iptc=True, chunks=True),
+    Format(
+        "JPEG",
+        (".jpg", ".jpeg"),
+        {"quality": 95, "subsampling": 0},
+        max_side=65500,
+        iptc=True,
+        comments=True,
+    ),
     # libwebp encodes from a whole picture; 12.2 bytes per pixel were measured at 100 Mpx.
     Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383, bytes_per_pixel=13),
-    # Not compressed: Pillow cannot write EXIF's sub-directories through libtiff.
-    Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True),
+    Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True, iptc=True),
     Format(
         "AVIF",
         (".avif",),

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import Image
 
-from coser_cli.imageio import sixteen_bit
-from coser_cli.imageio.metadata import read_dpi, read_exif, read_orientation, read_xmp, usable
-from coser_cli.imageio.opening import damaged, opened, picture_kind
+from coser_cli.errors import CoserError
+from coser_cli.imageio import jpeg, png
+from coser_cli.imageio.bmff import read_item_properties
+from coser_cli.imageio.metadata import Said, of_jpeg, of_pillow, of_png, of_tiff
+from coser_cli.imageio.opening import damaged, opened, picture_kind, unreadable
+from coser_cli.imageio.tiff import NotReadError, TiffPage, opened_tiff
 
+_ORIENTATION = 274
 _SIDEWAYS = (5, 6, 7, 8)
 # The second picture of an MPO is a preview, a depth map or the other eye, and no frame.
 _SINGLE = ("MPO",)
+# Decoders of these turn the picture themselves.
+_TURNED = ("HEIF",)
+_NCLX = ("color_primaries", "transfer_characteristics")
 
 
 @dataclass(frozen=True)
 class Header:
-    """A file's metadata. `stored` is (width, height) as the pixels lie, `orientation` is EXIF's;
-    `frames` how many pictures there are. The rest as in `Photo`.
+    """`stored` is (width, height) as the pixels lie, `orientation` is EXIF's; `frames` how many
+    pictures there are. `said` is all else. `bits` of samples, where Pillow would cut them.
     """
 
     stored: tuple[int, int]
     orientation: int = 1
     frames: int = 1
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    icc: bytes | None = None
-    dpi: tuple[float, float] | None = None
+    said: Said = field(default_factory=Said)
+    bits: int = 8
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,57 +44,103 @@ class Header:
         return (height, width) if self.orientation in _SIDEWAYS else (width, height)
 
 
+@dataclass(frozen=True)
+class OpenedFile:
+    """A file whose header was read: a TIFF's page, or Pillow's picture; a JPEG that Pillow does
+    not know has neither.
+    """
+
+    kind: str | None
+    header: Header
+    page: TiffPage | None = None
+    image: Image.Image | None = None
+
+
 def read_header(path: Path, frame: int | None = None) -> Header:
     """A file's header, without decoding its pixels. Raises `InputError` as `read_photo` does."""
+    with opened_file(path, frame) as file:
+        return file.header
+
+
+@contextmanager
+def opened_file(path: Path, frame: int | None = None) -> Iterator[OpenedFile]:
+    """The file, its header read. Raises `InputError`."""
     kind = picture_kind(path)
-    if kind == "TIFF" and frame is None and sixteen_bit.only_vips_reads(path):
-        return header_of_tiff(path)
-    with opened(path, kind, frame) as image:
-        return header_of(path, image)
+    if kind == "TIFF":
+        with _tiff_errors(path), opened_tiff(path, frame) as page:
+            yield OpenedFile(kind, _header_of_tiff(path, page), page=page)
+        return
+    if kind == "JPEG":
+        segments = jpeg.read_jpeg_header(path)
+        if segments.is_special:
+            said = of_jpeg(segments)
+            orientation = said.metadata.orientation
+            yield OpenedFile(kind, Header(segments.size, orientation, said=said))
+            return
+    chunks = _png_header(path) if kind == "PNG" else None
+    source = png.without_damage(path) if chunks is not None and chunks.damaged else path
+    with opened(path, kind, frame, source) as image:
+        try:
+            if chunks is not None:
+                said = of_png(chunks, grey=image.mode in ("1", "L", "LA", "I", "I;16"))
+            elif kind == "JPEG":
+                said = of_jpeg(segments)
+            else:
+                said = of_pillow(image.info)
+            header = _header_of_image(path, kind, image, said)
+        except (CoserError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise anything on damaged headers
+            raise damaged(path, error) from None
+        yield OpenedFile(kind, header, image=image)
 
 
-def header_of(path: Path, image: Image.Image) -> Header:
-    """The header of an opened picture; before loading, which forgets parts of it."""
+def _header_of_image(path: Path, kind: str | None, image: Image.Image, said: Said) -> Header:
+    orientation, bits = said.metadata.orientation, 8
+    if kind == "AVIF":
+        properties = read_item_properties(path)
+        bits, said = properties.bits, of_pillow(image.info, properties.code_points)
+    elif kind == "HEIF":
+        nclx = image.info.get("nclx_profile") or {}
+        points = tuple(int(nclx[name]) for name in _NCLX if name in nclx)
+        said = of_pillow(image.info, (points[0], points[1]) if len(points) == 2 else None)
+        bits = int(image.info.get("bit_depth", 8))
+    frames = 1 if image.format in _SINGLE else getattr(image, "n_frames", 1)
+    return Header(image.size, 1 if kind in _TURNED else orientation, frames, said, bits)
+
+
+def _png_header(path: Path) -> png.PngHeader:
     try:
-        return Header(
-            image.size,
-            read_orientation(image),
-            1 if image.format in _SINGLE else getattr(image, "n_frames", 1),
-            read_exif(image),
-            read_xmp(image),
-            image.info.get("icc_profile"),
-            read_dpi(image),
-        )
-    except MemoryError:
+        return png.read_png_header(path)
+    except png.UnknownCriticalChunkError as error:
+        kind = "Apple's own kind of PNG" if str(error) == "CgBI" else f"PNG with a chunk {error}"
+        raise unreadable(path, f"{kind} is not read", "convert it to plain PNG") from None
+    except OSError as error:
+        raise damaged(path, error) from None
+
+
+def _header_of_tiff(path: Path, page: TiffPage) -> Header:
+    with path.open("rb") as file:
+
+        def read(offset: int, number: int) -> bytes:
+            file.seek(offset)
+            return file.read(number)
+
+        said = of_tiff(page.tag, read, page.offset, page.layout)
+    told = page.tag(_ORIENTATION)
+    valid = isinstance(told, int) and 1 <= told <= 8
+    orientation = told if valid else said.metadata.orientation
+    return Header(page.size, orientation, page.count, said)
+
+
+@contextmanager
+def _tiff_errors(path: Path) -> Iterator[None]:
+    """Say which file it is, and whether it is damaged or of a kind that is not read."""
+    try:
+        yield
+    except (CoserError, MemoryError):
         raise
-    except Exception as error:  # decoders raise anything on damaged headers
+    except NotReadError as error:
+        raise unreadable(path, str(error), "save it as RGB with 8 or 16 bits") from None
+    except Exception as error:  # tifffile and its decoders raise anything on damaged files
         raise damaged(path, error) from None
-
-
-def header_of_tiff(path: Path) -> Header:
-    """The same of a TIFF that Pillow does not open, from its own tags."""
-    tags = Image.Exif()
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tags.load_from_fp(file)
-            size = tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength]
-            unit = {3: 2.54}.get(tags.get(ExifTags.Base.ResolutionUnit, 2), 1.0)
-            axes = ExifTags.Base.XResolution, ExifTags.Base.YResolution
-            stand_in = Image.new("L", (1, 1))
-            stand_in.info["dpi"] = tuple(float(tags.get(axis, 0)) * unit for axis in axes)
-            xmp = tags.get(ExifTags.Base.XMLPacket)
-            return Header(
-                size,
-                _valid(tags.get(ExifTags.Base.Orientation)),
-                exif=read_exif(tags),
-                xmp=xmp if isinstance(xmp, bytes) and usable(xmp) else None,
-                icc=tags.get(ExifTags.Base.InterColorProfile),
-                dpi=read_dpi(stand_in),
-            )
-    except Exception as error:
-        raise damaged(path, error) from None
-
-
-def _valid(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coser_cli.errors import InputError
-from coser_cli.imageio.color import fill_transparent
 from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.imageio.transparency import fill_transparent
 
 InMemory: TypeAlias = Photo | Image.Image | NDArray[Any]
 Back: TypeAlias = Callable[[FloatArray], Any]

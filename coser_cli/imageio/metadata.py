@@ -1,140 +1,220 @@
-"""EXIF and XMP: what a picture file says beside its pixels, kept true after enlarging."""
+"""What a picture file says beside its pixels, whatever format it has it in."""
 
 from __future__ import annotations
 
 import math
-import re
-import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from PIL import ExifTags, Image
-
-# EXIF shares its first directory with TIFF's own structure (sizes, strips, compression), which
-# would corrupt the file it is copied into; so only what describes the photograph is taken over.
-_KEPT = (
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.HostComputer,
-    ExifTags.Base.Copyright,
-    ExifTags.Base.Rating,
+from coser_cli.imageio import icc as profiles
+from coser_cli.imageio import ifd, photoshop, png
+from coser_cli.imageio.exif import (
+    exif_of_tiff,
+    names_adobe_rgb,
+    orientation_of,
+    resolution_in,
+    usable_exif,
 )
-_KEPT_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-# What damaged EXIF makes Pillow raise while parsing or packing it.
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, OverflowError)
-# Where the packet lies in what Pillow reads: as bytes, or in a PNG's text as a string.
-_KEYS = ("xmp", "XML:com.adobe.xmp")
-_TIFF = "http://ns.adobe.com/tiff/1.0/"
-_EXIF = "http://ns.adobe.com/exif/1.0/"
-_NOTE = "http://ns.adobe.com/xmp/note/"
+from coser_cli.imageio.jpeg import JpegHeader
+from coser_cli.imageio.xmp import orientation_in, others_in, usable_xmp
+
+Resolution = tuple[float, float]
+Chunk = tuple[bytes, bytes]
+_XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG, _ICC_TAG = 700, 33723, 34377, 34675
+_X, _Y, _UNIT = 282, 283, 296
+_HDR = {b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi"}
+_SRGB_GAMMA, _GAMMA_STEP = 45455, 100000
+_ALIKE = 0.002
+_DAMAGED_EXIF = "the EXIF data is damaged and was left out"
 
 
-def read_exif(image: Image.Image | Image.Exif) -> bytes | None:
-    """Descriptive EXIF tags of an opened picture, without orientation; None if none or damaged."""
-    try:
-        kept = Image.Exif()
-        source = image if isinstance(image, Image.Exif) else image.getexif()
-        kept.update({tag: source[tag] for tag in _KEPT if tag in source})
-        for directory in _KEPT_DIRECTORIES:
-            kept.get_ifd(directory).update(source.get_ifd(directory))
-        has_any = len(kept) > 0 or any(kept.get_ifd(each) for each in _KEPT_DIRECTORIES)
-        return kept.tobytes() if has_any else None
-    except _DAMAGED:
+@dataclass(frozen=True)
+class Metadata:
+    """`exif` from its byte order mark on, with the source's orientation; `xmp` in UTF-8; `iptc` as
+    Photoshop's resources; `comments` of JPEG and GIF; `chunks` of PNG (kind, data), texts and what
+    describes high dynamic range. `dpi` across and down.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    comments: tuple[bytes, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
+    dpi: Resolution | None = None
+
+    @property
+    def orientation(self) -> int:
+        """EXIF's, 1 to 8; XMP's where EXIF has none."""
+        told = orientation_of(self.exif)
+        return orientation_in(self.xmp) if told is None else told
+
+
+@dataclass(frozen=True)
+class Said:
+    """Metadata, the colour profile that counts, and what the user should know.
+
+    `is_made`: the file has no profile; this one stands for what it says otherwise.
+    """
+
+    metadata: Metadata = Metadata()
+    icc: bytes | None = None
+    notes: tuple[str, ...] = ()
+    is_made: bool = False
+
+
+def of_png(header: png.PngHeader, *, grey: bool) -> Said:
+    """What a PNG says."""
+    density = header.density
+    dpi = (density[0] * 0.0254, density[1] * 0.0254) if density and density[2] == 1 else None
+    raw = header.profiles.get("iptc") or header.profiles.get("8bim") or b""
+    hdr = [each for each in header.chunks.items() if each[0] in _HDR and _hdr_name(header)]
+    icc, notes, is_made = _colour_of_png(header, grey)
+    chunks = (*hdr, *header.texts)
+    said = _said(header.exif, header.xmp, raw, dpi=dpi, chunks=chunks, icc=icc)
+    return replace(said, notes=(*header.problems, *notes, *said.notes), is_made=is_made)
+
+
+def _colour_of_png(header: png.PngHeader, grey: bool) -> tuple[bytes | None, tuple[str, ...], bool]:
+    """The profile, notes, and whether the profile is made: cICP, iCCP, sRGB, gAMA and cHRM, the
+    first that is there (PNG, third edition, section 4.3).
+    """
+    cicp = header.chunks.get(b"cICP", b"")
+    if name := _hdr_name(header):
+        return None, (f"high dynamic range ({name}) is enlarged as it is",), False
+    if len(cicp) == 4:
+        made = profiles.profile_of_code_points(cicp[0], cicp[1])
+        if made and cicp[2] == 0 and cicp[3] == 1:
+            return made, (), True
+        return header.icc, ("its colour code points are not known; taken as sRGB",), True
+    if header.icc is not None:
+        return header.icc, (), False
+    if b"sRGB" in header.chunks:
+        return None, (), False
+    return _profile_of_gamma(header.chunks, grey), (), True
+
+
+def _hdr_name(header: png.PngHeader) -> str | None:
+    """The transfer function of high dynamic range that its code points name."""
+    cicp = header.chunks.get(b"cICP", b"")
+    return profiles.HDR_TRANSFERS.get(cicp[1]) if len(cicp) == 4 else None
+
+
+def _profile_of_gamma(chunks: Mapping[bytes, bytes], grey: bool) -> bytes | None:
+    gamma = int.from_bytes(chunks.get(b"gAMA", b""), "big")
+    places = chunks.get(b"cHRM", b"")
+    primaries: profiles.Primaries | None = None
+    if len(places) == 32:
+        values = [int.from_bytes(places[at : at + 4], "big") / 1e5 for at in range(0, 32, 4)]
+        near = zip(values, profiles.SRGB, strict=True)
+        if not all(abs(one - other) < _ALIKE for one, other in near):
+            primaries = tuple(values)
+    is_srgb_gamma = abs(gamma - _SRGB_GAMMA) < _SRGB_GAMMA * 0.01
+    if not gamma or (is_srgb_gamma and primaries is None):
+        curve = profiles.linear_of(13)
+    else:
+        curve = _GAMMA_STEP / gamma
+    if curve is None or (primaries is None and not (gamma and not is_srgb_gamma)):
         return None
+    if grey:
+        return profiles.grey_profile(f"gamma {gamma / _GAMMA_STEP:g}", curve)
+    name = f"PNG gamma {gamma / _GAMMA_STEP:g}"
+    return profiles.matrix_profile(name, primaries or profiles.SRGB, curve)
 
 
-def read_orientation(image: Image.Image) -> int:
-    """EXIF's orientation of an opened picture (Pillow looks into XMP, too); 1 if it has none."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DAMAGED:
-        return 1
-    return orientation if orientation in range(1, 9) else 1
+def of_jpeg(header: JpegHeader) -> Said:
+    """What a JPEG says."""
+    dpi = None
+    if header.density and header.density[0] in (1, 2):
+        per_inch = 1.0 if header.density[0] == 1 else 2.54
+        dpi = header.density[1] * per_inch, header.density[2] * per_inch
+    said = _said(
+        header.exif,
+        header.xmp,
+        header.photoshop,
+        dpi=dpi,
+        icc=header.icc,
+        comments=tuple(header.comments),
+    )
+    words = others_in(said.metadata.xmp)
+    if header.gain_map and "HDR gain map" not in words:
+        words.append("HDR gain map")
+    notes = tuple(f"the {word} in it is not taken over" for word in words)
+    return replace(said, notes=(*said.notes, *notes))
 
 
-def exif_for_size(exif: bytes | None, width: int, height: int) -> bytes | None:
-    """The same EXIF with orientation 1 and the pixel sizes of the enlarged picture."""
-    if exif is None:
+def of_pillow(info: Mapping[Any, Any], code_points: tuple[int, int] | None = None) -> Said:
+    """What Pillow tells of WebP, GIF, BMP, AVIF and HEIC; `code_points` as of H.273."""
+    comment = info.get("comment")
+    comments = (comment,) if isinstance(comment, bytes) and comment else ()
+    icc = info.get("icc_profile") or None
+    said = _said(
+        info.get("exif"), info.get("xmp"), b"", dpi=info.get("dpi"), icc=icc, comments=comments
+    )
+    if icc or code_points is None:
+        return said
+    primaries, transfer = code_points
+    if transfer in profiles.HDR_TRANSFERS:
+        name = profiles.HDR_TRANSFERS[transfer]
+        note = f"high dynamic range ({name}) is enlarged as it is, and not kept as such"
+        return replace(said, notes=(*said.notes, note))
+    made = profiles.profile_of_code_points(primaries, transfer)
+    return replace(said, icc=made, is_made=True)
+
+
+def of_tiff(tag: Any, read: ifd.ReadAt, offset: int, layout: ifd.Layout) -> Said:
+    """What the directory at `offset` says; `tag` gives a tag's value."""
+    resources = tag(_PHOTOSHOP_TAG)
+    resources = resources if isinstance(resources, bytes) else b""
+    entries, _ = ifd.directory_at(read, offset, layout)
+    iptc = next((entry.value for entry in entries if entry.tag == _IPTC_TAG), b"")
+    if iptc and photoshop.iptc_of(resources) is None:
+        iptc = iptc.rstrip(b"\0")
+        resources = photoshop.resource(photoshop.IPTC, iptc) + resources
+    xmp = next((entry.value for entry in entries if entry.tag == _XMP_TAG), None)
+    icc = next((entry.value for entry in entries if entry.tag == _ICC_TAG), None)
+    return _said(exif_of_tiff(read, offset, layout), xmp, resources, dpi=_dpi_of_tiff(tag), icc=icc)
+
+
+def _dpi_of_tiff(tag: Any) -> Resolution | None:
+    unit = {2: 1.0, 3: 2.54}.get(int(tag(_UNIT) or 2))
+    values = [tag(_X), tag(_Y)]
+    if unit is None or not all(isinstance(value, tuple) and len(value) == 2 for value in values):
         return None
-    tags = Image.Exif()
-    tags.load(exif)
-    tags[ExifTags.Base.Orientation] = 1
-    photo = tags.get_ifd(ExifTags.IFD.Exif)
-    photo[ExifTags.Base.ExifImageWidth] = width
-    photo[ExifTags.Base.ExifImageHeight] = height
-    return tags.tobytes()
+    across, down = (value[0] / value[1] * unit if value[1] else 0.0 for value in values)
+    return across, down
 
 
-def read_dpi(image: Image.Image) -> tuple[float, float] | None:
-    """Resolution in dots per inch, if the file gives a usable one."""
+def _said(
+    exif: object,
+    xmp: object,
+    resources: bytes,
+    *,
+    dpi: object = None,
+    icc: bytes | None = None,
+    comments: tuple[bytes, ...] = (),
+    chunks: tuple[Chunk, ...] = (),
+) -> Said:
+    """The parts, checked; what is said without a profile is Adobe RGB where EXIF names it."""
+    given = exif if isinstance(exif, bytes) else None
+    block = usable_exif(given)
+    notes = (_DAMAGED_EXIF,) if given and block is None else ()
+    resolution = _usable(dpi) or _usable(resolution_in(block))
+    iptc = photoshop.kept(resources) if resources else None
+    metadata = Metadata(block, usable_xmp(xmp), iptc, comments, chunks, resolution)
+    if icc is None and names_adobe_rgb(block):
+        icc = profiles.matrix_profile(
+            "Adobe RGB (1998) compatible", profiles.ADOBE_RGB, profiles.ADOBE_GAMMA
+        )
+        return Said(metadata, icc, (*notes, "taken as Adobe RGB, which its EXIF names"), True)
+    return Said(metadata, icc, notes)
+
+
+def _usable(dpi: object) -> Resolution | None:
+    """A resolution that files can hold."""
     try:
-        across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
+        across, down = (float(value) for value in dpi)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     usable = all(math.isfinite(value) and 0 < value < 65536 for value in (across, down))
     return (across, down) if usable else None
-
-
-def read_xmp(image: Image.Image) -> bytes | None:
-    """The packet of an opened picture; None if there is none, or one that is no UTF-8 text.
-
-    What cannot be read cannot be corrected either, and would then tell a wrong orientation.
-    """
-    for key in _KEYS:
-        packet = image.info.get(key)
-        if isinstance(packet, str):
-            packet = packet.encode()
-        if isinstance(packet, bytes) and usable(packet):
-            return packet
-    return None
-
-
-def usable(packet: bytes) -> bool:
-    """Whether it is an XMP packet in UTF-8."""
-    try:
-        text = packet.decode()
-    except UnicodeDecodeError:
-        return False
-    return "\0" not in text.rstrip("\0") and "rdf:RDF" in text
-
-
-def xmp_for_size(packet: bytes | None, width: int, height: int) -> bytes | None:
-    """The same packet with orientation 1 and the pixel sizes of the enlarged picture.
-
-    Properties that it does not have are not added. The reference to a continuation in further JPEG
-    segments goes, since those are not taken over.
-    """
-    if packet is None:
-        return None
-    text = packet.decode().rstrip("\0")
-    for space, values in (
-        (_TIFF, {"Orientation": 1, "ImageWidth": width, "ImageLength": height}),
-        (_EXIF, {"PixelXDimension": width, "PixelYDimension": height}),
-    ):
-        for prefix in prefixes(text, space):
-            for name, value in values.items():
-                text = _replaced(text, f"{prefix}:{name}", str(value))
-    for prefix in prefixes(text, _NOTE):
-        text = removed(text, f"{prefix}:HasExtendedXMP")
-    return text.encode()
-
-
-def prefixes(text: str, space: str) -> set[str]:
-    """The prefixes that a packet binds to a namespace."""
-    return set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(space)}[\"']", text))
-
-
-def _replaced(text: str, name: str, value: str) -> str:
-    """A simple property set to `value`, written as an attribute or as an element."""
-    name = re.escape(name)
-    text = re.sub(rf"(\s{name}\s*=\s*)(\"[^\"<]*\"|'[^'<]*')", rf'\g<1>"{value}"', text)
-    return re.sub(rf"(<{name}\s*>)[^<]*(</{name}\s*>)", rf"\g<1>{value}\g<2>", text)
-
-
-def removed(text: str, name: str) -> str:
-    """Without a simple property, written as an attribute or as an element."""
-    name = re.escape(name)
-    text = re.sub(rf"\s{name}\s*=\s*(\"[^\"<]*\"|'[^'<]*')", "", text)
-    return re.sub(rf"<{name}\s*>[^<]*</{name}\s*>", "", text)

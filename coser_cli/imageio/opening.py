@@ -8,18 +8,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError, features
 
-from coser_cli.errors import InputError, shown
-from coser_cli.imageio.sniff import REFUSED, SAMPLE_FORMAT, sniff, tiff_tags
+from coser_cli.errors import InputError, reason_of, shown
+from coser_cli.imageio.sniff import REFUSED, sniff
 
 # What Pillow tries where the content shows nothing; HEIC always shows itself.
 _GUESSED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _READABLE_TEXT = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
-# Pillow logs some of what it also raises, and Python prints what no handler takes.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-_FLOAT, _COMPLEX = 3, 6  # TIFF 6.0, SampleFormat
+# Libraries log some of what they also raise, and Python prints what no handler takes.
+for _name in ("PIL", "pyvips"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+# Of what Pillow warns about only the size matters here, and that is looked at. Filters are of the
+# process: changing them round each file would not do where several threads read.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def picture_kind(path: Path) -> str | None:
@@ -34,13 +38,6 @@ def picture_kind(path: Path) -> str | None:
         raise unreadable(path, reason_of(error), "check the file's permissions") from None
     if kind in REFUSED:
         raise unreadable(path, f"{kind} is not read", REFUSED[kind])
-    if kind == "TIFF":
-        with path.open("rb") as file:
-            formats = tiff_tags(file).get(SAMPLE_FORMAT, ())
-        if any(value in (_FLOAT, _COMPLEX) for value in formats):
-            raise unreadable(
-                path, "pixels of floating point are not read", "save it with 16 bits per channel"
-            )
     if kind == "HEIF":
         _register_heif(path)
     if kind == "AVIF" and not features.check("avif"):
@@ -49,31 +46,43 @@ def picture_kind(path: Path) -> str | None:
 
 
 @contextmanager
-def opened(path: Path, kind: str | None = None, frame: int | None = None) -> Iterator[Image.Image]:
-    """The picture behind `path`, its header read, with Pillow's bomb warning as an error.
+def opened(
+    path: Path,
+    kind: str | None = None,
+    frame: int | None = None,
+    source: Path | BinaryIO | None = None,
+) -> Iterator[Image.Image]:
+    """The picture behind `path`, or in `source`, its header read.
 
-    `frame` counts from 0; None is the first.
+    `frame` counts from 0; None is the first. Refuses what Pillow takes for a decompression bomb.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Pillow warns about, only bombs matter here
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(path, formats=_GUESSED if kind is None else (kind,))
-            if frame:
-                image.seek(frame)
-        except UnidentifiedImageError:
-            raise _unidentified(path, kind) from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise too_large(path, int(Image.MAX_IMAGE_PIXELS or 0)) from None
-        except MemoryError:
-            raise
-        except Exception as error:  # decoders raise anything on damaged headers
-            if isinstance(error, OSError) and error.errno is not None:
-                remedy = "check the file's permissions"
-                raise unreadable(path, reason_of(error), remedy) from None
-            raise damaged(path, error) from None
-        with image:
-            yield image
+    try:
+        image = Image.open(source or path, formats=_GUESSED if kind is None else (kind,))
+        if frame:
+            image.seek(frame)
+    except UnidentifiedImageError:
+        raise _unidentified(path, kind) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise too_large(path, int(Image.MAX_IMAGE_PIXELS or 0)) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged headers
+        if isinstance(error, OSError) and error.errno is not None:
+            remedy = "check the file's permissions"
+            raise unreadable(path, reason_of(error), remedy) from None
+        raise damaged(path, error) from None
+    with image:
+        require_size(path, image.size)
+        yield image
+
+
+def require_size(path: Path, size: tuple[int, int], max_pixels: int | None = None) -> None:
+    """`InputError` above so many pixels, or what Pillow takes for a decompression bomb."""
+    if max_pixels is not None and size[0] * size[1] > max_pixels:
+        raise too_large(path, max_pixels, f"it has {size[0]}×{size[1]} pixels")
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and size[0] * size[1] > limit:
+        raise too_large(path, limit)
 
 
 def _unidentified(path: Path, kind: str | None) -> InputError:
@@ -109,11 +118,6 @@ def _require_regular_file(path: Path) -> None:
         raise unreadable(path, "it is not a regular file", "save the picture to a file first")
     if status.st_size == 0:
         raise unreadable(path, "the file is empty", "copy or download it again")
-
-
-def reason_of(error: OSError) -> str:
-    """The system's words for an error, in lower case."""
-    return (error.strerror or str(error)).lower()
 
 
 def unreadable(path: Path, reason: str, remedy: str) -> InputError:

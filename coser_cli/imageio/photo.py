@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from coser_cli.imageio.metadata import Metadata
 
 FloatArray = NDArray[np.float32]
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -18,8 +20,7 @@ class Photo:
 
     `pixels` is float32 `(3, H, W)` in [0, 1]; `alpha` float32 `(H, W)` in [0, 1] or None.
     `icc` is the profile to write back: colours are converted to it again where `convert` is true,
-    else they never left it. `exif` holds descriptive tags only, without orientation; `xmp` is the
-    packet as it was found.
+    else they never left it. `metadata` is as the file had it.
     `bit_depth` is 16 where the pixels carry 16 bits. `notes` are things the user should know.
     """
 
@@ -29,9 +30,7 @@ class Photo:
     bit_depth: int = 8
     icc: bytes | None = None
     convert: bool = False
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    dpi: tuple[float, float] | None = None
+    metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,11 +112,9 @@ def _bytes(pixels: FloatArray) -> NDArray[np.uint8]:
 def _read_large(path: Path, max_side: int) -> Preview | None:
     """The preview of a large picture; None where it is small, or libvips does not read it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large picture: that is what this is for
-            with Image.open(path) as image:
-                pixels = image.width * image.height
-    except Image.DecompressionBombError:
+        with Image.open(path) as image:
+            pixels = image.width * image.height
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         pixels = 2 * int(Image.MAX_IMAGE_PIXELS or _WHOLE_PIXELS)
     except Exception:  # not readable: `read_photo` finds the words for it
         return None

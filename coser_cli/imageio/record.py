@@ -11,19 +11,20 @@ import hashlib
 import html
 import json
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image
+from PIL import Image
 
+from coser_cli.imageio import jpeg, png
 from coser_cli.imageio.atomic import atomic_file
-from coser_cli.imageio.metadata import prefixes, read_xmp, removed
-from coser_cli.imageio.sniff import sniff
+from coser_cli.imageio.sniff import sniff, tiff_tags
+from coser_cli.imageio.xmp import prefixes, removed, usable_xmp
+from coser_cli.paths import RECORDS_FOLDER
 
 NAMESPACE = "urn:coser-cli:record/1.0/"
-FOLDER = ".coser-records"
+FOLDER = RECORDS_FOLDER
 _NAME = "Record"
 _OURS = re.compile(
     rf'<rdf:Description rdf:about="" xmlns:coser="{re.escape(NAMESPACE)}">'
@@ -38,7 +39,8 @@ _EMPTY = (
 _END = "</rdf:RDF>"
 _SELF_CLOSED = re.compile(r"<rdf:RDF((?:\s[^<>]*)?)/>")
 _BLOCK = 2**20
-_WITH_XMP = ("PNG", "JPEG", "WEBP", "AVIF")
+_BY_PILLOW = ("WEBP", "AVIF")
+_XMP_TAG = 700
 
 Record = Mapping[str, Any]
 
@@ -110,18 +112,20 @@ def _packet(path: Path) -> bytes | None:
     """A file's XMP, whatever the size of the picture: nothing is decoded."""
     try:
         kind = sniff(path)
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if kind == "TIFF":
-                tags = Image.Exif()
-                tags.load_from_fp(file)
-                packet = tags.get(ExifTags.Base.XMLPacket)
-                return packet if isinstance(packet, bytes) else None
-            if kind not in _WITH_XMP:
-                return None
+        if kind == "PNG":
+            return usable_xmp(png.read_png_header(path).xmp)
+        if kind == "JPEG":
+            return jpeg.read_jpeg_header(path).xmp
+        if kind == "TIFF":
+            with path.open("rb") as file:
+                packet = tiff_tags(file).get(_XMP_TAG)
+            return usable_xmp(packet)
+        if kind not in _BY_PILLOW:
+            return None
+        with path.open("rb") as file:
             Image.init()
             # by its class: `Image.open` refuses large pictures, which results may be
-            return read_xmp(Image.OPEN[kind][0](file, str(path)))
+            return usable_xmp(Image.OPEN[kind][0](file, str(path)).info.get("xmp"))
     except MemoryError:
         raise
     except Exception:  # decoders raise anything; what cannot be read has no record

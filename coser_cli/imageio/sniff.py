@@ -6,6 +6,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from coser_cli.imageio import ifd
+
 RAW = "camera RAW"
 # Formats that are pictures and are not read, with what helps.
 REFUSED = {
@@ -59,11 +61,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 # TIFF 6.0 and DNG tags.
-BITS, COMPRESSION, PHOTOMETRIC, MAKE, SAMPLES = 258, 259, 262, 271, 277
-SUB_DIRECTORIES, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 330, 338, 339, 50706
+MAKE, SUB_DIRECTORIES, DNG_VERSION = 271, 330, 50706
 _RAW_MAKERS = (b"NIKON", b"SONY", b"PENTAX", b"SAMSUNG", b"EPSON", b"HASSELBLAD", b"KODAK", b"LEAF")
-# Types of TIFF values: name in `struct`, for those that matter here.
-_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 16: "Q"}
 
 
 def sniff(path: Path) -> str | None:
@@ -117,36 +116,18 @@ def _is_raw(head: bytes, tags: dict[int, tuple[int, ...] | bytes]) -> bool:
 
 def tiff_tags(file: BinaryIO) -> dict[int, tuple[int, ...] | bytes]:
     """Whole-number and text tags of a TIFF's first directory; empty where it is damaged."""
+
+    def read(offset: int, number: int) -> bytes:
+        file.seek(offset)
+        return file.read(number)
+
     try:
-        return dict(_directory(file))
+        layout, offset = ifd.header(read)
+        entries, _ = ifd.directory_at(read, offset, layout)
     except (struct.error, ValueError, OSError, OverflowError):
         return {}
-
-
-def _directory(file: BinaryIO) -> list[tuple[int, tuple[int, ...] | bytes]]:
-    file.seek(0)
-    head = file.read(16)
-    order = "<" if head[:2] == b"II" else ">"
-    big = head[2:4] in (b"+\0", b"\0+")
-    start = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)[0]
-    file.seek(start)
-    (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-    width = 20 if big else 12
-    entries = file.read(min(count, 4096) * width)
-    room = width - 8 if not big else 8
-    found = []
-    for at in range(0, len(entries) - width + 1, width):
-        tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHI"), entries, at)
-        if kind not in _TYPES or number > 65536:
-            continue
-        code = order + (f"{number}s" if _TYPES[kind] == "s" else f"{number}{_TYPES[kind]}")
-        field = entries[at + width - room : at + width]
-        if struct.calcsize(code) > room:
-            (offset,) = struct.unpack(order + ("Q" if big else "I"), field)
-            file.seek(offset)
-            field = file.read(struct.calcsize(code))
-        if len(field) < struct.calcsize(code):
-            continue
-        values = struct.unpack_from(code, field)
-        found.append((tag, values[0] if _TYPES[kind] == "s" else values))
-    return found
+    texts = (ifd.BYTE, ifd.ASCII, ifd.UNDEFINED)
+    return {
+        entry.tag: entry.value if entry.kind in texts else entry.numbers(layout)
+        for entry in entries
+    }

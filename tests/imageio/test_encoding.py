@@ -7,7 +7,9 @@ from PIL import ExifTags, Image
 
 from coser_cli.errors import UsageError
 from coser_cli.imageio.encoding import Encoding
+from coser_cli.imageio.exif import usable_exif
 from coser_cli.imageio.formats import FORMATS, format_named, format_of
+from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.write import write_photo
 
@@ -79,7 +81,10 @@ def test_stripped_files_keep_the_profile_alone(tmp_path, suffix, bits):
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "somebody"
     source = Photo(
-        PIXELS, bit_depth=bits, icc=srgb(), exif=exif.tobytes(), dpi=(301, 301), xmp=b"rdf:RDF"
+        PIXELS,
+        bit_depth=bits,
+        icc=srgb(),
+        metadata=Metadata(usable_exif(exif.tobytes()), b"<rdf:RDF/>", dpi=(301, 301)),
     )
     path = tmp_path / f"a{suffix}"
     write_photo(path, PIXELS, source, Encoding(strip_metadata=True))

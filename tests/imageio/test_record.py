@@ -13,11 +13,11 @@ from PIL import Image
 from coser_cli.imageio.atomic import atomic_file, remove_stale_parts
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES
+from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.record import FOLDER, read_record, record_in, with_record
-from coser_cli.imageio.write import write_photo
-from coser_cli.imageio.write_rows import write_streamed
+from coser_cli.imageio.write import write_photo, write_streamed
 
 PIXELS = np.random.default_rng(0).random((3, 12, 20), dtype=np.float32)
 RECORD = {"coser_record": 1, "name": "a<&>'\"]]>\n\udcff é.png", "scale": 0.1, "none": None}
@@ -34,21 +34,23 @@ PACKET = (
 @pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
 def test_a_record_comes_back_from_every_format(tmp_path, suffix, xmp, bits):
     path = tmp_path / f"a{suffix}"
-    write_photo(path, PIXELS, Photo(PIXELS, xmp=xmp, bit_depth=bits), record=RECORD)
+    write_photo(
+        path, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=xmp), bit_depth=bits), record=RECORD
+    )
     assert read_record(path) == RECORD
     assert (tmp_path / FOLDER).exists() == (suffix == ".bmp")
     if xmp and suffix != ".bmp":
-        assert b"<dc:title>mine</dc:title>" in read_photo(path).xmp
+        assert b"<dc:title>mine</dc:title>" in read_photo(path).metadata.xmp
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_a_record_comes_back_from_streamed_files(tmp_path, suffix, bits):
     path = tmp_path / f"a{suffix}"
-    source = Photo(PIXELS, xmp=PACKET, bit_depth=bits)
+    source = Photo(PIXELS, metadata=Metadata(xmp=PACKET), bit_depth=bits)
     write_streamed(path, (20, 12), [PIXELS[:, :7], PIXELS[:, 7:]], source, record=RECORD)
     assert read_record(path) == RECORD
-    assert b"<dc:title>mine</dc:title>" in read_photo(path).xmp
+    assert b"<dc:title>mine</dc:title>" in read_photo(path).metadata.xmp
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp"])
@@ -69,15 +71,15 @@ def test_a_record_beside_counts_for_the_very_file_only(tmp_path):
 def test_a_record_too_large_for_jpeg_lies_beside(tmp_path):
     path = tmp_path / "a.jpg"
     large = PACKET.replace(b"mine", b"m" * 65100)
-    write_photo(path, PIXELS, Photo(PIXELS, xmp=large), record=RECORD)
+    write_photo(path, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=large)), record=RECORD)
     assert read_record(path) == RECORD
-    assert b"m" * 65100 in read_photo(path).xmp
+    assert b"m" * 65100 in read_photo(path).metadata.xmp
     assert (tmp_path / FOLDER).exists()
 
 
 def test_the_record_of_the_input_does_not_stay(tmp_path):
     first, second = tmp_path / "a.png", tmp_path / "b.png"
-    write_photo(first, PIXELS, Photo(PIXELS, xmp=PACKET), record={"old": 1})
+    write_photo(first, PIXELS, Photo(PIXELS, metadata=Metadata(xmp=PACKET)), record={"old": 1})
     write_photo(second, PIXELS, read_photo(first), record={"new": 1})
     assert read_record(second) == {"new": 1}
     write_photo(second, PIXELS, read_photo(first))

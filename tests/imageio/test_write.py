@@ -9,11 +9,12 @@ from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import InputError, UsageError
 from coser_cli.imageio.atomic import atomic_file
-from coser_cli.imageio.color import fill_transparent
+from coser_cli.imageio.exif import exif_for_size, usable_exif
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES, format_of, require_fits
-from coser_cli.imageio.metadata import exif_for_size
+from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
+from coser_cli.imageio.transparency import fill_transparent
 from coser_cli.imageio.write import write_photo
 
 RNG = np.random.default_rng(0)
@@ -128,7 +129,7 @@ def test_exif_is_kept_and_corrected(tmp_path, suffix, source_suffix):
 def test_exif_too_large_for_jpeg_is_dropped(tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = "x" * 70000
-    photo = Photo(pixels(), exif=exif.tobytes())
+    photo = Photo(pixels(), metadata=Metadata(exif=usable_exif(exif.tobytes())))
     write_photo(tmp_path / "a.jpg", pixels(), photo)
     write_photo(tmp_path / "a.png", pixels(), photo)
     assert not Image.open(tmp_path / "a.jpg").getexif()

@@ -34,15 +34,14 @@ CONVENTIONS = """\
   matches end the command with 2.
 - Inputs are recognised by their content, not by their names: PNG, JPEG, WebP, TIFF, BMP, GIF,
   AVIF, and HEIC with the extra `heif`. Camera RAW (CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and
-  others), JPEG XL, JPEG 2000, Photoshop, PDF, SVG, OpenEXR and HDR files are refused by name, TIFF
-  of floating point and LAB, too.
+  others), JPEG XL, JPEG 2000, Photoshop, PDF, SVG, OpenEXR and HDR files are refused by name.
 - Orientation is applied, colours are taken to sRGB and written back in the input's profile (RGB and
-  grey profiles), transparency is enlarged beside the colours, grey stays grey. 16 bits in, colour
-  or grey, with or without transparency, are 16 bits out in PNG and TIFF. 16-bit CMYK is read as
-  8-bit, and a note says so. Results of CMYK are sRGB without a profile.
-- EXIF with GPS, XMP and resolution are kept, in the metadata of each format; orientation becomes 1
-  and the sizes those of the result, in EXIF and in XMP. Blocks that do not fit into JPEG's 64 KB
-  are left out. `--strip-metadata` leaves all of them out; the profile stays.
+  grey profiles), transparency is enlarged beside the colours, grey stays grey. More than 8 bits in
+  are 16 bits out in PNG and TIFF. Results of CMYK are sRGB without a profile.
+- EXIF, XMP, IPTC, comments, PNG texts and resolution are kept byte by byte where the format of the
+  result has a place for them; orientation becomes 1, and the sizes those of the result. One note
+  says what is not kept. `--strip-metadata` leaves all of it out; the profile stays.
+  [docs/files.md](files.md) says more about kinds, colours, metadata and damage.
 - Of animations and files of several pages the first is taken, and a note says so; `--all-frames`
   makes one result per frame, `NAME-1_4x.png` and so on.
 - `--width`, `--height` or `--max-side` stand instead of `-s`. The named side is exact; the other is
@@ -69,8 +68,9 @@ CONVENTIONS = """\
 - A `--reference` file that cannot be read ends the command with 2 before anything runs. It is
   resized to the frame of the result; where its aspect ratio differs by more than 2 %, it covers the
   frame and is cut on both sides alike. One named twice counts once; 16 are the most.
-- A result appears complete or not at all, with a record of how it was made: the input's hash, all
-  settings, the model and a fingerprint of its weights (`docs/json.md`, `made`; no time, no folder).
+- A result appears complete or not at all, with a record of how it was made: the input's hash, the
+  settings that had an effect, the model and a fingerprint of its weights (`docs/json.md`, `made`;
+  no time, no folder).
   It lies in the file's XMP; of BMP files, with `--strip-metadata`, and where a JPEG's own XMP
   leaves no room, in the folder `.coser-records` beside them.
 - The same command continues after an interruption or a power cut. What is there is kept where its
@@ -257,6 +257,12 @@ guidance-scale = 2.5
 | `COSER_DOWNLOAD_TIMEOUT` | seconds of silence that end a connection (60) |
 
 The others are named beside their options.
+
+An option that has no effect on what a run makes is named in a line on stderr, with the reason:
+`--steps` and `--seed` without diffusion, `--negative-prompt` without guidance, `--fidelity` with a
+decoder that has none. It is not recorded, and is no reason to make a result again. A picture of
+yours (`--reference FILE`) turns diffusion on where it is off by default. `--fast` and `--best`
+exist for the models that have settings of their own for them.
 
 ## Exit codes
 

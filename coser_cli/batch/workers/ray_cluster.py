@@ -26,7 +26,7 @@ from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
 from coser_cli.batch.resume import lies, standing_of
 from coser_cli.batch.workers.dispatch import Lost, Outcome
-from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, shown
+from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, reason_of, shown
 
 MAX_STARTS = 3
 """How often in a row an actor may end before it has done anything, until the run ends."""
@@ -255,7 +255,7 @@ def _packed(job: Job, work: Work) -> Parcel | Result:
     except CoserError as error:
         return Result(job, "failed", error=error)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         message = f"cannot read {shown(job.source)}: {reason}"
         return Result(job, "failed", error=InputError(message, "check the file"))
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 
 Level = Literal["INFO", "NOTE", "ERROR"]
 
@@ -23,7 +23,7 @@ class RunLog:
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         except (OSError, ValueError) as error:
-            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            reason = reason_of(error)
             raise UsageError(f"cannot write {shown(path)}: {reason}", "check --log") from None
 
     def line(self, level: Level, text: str) -> None:

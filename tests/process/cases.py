@@ -265,10 +265,13 @@ MEASURING = [
     Case("evaluate study --tally none.json", code=2, err="coser: "),
 ]
 
+TRAINED = "train srresnet --data captioned --config recipe.toml --work runs"
 TRAINING = [
+    Case(f"{TRAINED} --samples-every 0", makes=("runs/srresnet/checkpoint.pt",)),
     Case(
-        "train srresnet --data captioned --config recipe.toml --work runs",
-        makes=("runs/srresnet/checkpoint.pt",),
+        f"{TRAINED} --dry-run --gpus 2 --rate 10 --mixed-precision no --accumulation 1"
+        " --no-gradient-checkpointing --data-workers 0 --samples-every 0 --no-tensorboard",
+        out="parameters",
     ),
 ]
 

@@ -33,7 +33,7 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUTS",
         help="Pictures, folders, patterns like '*.jpg', or - for stdin; PNG, JPEG, WebP, TIFF, "
-        "BMP, GIF, AVIF and HEIC, told by their content.",
+        "BMP, GIF, AVIF and HEIC, recognised by their content.",
         show_default=False,
         # Whether they can be read is found out one by one: a bad one must not stop the others.
         readable=False,

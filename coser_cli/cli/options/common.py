@@ -158,18 +158,7 @@ Compile = Annotated[
         "--compile",
         envvar="COSER_COMPILE",
         help="Compile the networks of the denoising steps: seconds to minutes once per size, for "
-        "shorter steps; says from how many steps on that pays. Needs a C++ compiler on a CPU; "
-        "results may differ in their last bits.",
-        rich_help_panel=MODEL,
-    ),
-]
-CudaGraphs = Annotated[
-    bool,
-    typer.Option(
-        "--cuda-graphs",
-        envvar="COSER_CUDA_GRAPHS",
-        help="On a CUDA device, record what a denoising step launches and replay it: of use where "
-        "pictures are small, for some more memory.",
+        "shorter steps. Needs a C++ compiler on a CPU; results may differ in their last bits.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +50,8 @@ def write_lock(
     origins: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write the lock file: `files` by their path below `folder`, `origins` by file id."""
+    from importlib.metadata import version  # takes longer than to read a lock file
+
     data = {
         "schema": SCHEMA,
         "variant": variant,

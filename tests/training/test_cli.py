@@ -72,7 +72,7 @@ def test_a_dry_run_counts_what_is_trained(recipes, classes, space):
         (["cognition", "--data", "nowhere"], 2, "no such folder"),
         (["cognition", "--data", "."], 2, "there is no picture in it"),
         (["cognition", "--data", ".", "--mixed-precision", "half"], 2, "is none of no, fp16, bf16"),
-        (["restoration", "--data", "."], 2, "the recipe has no table [restoration]"),
+        (["restoration", "--dry-run"], 2, "the recipe has no table [restoration]"),
         (["export"], 2, "run `coser train srresnet` first"),
         (["export", "--dry-run"], 2, "trains nothing"),
     ],

@@ -72,10 +72,10 @@ def plan(
     make = how.reference_job if kind == "reference" else how.upscale_job
 
     def jobs_of(some: Sequence[Source]) -> list[Job]:
-        made = [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
+        jobs = [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
         if not compare:
-            return made
-        return [replace(job, comparison=_beside(job.target, "_compare")) for job in made]
+            return jobs
+        return [replace(job, comparison=_beside(job.target, "_compare")) for job in jobs]
 
     jobs = jobs_of(sources)
     others = _without_results(sources, jobs)

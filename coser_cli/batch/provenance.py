@@ -138,12 +138,12 @@ def compute_of(device: Any, dtype: Any, compiled: bool = False) -> dict[str, Any
     """Where and how exactly it was computed, from torch's device and dtype."""
     import torch
 
-    found = {
+    values = {
         "device": device.type,
         "dtype": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
     }
-    return found | ({"compiled": True} if compiled else {})
+    return values | ({"compiled": True} if compiled else {})
 
 
 def role_of(job: Job, path: Path) -> tuple[str, int | None]:
@@ -157,27 +157,31 @@ def role_of(job: Job, path: Path) -> tuple[str, int | None]:
     return ("sheet", None) if job.references else ("reference", 1)
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Origin) -> list[str]:
+def differences(record: Mapping[str, Any], wanted: Mapping[str, Any], origin: Origin) -> list[str]:
     """What a record has otherwise than one that would be written now, in words.
 
     The program's version, the device and what was found out by the free memory may differ.
     """
     idle = _idle_in(wanted["role"], origin)
-    told = [*_settings(found, wanted, idle), *_origins(found, wanted), *_encoding(found, wanted)]
-    tiling, spec = _table(found, "tiling"), origin.tiles
+    reasons = [
+        *_settings(record, wanted, idle),
+        *_origins(record, wanted),
+        *_encoding(record, wanted),
+    ]
+    tiling, spec = _table(record, "tiling"), origin.tiles
     samples = "seed" not in idle or "prompt" not in idle
     if wanted["role"] != "comparison":
         if origin.always_tiles and not tiling:
-            told.append("it was not made in tiles")
-        told += [
+            reasons.append("it was not made in tiles")
+        reasons += [
             f"{name} was {tiling.get(name)}, is {getattr(spec, name)}"
             for name in _TILING
             if samples and tiling and tiling.get(name) != getattr(spec, name)
         ]
-        dtype, was = origin.provenance.dtype, _table(found, "compute").get("dtype")
+        dtype, was = origin.provenance.dtype, _table(record, "compute").get("dtype")
         if dtype not in ("auto", was):
-            told.append(f"dtype was {was}, is {dtype}")
-    return told
+            reasons.append(f"dtype was {was}, is {dtype}")
+    return reasons
 
 
 def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
@@ -191,9 +195,9 @@ def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
 
 
 def _settings(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], idle: Collection[str]
+    record: Mapping[str, Any], wanted: Mapping[str, Any], idle: Collection[str]
 ) -> list[str]:
-    recorded, now = _table(found, "settings"), wanted["settings"]
+    recorded, now = _table(record, "settings"), wanted["settings"]
     # what a version before had no setting for was as it is by default
     was = _as_json(Settings(), ()) | dict(recorded)
     names = [name for name in now if name not in idle and was.get(name) != now[name]]
@@ -202,55 +206,55 @@ def _settings(
     return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
 
 
-def _origins(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    told = []
-    if any(found.get(name) != wanted[name] for name in ("kind", "role", "number")):
-        told.append(f"it is a {found.get('role')}")
-    was, now = _table(found, "input"), wanted["input"]
+def _origins(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    if any(record.get(name) != wanted[name] for name in ("kind", "role", "number")):
+        reasons.append(f"it is a {record.get('role')}")
+    was, now = _table(record, "input"), wanted["input"]
     if was.get("sha256") != now["sha256"]:
-        told.append("the input has changed")
+        reasons.append("the input has changed")
     elif was.get("frame") != now["frame"]:
-        told.append("it is another frame")
-    was, now = _table(found, "model"), wanted["model"]
+        reasons.append("it is another frame")
+    was, now = _table(record, "model"), wanted["model"]
     if was.get("weights") != now["weights"]:
         same = was.get("name") == now["name"]
-        told.append(
+        reasons.append(
             "the weights have changed" if same else f"model was {was.get('name')}, is {now['name']}"
         )
-    if _hashes(found) != _hashes(wanted):
-        told.append("the reference files are others")
-    return told
+    if _hashes(record) != _hashes(wanted):
+        reasons.append("the reference files are others")
+    return reasons
 
 
-def _encoding(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    was, now = _table(found, "encoding"), wanted["encoding"]
+def _encoding(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    was, now = _table(record, "encoding"), wanted["encoding"]
     return [
         f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]
     ]
 
 
 def _hashes(record: Mapping[str, Any]) -> list[Any]:
-    found = record.get("references")
-    if not isinstance(found, list):
+    hashes = record.get("references")
+    if not isinstance(hashes, list):
         return []
-    return [each.get("sha256") if isinstance(each, dict) else None for each in found]
+    return [each.get("sha256") if isinstance(each, dict) else None for each in hashes]
 
 
 def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a record, which may come from anywhere."""
-    found = record.get(name)
-    return found if isinstance(found, dict) else {}
+    table = record.get(name)
+    return table if isinstance(table, dict) else {}
 
 
 def _effective(encoding: Encoding, path: Path) -> dict[str, Any]:
     """What of an encoding has an effect in the format of this file, defaults filled in."""
     row = format_of(path)
-    found: dict[str, Any] = {"quality": None, "chroma": None, "lossless": False}
+    options: dict[str, Any] = {"quality": None, "chroma": None, "lossless": False}
     if "quality" in row.options:
         if encoding.lossless:
-            found["lossless"] = True
+            options["lossless"] = True
         else:
-            found["quality"] = encoding.quality or row.options["quality"]
+            options["quality"] = encoding.quality or row.options["quality"]
             usual = "420" if row.name == "WEBP" else "444"
-            found["chroma"] = encoding.chroma or usual
-    return found | {"strip_metadata": encoding.strip_metadata}
+            options["chroma"] = encoding.chroma or usual
+    return options | {"strip_metadata": encoding.strip_metadata}

@@ -18,7 +18,7 @@ State = Literal["absent", "current", "stale", "foreign"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Pending:
     """Outputs of a job that are to be made, what the user should know of the others, and what
     records will say (None: there will be none).
     """
@@ -44,14 +44,14 @@ def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[s
         return "absent", []
     from coser_cli.imageio.record import read_record
 
-    found = None if origin is None else read_record(path)
-    if origin is None or found is None or found.get(KEY) != SCHEMA:
+    record = None if origin is None else read_record(path)
+    if origin is None or record is None or record.get(KEY) != SCHEMA:
         return "foreign", []
-    told = differences(found, record_of(job, path, origin), origin)
-    return ("stale", told) if told else ("current", [])
+    reasons = differences(record, record_of(job, path, origin), origin)
+    return ("stale", reasons) if reasons else ("current", [])
 
 
-def standing_of(job: Job, work: Work) -> Standing:
+def pending_of(job: Job, work: Work) -> Pending:
     """What is to be made of a job. Raises `InputError` where that takes an input's size, and it
     cannot be read.
     """
@@ -61,17 +61,17 @@ def standing_of(job: Job, work: Work) -> Standing:
         if work.request.overwrite:
             missing.append(path)
             continue
-        state, told = state_of(path, job, origin)
+        state, reasons = state_of(path, job, origin)
         if state in ("absent", "stale"):
             missing.append(path)
         if state == "stale":
-            notes.append(f"{shown(path)} is made again: {', '.join(told)}")
+            notes.append(f"{shown(path)} is made again: {', '.join(reasons)}")
         elif state == "foreign" and origin is not None:
             notes.append(
                 f"{shown(path)} has no record of how it was made, and is left as it is (--overwrite"
                 " replaces it)"
             )
-    return Standing(tuple(missing), tuple(notes), origin)
+    return Pending(tuple(missing), tuple(notes), origin)
 
 
 def _origin(job: Job, work: Work) -> Origin | None:

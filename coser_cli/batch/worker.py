@@ -15,7 +15,7 @@ from coser_cli.batch.output import Outputs, write_outputs
 from coser_cli.batch.picture import LoadedJob
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.resume import standing_of
+from coser_cli.batch.resume import pending_of
 from coser_cli.batch.whole import upscale_whole
 from coser_cli.errors import (
     CoserError,
@@ -57,14 +57,14 @@ class Worker:
         from coser_cli.imageio.read import read_photo
 
         with naming(job.source):
-            standing = standing_of(job, self._work)
-        if not standing.missing and job.source.exists():
-            return Result(job, "skipped", notes=standing.notes)
+            pending = pending_of(job, self._work)
+        if not pending.missing and job.source.exists():
+            return Result(job, "skipped", notes=pending.notes)
         photo = read_photo(job.source, frame=job.frame)
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
-        require_writable(standing.missing, target(photo.size, settings))
-        return LoadedJob(job, photo, settings, standing, self._work, self._model, self._progress)
+        require_writable(pending.missing, target(photo.size, settings))
+        return LoadedJob(job, photo, settings, pending, self._work, self._model, self._progress)
 
 
 def upscale(loaded: LoadedJob) -> Outputs:
@@ -93,7 +93,7 @@ def write(loaded: LoadedJob, outputs: Outputs) -> Result:
         target_size=target(loaded.photo.size, loaded.settings),
         seed=loaded.settings.seed,
         notes=(
-            *loaded.standing.notes,
+            *loaded.pending.notes,
             *loaded.photo.notes,
             *lost_in(loaded.job.target, loaded.photo, loaded.work.request.encoding),
             *outputs.result.notes,

@@ -40,7 +40,7 @@ class Reporter:
 
     stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
     `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
-    stdout is left alone, since a picture goes there. `log` is told everything, and closed at the
+    stdout is left alone, since a picture goes there. `log` gets everything, and is closed at the
     end.
     """
 

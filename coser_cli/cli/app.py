@@ -16,6 +16,7 @@ from coser_cli.cli.evaluate import evaluate
 from coser_cli.cli.info import info
 from coser_cli.cli.options.command import Command, Group, PictureCommand
 from coser_cli.cli.output.errors import as_coser_error, show_error
+from coser_cli.cli.output.streams import code_with_losses, lose_stdout, open_closed_streams
 from coser_cli.cli.reference import reference
 from coser_cli.cli.report import report
 from coser_cli.cli.serve import serve
@@ -63,6 +64,7 @@ def root(
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `coser` with `args` (default: the process's own) and return its exit code."""
+    open_closed_streams(sys.argv[1:] if args is None else args)
     _accept_any_file_name()
     warn_in_one_line()
     words = with_command(sys.argv[1:] if args is None else args)
@@ -113,6 +115,6 @@ def _flushed(code: int) -> int:
     """Empty stdout now, so that a reader that has gone is no traceback at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return int(code)
+    except OSError as error:
+        lose_stdout(error)
+    return code_with_losses(code)

@@ -128,7 +128,8 @@ class UNetConfig:
     """Denoising U-Net with All-in-Attention in its middle and decoder blocks.
 
     `attention_factors` are the down-factors (1, 2, 4 ...) that carry transformer blocks; the
-    middle block always has one. `norm_num_groups` 0 leaves the group norms out.
+    middle block always has one. `norm_num_groups` 0 leaves the group norms out. `conditions` name
+    further pictures, beside the low-resolution one and the references, to attend to.
     """
 
     in_channels: int = 4
@@ -140,6 +141,7 @@ class UNetConfig:
     context_dim: int = 1024
     norm_num_groups: int = 32
     project_reference: bool = False
+    conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def shown(path: object) -> str:
     return f"'{text}'" if text.isprintable() and "'" not in text else repr(text)
 
 
-def reason_of(error: OSError) -> str:
+def reason_of(error: OSError | ValueError) -> str:
     """The system's words for an error, in lower case."""
-    return (error.strerror or str(error)).lower()
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 class SourceError(WeightsError):

@@ -11,6 +11,8 @@ import platformdirs
 WEIGHTS_DIR_VARIABLE = "COSER_WEIGHTS_DIR"
 CACHE_DIR_VARIABLE = "COSER_CACHE_DIR"
 RUNTIME_DIR_VARIABLE = "COSER_RUNTIME_DIR"
+RECORDS_FOLDER = ".coser-records"
+"""Beside results whose records have no room in themselves."""
 
 
 def weights_dir() -> Path:

@@ -59,7 +59,7 @@ OWNERS = {
     "open_clip": {"models", "parity", "evaluation", "lean_open_clip"},
     "diffusers": {"models", "sampling", "lean_diffusers", "training"},
     "httpx": {"weights.fetch"},
-    "filelock": {"weights.install"},
+    "filelock": {"weights.install", "training"},
     "gdown": {"weights.fetch"},
     "PIL": {"imageio", "training", "evaluation"},
     "pillow_heif": {"imageio"},

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import coser_cli
 from coser_cli import paths
 from coser_cli.config import VARIANTS, Defaults, ModelConfig
 from coser_cli.errors import (
@@ -116,11 +115,3 @@ def test_manifest_beside_the_package_in_a_checkout(monkeypatch, tmp_path):
     assert paths.weights_manifest() == tmp_path / "weights.toml"
     (package / "weights.toml").touch()
     assert paths.weights_manifest() == package / "weights.toml"
-
-
-def test_public_names():
-    assert set(coser_cli.__all__) == {"Settings", "Upscaled", "Upscaler", "__version__"}
-    for name in coser_cli.__all__:
-        assert getattr(coser_cli, name)
-    with pytest.raises(AttributeError):
-        coser_cli.nothing  # noqa: B018

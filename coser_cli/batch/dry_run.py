@@ -106,7 +106,7 @@ class _Rates:
 
     def seconds(self, cost: Cost) -> float:
         diffusion = cost.diffusion
-        imagined = diffusion.tiles * diffusion.references * diffusion.reference_steps
+        imagined = diffusion.reference_tiles * diffusion.references * diffusion.reference_steps
         restored = diffusion.tiles * diffusion.steps
         return (
             cost.padded[0] * cost.padded[1] * self.pixel

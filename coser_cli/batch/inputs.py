@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from coser_cli.errors import CoserError, InputError, UsageError, shown
+from coser_cli.errors import CoserError, InputError, UsageError, reason_of, shown
 from coser_cli.imageio.sniff import PICTURE_SUFFIXES, REFUSED, sniff
 
 # Refused formats that nobody takes for photos; in a folder they are passed by in silence.
@@ -177,7 +177,7 @@ class _Folder:
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             self._found.problems.append(
                 InputError(f"cannot read the folder {shown(folder)}: {reason}", "check it")
             )

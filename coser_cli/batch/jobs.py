@@ -11,7 +11,7 @@ from typing import Literal
 
 from coser_cli.batch.inputs import Source, unique
 from coser_cli.batch.naming import SAME, Naming
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_named, format_of
 
 Kind = Literal["upscale", "reference"]
@@ -72,10 +72,10 @@ def plan(
     make = how.reference_job if kind == "reference" else how.upscale_job
 
     def jobs_of(some: Sequence[Source]) -> list[Job]:
-        made = [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
+        jobs = [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
         if not compare:
-            return made
-        return [replace(job, comparison=_beside(job.target, "_compare")) for job in made]
+            return jobs
+        return [replace(job, comparison=_beside(job.target, "_compare")) for job in jobs]
 
     jobs = jobs_of(sources)
     if how.naming.template is None and output_is_folder(output):
@@ -289,5 +289,5 @@ def _make_folders(jobs: Sequence[Job], output: str | None, save_reference: str |
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise UsageError(f"cannot make the folder {shown(folder)}: {reason}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.request import Work
-from coser_cli.batch.resume import Standing
+from coser_cli.batch.resume import Pending
 from coser_cli.settings import ResolvedSettings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class LoadedJob:
     job: Job
     photo: Photo
     settings: ResolvedSettings
-    standing: Standing
+    pending: Pending
     work: Work
     load: Callable[[], Upscaler]
     progress: Progress
@@ -37,7 +37,7 @@ class LoadedJob:
     @property
     def missing(self) -> Sequence[Path]:
         """The outputs that are to be made."""
-        return self.standing.missing
+        return self.pending.missing
 
     @property
     def upscaler(self) -> Upscaler:
@@ -55,9 +55,9 @@ class LoadedJob:
         """The record of an output; a comparison computes nothing."""
         from coser_cli.batch.provenance import compute_of, record_of
 
-        if self.standing.origin is None:
+        if self.pending.origin is None:
             return None
-        record = record_of(self.job, path, self.standing.origin)
+        record = record_of(self.job, path, self.pending.origin)
         if path == self.job.comparison:
             return record
         engine = self.upscaler

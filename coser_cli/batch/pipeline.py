@@ -14,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Condition
-from types import TracebackType
 from typing import Self
 
 from coser_cli.batch.events import Emit, Started, ignore
@@ -112,12 +111,7 @@ class _Ahead:
         self._fill()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._room.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -164,12 +158,7 @@ class _Behind:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pool.shutdown(wait=True)
 
     def write(self, loaded: LoadedJob, outputs: Outputs, seconds: float) -> Future[Result]:

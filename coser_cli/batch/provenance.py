@@ -8,13 +8,14 @@ results may depend.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coser_cli.batch.jobs import Job
+from coser_cli.engine.settings_check import idle_in_reference, idle_in_result, idle_in_run
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import format_of
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
@@ -74,6 +75,8 @@ def provenance(model: str, references: Sequence[Path], dtype: str) -> Provenance
     folder = model_folder(model)
     hashes = tuple(hashed(path) for path in references)
     config = read_model_config(folder)
+    if not (folder / "cfw").is_dir():  # it was left out when the model was installed
+        config = replace(config, cfw=None)
     return Provenance(folder.name, fingerprint(folder), config, hashes, dtype)
 
 
@@ -92,8 +95,13 @@ def _sha256(path: str, _inode: int, _size: int, _changed: int) -> str:
 
 
 def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
-    """What is known of one of a job's outputs before it is made."""
+    """What is known of one of a job's outputs before it is made. Of the settings it has those that
+    change anything that the job makes.
+    """
     role, number = role_of(job, path)
+    settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    imagines = bool(job.references) or job.kind == "reference"
+    idle = idle_in_run(settings, config, files, imagines, job.kind == "upscale")
     return {
         KEY: SCHEMA,
         "program": f"coser {__version__}",
@@ -101,7 +109,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "role": role,
         "number": number,
         "input": {**asdict(origin.input), "frame": job.frame},
-        "settings": _as_json(asdict(origin.settings)),
+        "settings": _as_json(settings, idle),
         "fit": None if origin.fit is None else asdict(origin.fit),
         "encoding": _effective(origin.encoding, path),
         "references": [asdict(each) for each in origin.provenance.references],
@@ -111,9 +119,14 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As they are read back: JSON has lists and no tuples."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+def _files(origin: Origin) -> int:
+    return len(origin.provenance.references)
+
+
+def _as_json(settings: Settings, idle: Collection[str]) -> dict[str, Any]:
+    """As they are read back, without those that are idle: JSON has lists and no tuples."""
+    values = {name: value for name, value in asdict(settings).items() if name not in idle}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def tiling_of(spec: TileSpec, tile_batch: int) -> dict[str, Any]:
@@ -125,12 +138,12 @@ def compute_of(device: Any, dtype: Any, compiled: bool = False) -> dict[str, Any
     """Where and how exactly it was computed, from torch's device and dtype."""
     import torch
 
-    found = {
+    values = {
         "device": device.type,
         "dtype": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
     }
-    return found | ({"compiled": True} if compiled else {})
+    return values | ({"compiled": True} if compiled else {})
 
 
 def role_of(job: Job, path: Path) -> tuple[str, int | None]:
@@ -144,84 +157,104 @@ def role_of(job: Job, path: Path) -> tuple[str, int | None]:
     return ("sheet", None) if job.references else ("reference", 1)
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], origin: Origin) -> list[str]:
+def differences(record: Mapping[str, Any], wanted: Mapping[str, Any], origin: Origin) -> list[str]:
     """What a record has otherwise than one that would be written now, in words.
 
     The program's version, the device and what was found out by the free memory may differ.
     """
-    told = [*_settings(found, wanted), *_origins(found, wanted), *_encoding(found, wanted)]
-    tiling, spec = _table(found, "tiling"), origin.tiles
+    idle = _idle_in(wanted["role"], origin)
+    reasons = [
+        *_settings(record, wanted, idle),
+        *_origins(record, wanted),
+        *_encoding(record, wanted),
+    ]
+    tiling, spec = _table(record, "tiling"), origin.tiles
+    samples = "seed" not in idle or "prompt" not in idle
     if wanted["role"] != "comparison":
         if origin.always_tiles and not tiling:
-            told.append("it was not made in tiles")
-        told += [
+            reasons.append("it was not made in tiles")
+        reasons += [
             f"{name} was {tiling.get(name)}, is {getattr(spec, name)}"
             for name in _TILING
-            if tiling and tiling.get(name) != getattr(spec, name)
+            if samples and tiling and tiling.get(name) != getattr(spec, name)
         ]
-        dtype, was = origin.provenance.dtype, _table(found, "compute").get("dtype")
+        dtype, was = origin.provenance.dtype, _table(record, "compute").get("dtype")
         if dtype not in ("auto", was):
-            told.append(f"dtype was {was}, is {dtype}")
-    return told
+            reasons.append(f"dtype was {was}, is {dtype}")
+    return reasons
 
 
-def _settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
+    """What has no effect on an output of this role; a comparison shows result and reference."""
+    settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    if role == "result":
+        return idle_in_result(settings, config, files)
+    if role == "comparison":
+        return idle_in_run(settings, config, files, True)
+    return idle_in_reference(settings, config, files)
+
+
+def _settings(
+    record: Mapping[str, Any], wanted: Mapping[str, Any], idle: Collection[str]
+) -> list[str]:
+    recorded, now = _table(record, "settings"), wanted["settings"]
     # what a version before had no setting for was as it is by default
-    was = _as_json(asdict(Settings())) | dict(_table(found, "settings"))
-    now = wanted["settings"]
-    names = [name for name in now if was.get(name) != now[name]]
+    was = _as_json(Settings(), ()) | dict(recorded)
+    names = [name for name in now if name not in idle and was.get(name) != now[name]]
+    # what was not recorded had no effect then: what has given it one says enough
+    names = [name for name in names if name in recorded] or names
     return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
 
 
-def _origins(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    told = []
-    if any(found.get(name) != wanted[name] for name in ("kind", "role", "number")):
-        told.append(f"it is a {found.get('role')}")
-    was, now = _table(found, "input"), wanted["input"]
+def _origins(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    if any(record.get(name) != wanted[name] for name in ("kind", "role", "number")):
+        reasons.append(f"it is a {record.get('role')}")
+    was, now = _table(record, "input"), wanted["input"]
     if was.get("sha256") != now["sha256"]:
-        told.append("the input has changed")
+        reasons.append("the input has changed")
     elif was.get("frame") != now["frame"]:
-        told.append("it is another frame")
-    was, now = _table(found, "model"), wanted["model"]
+        reasons.append("it is another frame")
+    was, now = _table(record, "model"), wanted["model"]
     if was.get("weights") != now["weights"]:
         same = was.get("name") == now["name"]
-        told.append(
+        reasons.append(
             "the weights have changed" if same else f"model was {was.get('name')}, is {now['name']}"
         )
-    if _hashes(found) != _hashes(wanted):
-        told.append("the reference files are others")
-    return told
+    if _hashes(record) != _hashes(wanted):
+        reasons.append("the reference files are others")
+    return reasons
 
 
-def _encoding(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    was, now = _table(found, "encoding"), wanted["encoding"]
+def _encoding(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    was, now = _table(record, "encoding"), wanted["encoding"]
     return [
         f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]
     ]
 
 
 def _hashes(record: Mapping[str, Any]) -> list[Any]:
-    found = record.get("references")
-    if not isinstance(found, list):
+    hashes = record.get("references")
+    if not isinstance(hashes, list):
         return []
-    return [each.get("sha256") if isinstance(each, dict) else None for each in found]
+    return [each.get("sha256") if isinstance(each, dict) else None for each in hashes]
 
 
 def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A part of a record, which may come from anywhere."""
-    found = record.get(name)
-    return found if isinstance(found, dict) else {}
+    table = record.get(name)
+    return table if isinstance(table, dict) else {}
 
 
 def _effective(encoding: Encoding, path: Path) -> dict[str, Any]:
     """What of an encoding has an effect in the format of this file, defaults filled in."""
     row = format_of(path)
-    found: dict[str, Any] = {"quality": None, "chroma": None, "lossless": False}
+    options: dict[str, Any] = {"quality": None, "chroma": None, "lossless": False}
     if "quality" in row.options:
         if encoding.lossless:
-            found["lossless"] = True
+            options["lossless"] = True
         else:
-            found["quality"] = encoding.quality or row.options["quality"]
+            options["quality"] = encoding.quality or row.options["quality"]
             usual = "420" if row.name == "WEBP" else "444"
-            found["chroma"] = encoding.chroma or usual
-    return found | {"strip_metadata": encoding.strip_metadata}
+            options["chroma"] = encoding.chroma or usual
+    return options | {"strip_metadata": encoding.strip_metadata}

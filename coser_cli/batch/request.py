@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from coser_cli.batch.events import Emit, Note, ignore
 from coser_cli.batch.fit import Fit
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
 
@@ -76,7 +76,7 @@ def prepare(request: Request, emit: Emit = ignore) -> Work:
     try:
         known = provenance(compute.model, request.references, compute.dtype)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise UsageError(f"cannot read {shown(error.filename)}: {reason}") from None
     return Work(request, request.settings.resolve(known.config), photos, known)
 

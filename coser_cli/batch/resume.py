@@ -19,7 +19,7 @@ State = Literal["absent", "current", "stale", "foreign"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Pending:
     """Outputs of a job that are to be made, what the user should know of the others, and what
     records will say (None: there will be none).
     """
@@ -46,16 +46,16 @@ def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[s
     from coser_cli.imageio.record import read_record
     from coser_cli.imageio.seal import is_sealed
 
-    found = None if origin is None else read_record(path)
-    if origin is None or found is None or found.get(KEY) != SCHEMA:
+    record = None if origin is None else read_record(path)
+    if origin is None or record is None or record.get(KEY) != SCHEMA:
         return "foreign", []
     if is_sealed(path) is False:
         return "stale", ["it is cut off, or was changed since it was made"]
-    told = differences(found, record_of(job, path, origin), origin)
-    return ("stale", told) if told else ("current", [])
+    reasons = differences(record, record_of(job, path, origin), origin)
+    return ("stale", reasons) if reasons else ("current", [])
 
 
-def standing_of(job: Job, work: Work) -> Standing:
+def pending_of(job: Job, work: Work) -> Pending:
     """What is to be made of a job. Raises `InputError` where that takes an input's size, and it
     cannot be read.
     """
@@ -65,23 +65,23 @@ def standing_of(job: Job, work: Work) -> Standing:
         if work.request.overwrite:
             missing.append(path)
             continue
-        state, told = state_of(path, job, origin)
+        state, reasons = state_of(path, job, origin)
         if state in ("absent", "stale"):
             missing.append(path)
         if state == "stale":
-            hint = "" if _same_settings(told) else f" ({_KEEPS_BOTH})"
-            notes.append(f"{shown(path)} is made again: {', '.join(told)}{hint}")
+            hint = f" ({_KEEPS_BOTH})" if _has_other_settings(reasons) else ""
+            notes.append(f"{shown(path)} is made again: {', '.join(reasons)}{hint}")
         elif state == "foreign" and origin is not None:
             notes.append(
                 f"{shown(path)} has no record of how it was made, and is left as it is (--overwrite"
                 " replaces it)"
             )
-    return Standing(tuple(missing), tuple(notes), origin)
+    return Pending(tuple(missing), tuple(notes), origin)
 
 
-def _same_settings(told: list[str]) -> bool:
-    """Whether no setting of the user is among the differences."""
-    return not any(" was " in each and ", is " in each for each in told)
+def _has_other_settings(reasons: list[str]) -> bool:
+    """Whether a setting of the user is among the differences."""
+    return any(" was " in each and ", is " in each for each in reasons)
 
 
 def _origin(job: Job, work: Work) -> Origin | None:

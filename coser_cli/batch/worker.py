@@ -15,9 +15,17 @@ from coser_cli.batch.output import Outputs, write_outputs
 from coser_cli.batch.picture import LoadedJob
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.resume import standing_of
+from coser_cli.batch.resume import pending_of
 from coser_cli.batch.whole import upscale_whole
-from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, WeightsError, shown
+from coser_cli.errors import (
+    CoserError,
+    DeviceError,
+    InputError,
+    UsageError,
+    WeightsError,
+    reason_of,
+    shown,
+)
 
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
@@ -51,14 +59,14 @@ class Worker:
         if note := self._large_enough(job):
             return Result(job, "skipped", notes=(note,))
         with naming(job.source):
-            standing = standing_of(job, self._work)
-        if not standing.missing and job.source.exists():
-            return Result(job, "skipped", notes=standing.notes)
+            pending = pending_of(job, self._work)
+        if not pending.missing and job.source.exists():
+            return Result(job, "skipped", notes=pending.notes)
         photo = read_photo(job.source, frame=job.frame)
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
-        require_writable(standing.missing, target(photo.size, settings))
-        return LoadedJob(job, photo, settings, standing, self._work, self._model, self._progress)
+        require_writable(pending.missing, target(photo.size, settings))
+        return LoadedJob(job, photo, settings, pending, self._work, self._model, self._progress)
 
     def _large_enough(self, job: Job) -> str | None:
         """A note on a picture that is larger already than --max-side asks for."""
@@ -99,7 +107,7 @@ def write(loaded: LoadedJob, outputs: Outputs) -> Result:
         target_size=target(loaded.photo.size, loaded.settings),
         seed=loaded.settings.seed,
         notes=(
-            *loaded.standing.notes,
+            *loaded.pending.notes,
             *loaded.photo.notes,
             *lost_in(loaded.job.target, loaded.photo, loaded.work.request.encoding),
             *outputs.result.notes,
@@ -118,7 +126,7 @@ def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Res
             raise
         return Result(job, "failed", error=error)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         message = f"cannot enlarge {shown(job.source)}: {reason}"
         return Result(job, "failed", error=InputError(message, "check the file and the disk"))
     except MemoryError:

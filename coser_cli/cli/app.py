@@ -5,42 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from coser_cli.cli.bench import bench
-from coser_cli.cli.compare import compare
-from coser_cli.cli.download_weights import download_weights
-from coser_cli.cli.evaluate import evaluate
-from coser_cli.cli.info import info
 from coser_cli.cli.options.command import Command, Group, PictureCommand
 from coser_cli.cli.output.errors import as_coser_error, show_error
 from coser_cli.cli.output.streams import code_with_losses, lose_stdout, open_closed_streams
-from coser_cli.cli.reference import reference
-from coser_cli.cli.report import report
-from coser_cli.cli.serve import serve
-from coser_cli.cli.tile import tile
-from coser_cli.cli.train import train
-from coser_cli.cli.upscale import upscale
 from coser_cli.errors import Exit, warn_in_one_line
 from coser_cli.version import __version__
 
-app = typer.Typer(
-    name="coser",
-    cls=Group,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (upscale, tile, reference):
-    app.command(cls=PictureCommand)(command)
-for command in (compare, report, download_weights, train, info):
-    app.command(cls=Command)(command)
-app.add_typer(evaluate)
-app.add_typer(serve)
-app.add_typer(bench)
-
 PICTURES = ("upscale", "tile", "reference")
+COMMANDS = (
+    *PICTURES,
+    *("compare", "report", "download-weights", "train", "info", "evaluate", "serve", "bench"),
+)
+"""In the order of `--help`. Each has a module of its name, with a function or an app."""
 ROOT_OPTIONS = ("-h", "--help", "-V", "--version", "--install-completion", "--show-completion")
 
 
@@ -50,8 +31,28 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def root(
+def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """The program with these commands: importing and describing all takes as long as a small
+    picture.
+    """
+    app = typer.Typer(
+        name="coser",
+        cls=Group,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in names:
+        attribute = name.replace("-", "_")
+        command = getattr(import_module(f"coser_cli.cli.{attribute}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command)
+        else:
+            app.command(cls=PictureCommand if name in PICTURES else Command)(command)
+    return app
+
+
+def _root(
     version: Annotated[
         bool,
         typer.Option(
@@ -70,6 +71,7 @@ def main(args: Sequence[str] | None = None) -> int:
     words = with_command(sys.argv[1:] if args is None else args)
     _be_heard(words)
     try:
+        app = make_app(_needed(words))
         code = app(args=words, prog_name="coser", standalone_mode=False)
         return _flushed(code if isinstance(code, int) else Exit.OK)
     except SystemExit as end:  # shell completion
@@ -82,16 +84,19 @@ def main(args: Sequence[str] | None = None) -> int:
         return _flushed(failure.exit_code)
 
 
+def _needed(words: Sequence[str]) -> Sequence[str]:
+    """The commands that must be known to do what the words say."""
+    first = words[0] if words else ""
+    if first in ("-V", "--version"):
+        return ()
+    return (first,) if first in COMMANDS else COMMANDS
+
+
 def with_command(words: Sequence[str]) -> list[str]:
     """The words with `upscale` before them where no command is named, but a picture or an option:
     `coser photo.jpg`. Raises nothing: what is neither is left to the parser.
     """
-    named = {
-        "bench",
-        *(each.callback.__name__ for each in app.registered_commands if each.callback),
-    }
-    commands = {name.replace("_", "-") for name in named}
-    if not words or words[0] in commands or words[0] in ROOT_OPTIONS:
+    if not words or words[0] in COMMANDS or words[0] in ROOT_OPTIONS:
         return list(words)
     is_input = any(mark in words[0] for mark in "./\\*?[") or os.path.lexists(words[0])
     return ["upscale", *words] if is_input or words[0].startswith("-") else list(words)

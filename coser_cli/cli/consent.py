@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
-from coser_cli.cli.output.weights import license_lines
-from coser_cli.errors import UsageError
+from coser_cli.cli.output.weights import license_lines, size_text
+from coser_cli.errors import UsageError, shown
 
 if TYPE_CHECKING:
-    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.cli.output.weights import WeightsReporter
+    from coser_cli.weights.install.discover import Match
+    from coser_cli.weights.install.inventory import Inventory
     from coser_cli.weights.install.plan import Plan
     from coser_cli.weights.manifest import License, Manifest
 
@@ -32,32 +34,34 @@ class Consent:
         self._trust = trust
         self._asks = at_a_terminal()
 
-    def reduce(self, plan: Plan, stock: Stock) -> tuple[Plan, list[str]]:
+    def reduce(self, plan: Plan, inventory: Inventory) -> tuple[Plan, list[str]]:
         """The plan without optional files whose licences are not accepted, and their ids.
 
         Raises UsageError, naming the flags, where anything else is not accepted.
         """
         required = [name for name in plan.fetch if name not in plan.optional]
         optional = [name for name in plan.fetch if name in plan.optional]
-        self.require(required, stock, optional)
+        self.require(required, inventory, optional)
         left_out = [name for name in optional if self._open([name])]
-        self.require([name for name in optional if name not in left_out], stock)
+        self.require([name for name in optional if name not in left_out], inventory)
         return plan.without(left_out), left_out
 
-    def require(self, names: Sequence[str], stock: Stock, optional: Sequence[str] = ()) -> None:
+    def require(
+        self, names: Sequence[str], inventory: Inventory, optional: Sequence[str] = ()
+    ) -> None:
         """Raise UsageError, naming the flags, unless these files may be fetched; it also names
         those for the `optional` files.
         """
         missing = self._open(names)
-        unknown = [name for name in names if stock.known_hash(name) is None]
+        unknown = [name for name in names if inventory.known_hash(name) is None]
         trusted = self._trust or not unknown or (not missing and self._asks_to_trust(unknown))
         if not missing and trusted:
             return
         problems = []
         flags = [f"--accept-license {each.id}" for each in missing]
         if missing:
-            told = "; ".join(f"{each.id} ({each.name}, {each.url})" for each in missing)
-            problems.append(f"licences not accepted: {told}")
+            listed = "; ".join(f"{each.id} ({each.name}, {each.url})" for each in missing)
+            problems.append(f"licences not accepted: {listed}")
         if not trusted:
             flags.append("--trust-first-use")
             problems.append(
@@ -96,3 +100,27 @@ class Consent:
 def at_a_terminal() -> bool:
     """Whether someone can read a question and answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm_matches(
+    reporter: WeightsReporter, matches: Mapping[str, Match], *, asking: bool
+) -> None:
+    """Say what files are by their content, and ask where that has to be confirmed.
+
+    Raises UsageError where nobody says yes.
+    """
+    for name, match in matches.items():
+        size = size_text(match.path.stat().st_size)
+        what = f"{shown(match.path)} ({size}) is {match.description}"
+        reporter.say(f"{what}; it can be imported as {name}")
+    if not matches or not asking:
+        return
+    if at_a_terminal():
+        if typer.confirm(f"Import {', '.join(matches)} so?", default=False, err=True):
+            return
+        raise UsageError("nothing was imported", "name each file: --import FILE --as ID")
+    listed = ", ".join(f"{shown(match.path)} as {name}" for name, match in matches.items())
+    raise UsageError(
+        f"known by their content only: {listed}",
+        "if that is right, add --yes, or name each file: --import FILE --as ID",
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from coser_cli.cli.consent import Consent, at_a_terminal
+from coser_cli.cli.consent import Consent, at_a_terminal, confirm_matches
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import weights as own
 from coser_cli.cli.output.weights import (
@@ -23,8 +23,7 @@ from coser_cli.cli.output.weights import (
 from coser_cli.errors import Exit, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
-    from coser_cli.weights.install.discover import Match
-    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.weights.install.inventory import Inventory
     from coser_cli.weights.install.plan import Choice, Plan
 
 
@@ -94,56 +93,56 @@ def download_weights(
             yes,
             pin,
         )
-        stock = _stock(manifest, dest)
-        consent = Consent(stock.manifest, accept_license or [], trust=trust_first_use)
+        inventory = _inventory(manifest, dest)
+        consent = Consent(inventory.manifest, accept_license or [], trust=trust_first_use)
         try:
-            _act(chosen[0] if chosen else "", reporter, stock, asked, consent)
+            _act(chosen[0] if chosen else "", reporter, inventory, asked, consent)
         except (KeyboardInterrupt, typer.Abort):
             reporter.interrupted()
             raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-def _stock(manifest: Path | None, dest: Path | None) -> Stock:
+def _inventory(manifest: Path | None, dest: Path | None) -> Inventory:
     from coser_cli.paths import weights_dir
-    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.weights.install.inventory import Inventory
     from coser_cli.weights.manifest import load_manifest
 
-    return Stock(load_manifest(manifest), dest or weights_dir())
+    return Inventory(load_manifest(manifest), dest or weights_dir())
 
 
 def _act(
-    mode: str, reporter: WeightsReporter, stock: Stock, asked: Asked, consent: Consent
+    mode: str, reporter: WeightsReporter, inventory: Inventory, asked: Asked, consent: Consent
 ) -> None:
     """Do what the options say, and end with the exit code."""
     if mode == "--list":
-        list_all(reporter, stock)
+        list_all(reporter, inventory)
     elif mode == "--verify":
-        _verify(reporter, stock, asked)
+        _verify(reporter, inventory, asked)
     elif mode == "--print-pins":
-        _print_pins(reporter, stock, asked)
+        _print_pins(reporter, inventory, asked)
     elif mode == "--pin":
-        _write_pins(reporter, stock, asked)
+        _write_pins(reporter, inventory, asked)
     else:
-        choice = _choice(stock, asked)
-        imports = _imports(reporter, stock, asked, asking=mode != "--dry-run")
+        choice = _choice(inventory, asked)
+        imports = _imports(reporter, inventory, asked, asking=mode != "--dry-run")
         if mode == "--dry-run":
-            _dry_run(reporter, stock, asked, choice, [name for name, _ in imports])
+            _dry_run(reporter, inventory, asked, choice, [name for name, _ in imports])
         else:
-            _supply(reporter, stock, asked, consent, choice, imports)
+            _install(reporter, inventory, asked, consent, choice, imports)
     raise typer.Exit(reporter.end())
 
 
-def _choice(stock: Stock, asked: Asked) -> Choice:
+def _choice(inventory: Inventory, asked: Asked) -> Choice:
     """What SET means; nothing where only files are imported."""
     from coser_cli.weights.install.plan import Choice, choose
 
     if not asked.sets and (asked.imports or asked.from_dir):
         return Choice(())
-    return choose(stock.manifest, asked.sets)
+    return choose(inventory.manifest, asked.sets)
 
 
 def _imports(
-    reporter: WeightsReporter, stock: Stock, asked: Asked, *, asking: bool
+    reporter: WeightsReporter, inventory: Inventory, asked: Asked, *, asking: bool
 ) -> list[tuple[str, Path]]:
     """Ids and files to import. Raises UsageError for an id that the manifest does not have."""
     from coser_cli.weights.install.discover import discover
@@ -152,7 +151,7 @@ def _imports(
     if asked.from_dir is not None:
         label = f"looking at {asked.from_dir}"
         matches = discover(
-            stock,
+            inventory,
             asked.from_dir,
             lambda done, total: reporter.progress(label, done, total),
             reporter.say,
@@ -162,43 +161,21 @@ def _imports(
         if not matches:
             reporter.say(f"nothing in {shown(asked.from_dir)} is in the manifest")
         recognised = {name: match for name, match in matches.items() if match.description}
-        _confirm(reporter, recognised, asking=asking and not asked.yes)
+        confirm_matches(reporter, recognised, asking=asking and not asked.yes)
         files = {name: match.path for name, match in matches.items()}
     for path, name in asked.imports:
-        if name not in stock.manifest.files:
-            known = ", ".join(stock.manifest.files)
+        if name not in inventory.manifest.files:
+            known = ", ".join(inventory.manifest.files)
             raise UsageError(f"--as: there is no file {name!r}", f"known are {known}")
-        if stock.file(name).parts and not path.is_dir():
+        if inventory.file(name).parts and not path.is_dir():
             raise UsageError(f"--as {name}: {shown(path)} is no folder", "give the folder")
-        files |= stock.sources_in(name, path)
+        files |= inventory.sources_in(name, path)
     return list(files.items())
 
 
-def _confirm(reporter: WeightsReporter, matches: Mapping[str, Match], *, asking: bool) -> None:
-    """Say what files are by their content, and ask where that has to be confirmed.
-
-    Raises UsageError where nobody says yes.
-    """
-    for name, match in matches.items():
-        size = size_text(match.path.stat().st_size)
-        what = f"{shown(match.path)} ({size}) is {match.description}"
-        reporter.say(f"{what}; it can be imported as {name}")
-    if not matches or not asking:
-        return
-    if at_a_terminal():
-        if typer.confirm(f"Import {', '.join(matches)} so?", default=False, err=True):
-            return
-        raise UsageError("nothing was imported", "name each file: --import FILE --as ID")
-    listed = ", ".join(f"{shown(match.path)} as {name}" for name, match in matches.items())
-    raise UsageError(
-        f"known by their content only: {listed}",
-        "if that is right, add --yes, or name each file: --import FILE --as ID",
-    )
-
-
-def _supply(
+def _install(
     reporter: WeightsReporter,
-    stock: Stock,
+    inventory: Inventory,
     asked: Asked,
     consent: Consent,
     choice: Choice,
@@ -207,74 +184,89 @@ def _supply(
     """Import, fetch, convert, install."""
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.plan import make_plan, require_space
-    from coser_cli.weights.install.run import Supply, Told, require_network
+    from coser_cli.weights.install.run import Callbacks, Installer, require_network
 
     hosts, patience = hosts_from(mirror=asked.mirror), patience_from()
     coming = [name for name, _ in imports]
 
     def check(name: str) -> bool:
-        right = stock.check(
+        right = inventory.check(
             name, lambda done, total: reporter.progress(f"checking {name}", done, total)
         )
         if not right:
-            reporter.say(f"{shown(stock.path(name))} is damaged or another file; fetching it anew")
+            reporter.say(
+                f"{shown(inventory.path(name))} is damaged or another file; fetching it anew"
+            )
         return right
 
-    plan = make_plan(stock, choice, coming=coming, check=check)
+    plan = make_plan(inventory, choice, coming=coming, check=check)
     require_network(plan, offline=asked.offline)
-    _announce(reporter, stock, plan, coming, asked.dtype)
-    plan, left_out = consent.reduce(plan, stock)
+    _announce(reporter, inventory, plan, imports, asked.dtype)
+    plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
-        _say_left_out(reporter, stock, name)
-    require_space(stock, plan, asked.dtype)
-    told = Told(reporter.say, reporter.progress, lambda names: consent.require(names, stock))
-    supply = Supply(
-        stock,
+        _say_left_out(reporter, inventory, name)
+    require_space(inventory, plan, asked.dtype)
+    callbacks = Callbacks(
+        reporter.say, reporter.progress, lambda names: consent.require(names, inventory)
+    )
+    installer = Installer(
+        inventory,
         hosts,
         patience,
-        told,
+        callbacks,
         dtype=asked.dtype,
         offline=asked.offline,
         keep_originals=asked.keep_originals,
         strict=asked.strict,
     )
-    if plan.fetch or imports or plan.variants or supply.has_to_convert(plan.there):
-        with stock.locked(reporter.say):
-            plan = make_plan(stock, choice, coming=coming, check=check).without(left_out)
-            for outcome in supply.work(plan, imports):
+    if plan.fetch or imports or plan.variants or installer.has_to_convert(plan.there):
+        with inventory.locked(reporter.say):
+            plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
+            for outcome in installer.work(plan, imports):
                 reporter.outcome(outcome)
     else:
-        for outcome in supply.work(plan, imports):
+        for outcome in installer.work(plan, imports):
             reporter.outcome(outcome)
 
 
 def _announce(
-    reporter: WeightsReporter, stock: Stock, plan: Plan, imported: Sequence[str], dtype: str
+    reporter: WeightsReporter,
+    inventory: Inventory,
+    plan: Plan,
+    imports: Sequence[tuple[str, Path]],
+    dtype: str,
 ) -> None:
     """Three lines: what will be done, how much that is, under which licences."""
     from coser_cli.weights.install.plan import conversion_bytes, download_bytes, free_bytes
 
+    imported = [name for name, _ in imports]
     steps = {"import": imported, "fetch": plan.fetch, "install": [v.name for v in plan.variants]}
     todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
     if not todo:
         return
-    amount = download_bytes(stock, plan.fetch)
-    disk = size_text(amount.bytes + conversion_bytes(stock, plan, dtype))
-    free = size_text(free_bytes(stock.root))
-    licenses = stock.manifest.licenses_of([*plan.fetch, *imported])
-    reporter.say(f"to do: {todo} in {shown(stock.root)}")
-    reporter.say(f"size: {amount_text(amount)} to fetch; {disk} on disk meanwhile, {free} are free")
+    free = size_text(free_bytes(inventory.root))
+    sizes = []
+    if imports:
+        amount = sum(path.stat().st_size for _, path in imports if path.is_file())
+        sizes.append(f"{size_text(amount)} to import, about as much again for what is made of it")
+    if plan.fetch:
+        fetched = download_bytes(inventory, plan.fetch)
+        disk = size_text(fetched.bytes + conversion_bytes(inventory, plan, dtype))
+        sizes.append(f"{amount_text(fetched)} to fetch, {disk} on disk meanwhile")
+    licenses = inventory.manifest.licenses_of([*plan.fetch, *imported])
+    reporter.say(f"to do: {todo} in {shown(inventory.root)}")
+    reporter.say(f"size: {'; '.join([*sizes, f'{free} are free'])}")
     needed = [name for name in (*plan.fetch, *imported) if name not in plan.optional]
-    ids = [each.id for each in stock.manifest.licenses_of(needed)]
+    ids = [each.id for each in inventory.manifest.licenses_of(needed)]
     more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
     reporter.say(f"licences: {', '.join([*ids, *more])}")
     if not (at_a_terminal() and plan.fetch):  # a prompt shows each licence
         reporter.say("\n".join(license_lines(licenses)))
 
 
-def _say_left_out(reporter: WeightsReporter, stock: Stock, name: str) -> None:
-    flags = " ".join(f"--accept-license {each}" for each in stock.file(name).licenses)
-    uses = "; ".join(each.commercial for each in stock.manifest.licenses_of([name]))
+def _say_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
+    flags = " ".join(f"--accept-license {each}" for each in inventory.file(name).licenses)
+    uses = "; ".join(each.commercial for each in inventory.manifest.licenses_of([name]))
     reporter.say(
         f"{name} is left out, as its licences are not accepted (commercial use: {uses}); "
         f"the model works without it; to have it, add {flags}"
@@ -282,39 +274,39 @@ def _say_left_out(reporter: WeightsReporter, stock: Stock, name: str) -> None:
 
 
 def _dry_run(
-    reporter: WeightsReporter, stock: Stock, asked: Asked, choice: Choice, coming: list[str]
+    reporter: WeightsReporter, inventory: Inventory, asked: Asked, choice: Choice, coming: list[str]
 ) -> None:
     from coser_cli.weights.install import plan as planning
 
-    plan = planning.make_plan(stock, choice, coming=coming)
-    conversion = planning.conversion_bytes(stock, plan, asked.dtype)
-    needed = planning.download_bytes(stock, plan.fetch).bytes + conversion
-    free = planning.free_bytes(stock.root)
-    show_plan(reporter, stock, plan, needed=needed, conversion=conversion, free=free)
+    plan = planning.make_plan(inventory, choice, coming=coming)
+    conversion = planning.conversion_bytes(inventory, plan, asked.dtype)
+    needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
+    free = planning.free_bytes(inventory.root)
+    show_plan(reporter, inventory, plan, needed=needed, conversion=conversion, free=free)
 
 
-def _all_or(stock: Stock, asked: Asked) -> list[str]:
+def _all_or(inventory: Inventory, asked: Asked) -> list[str]:
     """Single files of the sets that were named; without one, all of the manifest."""
     from coser_cli.weights.install.plan import choose
 
     if asked.sets:
-        return list(choose(stock.manifest, asked.sets).files)
-    return [name for name, file in stock.manifest.files.items() if not file.parts]
+        return list(choose(inventory.manifest, asked.sets).files)
+    return [name for name, file in inventory.manifest.files.items() if not file.parts]
 
 
-def _verify(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
+def _verify(reporter: WeightsReporter, inventory: Inventory, asked: Asked) -> None:
     from coser_cli.weights.install.plan import Choice, choose
-    from coser_cli.weights.install.run import Told
+    from coser_cli.weights.install.run import Callbacks
     from coser_cli.weights.install.verify import verify
 
-    told = Told(reporter.say, reporter.progress, lambda names: None)
-    choice = choose(stock.manifest, asked.sets) if asked.sets else Choice(())
+    callbacks = Callbacks(reporter.say, reporter.progress, lambda names: None)
+    choice = choose(inventory.manifest, asked.sets) if asked.sets else Choice(())
     required = set(choice.files) - choice.optional
-    for outcome in verify(stock, _all_or(stock, asked), told, required):
+    for outcome in verify(inventory, _all_or(inventory, asked), callbacks, required):
         reporter.outcome(outcome)
 
 
-def _print_pins(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
+def _print_pins(reporter: WeightsReporter, inventory: Inventory, asked: Asked) -> None:
     from coser_cli.errors import WeightsError
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.verify import pins
@@ -322,15 +314,15 @@ def _print_pins(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
     if asked.offline:
         raise WeightsError("offline: --print-pins asks the hosts", "allow the network")
     hosts = hosts_from(mirror=asked.mirror)
-    for pin in pins(stock, _all_or(stock, asked), hosts, patience_from()):
+    for pin in pins(inventory, _all_or(inventory, asked), hosts, patience_from()):
         reporter.pin(pin)
 
 
-def _write_pins(reporter: WeightsReporter, stock: Stock, asked: Asked) -> None:
+def _write_pins(reporter: WeightsReporter, inventory: Inventory, asked: Asked) -> None:
     """Write the manifest in use with the hashes of what was installed; nothing is overwritten."""
     from coser_cli.weights.install.pin import pinned_manifest
 
-    text, names = pinned_manifest(stock)
+    text, names = pinned_manifest(inventory)
     if str(asked.pin) == "-":
         typer.echo(text, nl=False)
     else:

@@ -81,11 +81,11 @@ def _estimate(reporter: Reporter, planned: Planned, work: Work, tally: Tally) ->
 def _remove_stale_parts(planned: Planned) -> None:
     """Remove what killed runs have left in the folders that are written to."""
     from coser_cli.imageio.atomic import remove_stale_parts
-    from coser_cli.imageio.record import FOLDER
+    from coser_cli.paths import RECORDS_FOLDER
 
     for folder in {path.parent for job in planned.jobs for path in job.outputs}:
         remove_stale_parts(folder)
-        remove_stale_parts(folder / FOLDER)
+        remove_stale_parts(folder / RECORDS_FOLDER)
 
 
 def _report_problems(reporter: Reporter, planned: Planned, tally: Tally) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
-from coser_cli.errors import CoserError, InputError, shown
+from coser_cli.errors import CoserError, InputError, reason_of, shown
 
 PageOutput = Annotated[
     str | None,
@@ -118,6 +118,6 @@ def write_page(path: Path, html: bytes) -> None:
         with atomic_file(path) as file:
             file.write(html)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         remedy = "check the folder, its permissions and the free space"
         raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error

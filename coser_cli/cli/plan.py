@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from coser_cli.cli.options.files import Files
+from coser_cli.cli.options.groups import given_options
 from coser_cli.cli.stdio import Pipes
-from coser_cli.errors import CoserError, UsageError, shown
+from coser_cli.errors import CoserError, UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_of
 from coser_cli.settings import MAX_REFERENCES, Settings
 
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from coser_cli.cli.options.tiling import Tiles
     from coser_cli.cli.options.workers import Workers
     from coser_cli.cli.output.reporter import Reporter
+    from coser_cli.config import ModelConfig
     from coser_cli.settings import Compute
+
+
+OF_DIFFUSION = {"tile_size", "overlap", "tile_batch", "tile_jitter", "compile", "cuda_graphs"}
+"""Options that are no settings, and concern nothing but diffusion."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,15 @@ def make_request(
     `WeightsError` where the model is not installed; says which one "auto" has become.
     """
     from coser_cli.batch.request import Request
-    from coser_cli.weights.store import model_folder, resolve_model
+    from coser_cli.weights.store import model_folder, read_model_config, resolve_model
 
     workers.require_sane(reporting.fail_fast)
     model = resolve_model(compute.model)
     folder = model_folder(model)
     if compute.model == "auto":
         reporter.message(f"model: {folder.name}")
+    if references and settings.strength is None:
+        settings = _with_diffusion(reporter, settings, read_model_config(folder))
     return Request(
         settings=settings,
         compute=replace(compute, model=model),
@@ -77,6 +85,16 @@ def make_request(
         devices=workers.device_names,
         cluster=workers.cluster,
     )
+
+
+def _with_diffusion(reporter: Reporter, settings: Settings, config: ModelConfig) -> Settings:
+    """With the strength that lets a picture of the user have an effect, where the model's is 0."""
+    defaults = config.preset(settings.preset)
+    if defaults.strength:
+        return settings
+    strength = defaults.reference_strength or 1.0
+    reporter.message(f"--strength {strength:g}: without it --reference would have no effect")
+    return replace(settings, strength=strength)
 
 
 def make_plan(
@@ -156,7 +174,7 @@ def _listed(name: str | None) -> list[Path]:
     try:
         return read_list(Path(name).read_bytes())
     except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        reason = reason_of(error)
         raise UsageError(f"cannot read {shown(name)}: {reason}", "check --from-file") from None
 
 
@@ -184,20 +202,41 @@ def require_fitting(
 
 
 def warn_of_idle_options(
+    ctx: typer.Context,
     reporter: Reporter,
     work: Work,
-    save_reference: str | None,
-    flags: Mapping[str, str] | None = None,
+    *,
+    want_reference: bool = True,
+    want_result: bool = True,
 ) -> None:
-    """Say which options have no effect with the model. Raises `UsageError` where it cannot do what
-    they ask for. `flags` are the names of options that are not those of their settings.
+    """Say, in a line per reason, which of the given options have no effect with the model. Raises
+    `UsageError` where it cannot do what they ask for.
     """
-    from coser_cli.engine.settings_check import idle_settings, require_possible
+    from coser_cli.engine import settings_check
 
     assert work.provenance is not None
-    settings, config = work.request.settings, work.provenance.config
-    files, want_reference = bool(work.references), save_reference is not None
-    require_possible(settings, config, files=files, want_reference=want_reference)
-    for idle in idle_settings(settings, config, files=files, want_reference=want_reference):
-        flag = (flags or {}).get(idle.name, f"--{idle.name.replace('_', '-')}")
-        reporter.message(f"{flag} has no effect {idle.why}")
+    settings, config, files = work.request.settings, work.provenance.config, len(work.references)
+    settings_check.require_possible(
+        settings, config, files=bool(files), want_reference=want_reference
+    )
+    given = given_options(ctx)
+    names = {} if want_result else {"reference_steps": "steps"}  # that command has no other steps
+    idle = settings_check.idle_settings(
+        settings,
+        config,
+        files=files,
+        want_reference=want_reference,
+        want_result=want_result,
+        given=given | {name for name, option in names.items() if option in given},
+    )
+    reasons: dict[str, list[str]] = {}
+    for each in idle:
+        reasons.setdefault(each.why, []).append(names.get(each.name, each.name))
+    if work.settings.strength == 0 and (files or not want_reference):
+        found = sorted(given & OF_DIFFUSION)
+        reasons.setdefault(settings_check.NO_DIFFUSION, []).extend(found)
+    for why, options in reasons.items():
+        *others, last = [f"--{name.replace('_', '-')}" for name in options] or [""]
+        words = f"{', '.join(others)} and {last} have" if others else f"{last} has"
+        if last:
+            reporter.message(f"{words} no effect {why}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +15,8 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import Compared, Count, Crop, Kept, Scale
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.cli.output.bars import Bars
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
@@ -67,7 +71,8 @@ def quality(
     if kept.measured:
         found = compare(grid, ledger.rows, upscaler.model.config)
     else:
-        found = measure_grid(upscaler, crops, grid, ledger, _teller(quiet=quiet))
+        with _teller(quiet=quiet) as tell:
+            found = measure_grid(upscaler, crops, grid, ledger, tell)
     report(found, len(crops), as_json=as_json)
     if kept.plot is not None:
         _draw(found, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet)
@@ -84,18 +89,28 @@ def _require_packages(plot: Path | None) -> None:
             )
 
 
-def _teller(*, quiet: bool) -> Tell:
-    """Says on stderr what comes next, and after what time."""
-    began = time.monotonic()
+@contextmanager
+def _teller(*, quiet: bool) -> Iterator[Tell]:
+    """Says on stderr what comes next, and after what time; on a terminal by a bar."""
+    began, bars = time.monotonic(), list[Bars]()
 
     def tell(settings: Settings, done: int, total: int) -> None:
-        if not quiet:
-            from coser_cli.cli.output.quality import words
+        if quiet:
+            return
+        if sys.stderr.isatty():
+            bars[:] = bars or [Bars(total, unit="settings")]
+            bars[0].count(done)
+            return
+        from coser_cli.cli.output.quality import words
 
-            minutes = (time.monotonic() - began) / 60
-            typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
+        minutes = (time.monotonic() - began) / 60
+        typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
 
-    return tell
+    try:
+        yield tell
+    finally:
+        for each in bars:
+            each.close()
 
 
 def _draw(found: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
@@ -106,7 +121,7 @@ def _draw(found: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
         with atomic_file(plot) as file:
             file.write(draw(found, title))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise InputError(f"cannot write {shown(plot)}: {reason}") from None
     if not quiet:
         typer.echo(f"drawn: {shown(plot)}", err=True)

@@ -111,7 +111,7 @@ def reference(
             ctx, reporter, settings, files, tiles, compute, workers, reporting, overwrite=overwrite
         )
         work = prepare(request, reporter.report)
-        warn_of_idle_options(reporter, work, "", {"reference_steps": "--steps"})
+        warn_of_idle_options(ctx, reporter, work, want_result=False)
         reporter.expect(expected_costs(work.settings, reference_only=True))
         planned = make_plan(files, pipes, request, kind="reference", references=references)
         execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

@@ -9,7 +9,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.page_files import Made, PageOutput, PageOverwrite, PageRun
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder with results, logs, or both.", readable=False)
@@ -80,7 +80,7 @@ def _page(folder: Path, target: Path, log: Path | None, max_side: int, *, recurs
         logs = find_logs(folder) if log is None else [log]
         batch = read_batch(folder, logs, recursive=recursive)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise InputError(
             f"cannot read {shown(folder)}: {reason}", "check its permissions"
         ) from None

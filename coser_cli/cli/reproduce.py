@@ -137,7 +137,8 @@ def _words(file: Path, record: Mapping[str, Any], references: list[FoundFile]) -
     names = [each.name for each in fields(Settings) if each.name not in _TOLD_OTHERWISE]
     if record["kind"] == "reference":
         names = list(_REFERENCE_SETTINGS)
-        settings = {**settings, "steps": settings.get("reference_steps", settings["steps"])}
+        steps = settings.get("reference_steps", settings.get("steps"))
+        settings = settings if steps is None else {**settings, "steps": steps}
     if references:  # with pictures of the user nothing is imagined
         names.remove("reference_mode")
     for name in names:

@@ -13,10 +13,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.batch.jobs import Job
@@ -60,12 +59,7 @@ class Pipes:
             self.output = str(self._folder / "out") if self._folder else None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -117,7 +111,7 @@ def _sent(result: Result) -> Result:
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # or Python complains once more when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         failure = InputError(f"cannot write to standard output: {reason}", "check what reads it")
         return replace(result, status="failed", error=failure)
     return result

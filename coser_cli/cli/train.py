@@ -1,53 +1,132 @@
-"""`coser train`: the stages that make a model such as `mini`."""
+"""`coser train`: the stages that make a model such as `mini`, or train the full one."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
+from coser_cli.cli.options.training import (
+    STAGE_NAMES,
+    Accumulation,
+    Config,
+    Data,
+    DataWorkers,
+    DryRun,
+    Gpus,
+    GradientCheckpointing,
+    MixedPrecision,
+    Rate,
+    SamplesEvery,
+    StageName,
+    TensorBoard,
+    Work,
+)
 from coser_cli.errors import UsageError
 
-STAGE_NAMES = (
-    "autoencoder",
-    "srresnet",
-    "sharpen",
-    "cognition",
-    "unet",
-    "restoration",
-    "cfw",
-    "export",
-)
-RECIPE = Path(__file__).parents[1] / "training" / "recipes" / "mini.toml"
+RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+LAUNCHER = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher sets beside WORLD_SIZE."""
 
 
 def train(
-    stage: Annotated[
-        str,
-        typer.Argument(metavar="STAGE", help=f"One of, in this order: {' '.join(STAGE_NAMES)}."),
-    ],
-    data: Annotated[
-        Path, typer.Option(help="Folder with photos and captions.tsv (file, label_or_caption).")
-    ],
-    config: Annotated[
-        Path, typer.Option(help="Recipe (TOML).", show_default="the bundled recipe of mini")
-    ] = RECIPE,
-    work: Annotated[
-        Path, typer.Option(help="Folder for checkpoints, logs, caches and the exported model.")
-    ] = Path("runs/mini"),
+    stage: StageName,
+    data: Data = None,
+    config: Config = None,
+    work: Work = Path("runs/mini"),
+    dry_run: DryRun = False,
+    mixed_precision: MixedPrecision = None,
+    accumulation: Accumulation = None,
+    gradient_checkpointing: GradientCheckpointing = None,
+    data_workers: DataWorkers = None,
+    gpus: Gpus = 1,
+    rate: Rate = 100.0,
+    samples_every: SamplesEvery = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
-    """Run one training stage; run again after an interruption, it goes on."""
+    """Run one training stage; run again after an interruption, it goes on.
+
+    Several GPUs: accelerate launch -m coser_cli train STAGE ...
+    """
     if stage not in STAGE_NAMES:
         raise UsageError(f"STAGE {stage!r} is none of {', '.join(STAGE_NAMES)}")
+    if mixed_precision not in (None, "no", "fp16", "bf16"):
+        raise UsageError(f"--mixed-precision {mixed_precision!r} is none of no, fp16, bf16")
+    _require_launcher()
+    _require_extra()
+    overrides = {
+        "mixed_precision": mixed_precision,
+        "accumulation": accumulation,
+        "gradient_checkpointing": gradient_checkpointing,
+        "workers": data_workers,
+        "samples_every": samples_every,
+    }
+    given = {name: value for name, value in overrides.items() if value is not None}
+    recipe = config or RECIPES / "mini.toml"
+    if dry_run:
+        _dry_run(stage, recipe, data, work, given, gpus, rate)
+        return
+    if data is None and stage != "export":
+        raise UsageError("a stage needs pictures", "add --data DIR")
+    _run(stage, recipe, data, work, given, tensorboard)
+
+
+def _require_launcher() -> None:
+    """Processes that know of others, but not how to reach them, would all write one checkpoint."""
+    world = os.environ.get("WORLD_SIZE", "1")
+    missing = [name for name in LAUNCHER if name not in os.environ]
+    if world != "1" and missing:
+        raise UsageError(
+            f"WORLD_SIZE is {world}, but {missing[0]} is not set",
+            "start several processes with: accelerate launch -m coser_cli train ...",
+        )
+
+
+def _require_extra() -> None:
     try:
         import accelerate  # noqa: F401
+        import webdataset  # noqa: F401
         from stlpips_pytorch import stlpips  # noqa: F401
     except ImportError as error:
         raise UsageError(
             f"training is not installed ({error.name})", "pip install 'coser-cli[train]'"
         ) from error
-    from coser_cli.training.stages import STAGES, Workspace, read_recipe
 
-    STAGES[stage](Workspace(read_recipe(config), data, work))
-    typer.echo(str(work / ("model" if stage == "export" else stage)))
+
+def _run(
+    stage: str,
+    recipe: Path,
+    data: Path | None,
+    work: Path,
+    given: dict[str, Any],
+    tensorboard: bool,
+) -> None:
+    from coser_cli.training.recipe import read_recipe
+    from coser_cli.training.stages import STAGES
+    from coser_cli.training.workspace import Workspace
+
+    STAGES[stage](Workspace(read_recipe(recipe), data, work, given, tensorboard))
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(str(work / ("model" if stage == "export" else stage)))
+
+
+def _dry_run(
+    stage: str,
+    recipe: Path,
+    data: Path | None,
+    work: Path,
+    given: dict[str, Any],
+    gpus: int,
+    rate: float,
+) -> None:
+    if stage in ("teacher", "export"):
+        raise UsageError(f"the stage {stage} trains nothing", "a dry run is of another stage")
+    from coser_cli.training.dry_run import needs_of, report
+    from coser_cli.training.recipe import read_recipe
+    from coser_cli.training.workspace import Workspace
+
+    space = Workspace(read_recipe(recipe), data, work, given, meta=True)
+    for line in report(stage, needs_of(space, stage, gpus), gpus, rate):
+        typer.echo(line)

@@ -60,8 +60,8 @@ def upscale(
             overwrite=overwrite,
         )
         work = prepare(request, reporter.report)
-        warn_of_idle_options(reporter, work, save_reference)
         saved, imported = save_reference is not None, len(request.references)
+        warn_of_idle_options(ctx, reporter, work, want_reference=saved)
         reporter.expect(expected_costs(work.settings, imported=imported, saved=saved))
         used = len(request.references) or settings.references
         planned = make_plan(

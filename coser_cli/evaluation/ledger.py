@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coser_cli.config import ModelConfig
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.evaluation.settings_grid import Evaluations
 from coser_cli.settings import ResolvedSettings, Settings
 
@@ -74,7 +74,7 @@ class Ledger:
                         stream.write(b"\n")
                 stream.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise UsageError(
                 f"cannot write {shown(self.file)}: {reason}", "check --results"
             ) from None

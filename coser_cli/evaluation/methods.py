@@ -14,8 +14,8 @@ from torch import Tensor
 from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
-from coser_cli.evaluation import realesrgan
 from coser_cli.evaluation.pairs import Picture, read_pixels
+from coser_cli.models import realesrgan
 from coser_cli.settings import ResolvedSettings, Settings
 from coser_cli.size import target_size
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.errors import InputError, UsageError, reason_of, shown
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.read import read_photo
 
@@ -112,7 +112,7 @@ def _write(path: Path, pixels: Tensor) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    reason = (error.strerror or str(error)).lower()
+    reason = reason_of(error)
     return InputError(f"cannot write {shown(path)}: {reason}", "check the folder and free space")
 
 

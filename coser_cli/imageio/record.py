@@ -22,9 +22,10 @@ from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.seal import ELEMENT, seal
 from coser_cli.imageio.sniff import sniff, tiff_tags
 from coser_cli.imageio.xmp import prefixes, removed, usable_xmp
+from coser_cli.paths import RECORDS_FOLDER
 
 NAMESPACE = "urn:coser-cli:record/1.0/"
-FOLDER = ".coser-records"
+FOLDER = RECORDS_FOLDER
 _NAME = "Record"
 _OURS = re.compile(
     rf'<rdf:Description rdf:about="" xmlns:coser="{re.escape(NAMESPACE)}">'

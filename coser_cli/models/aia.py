@@ -2,11 +2,13 @@
 and to the low-resolution image, through the feature maps of the ControlNet.
 
 Order inside the block, each with its residual: one-hot reference attention, low-resolution
-attention, then the plain block. The first two end in zero-initialised projections.
+attention, those of further conditions (edges, say), then the plain block. All but the last end in
+zero-initialised projections.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -22,9 +24,11 @@ from coser_cli.models.transformer import (
     TransformerBlock,
 )
 
-ControlMaps = tuple[Tensor, Tensor | None, Tensor | None]
-"""Maps of the low-resolution image, of the references or None, and the weights of the attentions to
-them, `(2,)`; None: both are 1."""
+ControlMaps = Mapping[str, Tensor]
+"""Control maps of one place by the name of their condition. "low_res" is always there; "reference"
+holds those of N references; others are those of `UNetConfig.conditions`."""
+Tokens = Mapping[str, Tensor]
+"""Control tokens `(B, L, dim)` by the name of their condition."""
 
 
 class OneHotAttention(Attention):
@@ -43,14 +47,45 @@ def zero_linear(dim: int) -> nn.Linear:
     return linear
 
 
+class ConditionAttention(nn.Module):
+    """What the attention to one further condition adds to tokens `(B, L, dim)`: zero at first."""
+
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.attn = Attention(dim, dim // head_dim, head_dim)
+        self.out = zero_linear(dim)
+
+    def forward(self, tokens: Tensor, control: Tensor) -> Tensor:
+        key, value = self.attn.key_value(control)
+        added: Tensor = self.out(self.attn.attend(self.norm(tokens), key, value))
+        return added
+
+
+class ConditionTokens(nn.Module):
+    """Control map of one further condition `(B, control_dim, H, W)` → tokens `(B, H·W, dim)`."""
+
+    def __init__(self, dim: int, groups: int, control_dim: int) -> None:
+        super().__init__()
+        self.widen = _widen(control_dim, dim) if control_dim != dim else nn.Identity()
+        self.norm = group_norm(groups, dim, 1e-6)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens: Tensor = self.proj(to_tokens(self.norm(self.widen(maps))))
+        return tokens
+
+
 class AiABlock(TransformerBlock):
-    """Transformer block with reference and low-resolution attention before the others.
+    """Transformer block with the attentions to controls before the others.
 
     Tokens `(B, L, dim)` → `(branches·B, L, dim)`; control tokens as in `attend_controls`. Without
-    low-resolution tokens it is the plain block.
+    them it is the plain block.
     """
 
-    def __init__(self, dim: int, head_dim: int, context_dim: int) -> None:
+    def __init__(
+        self, dim: int, head_dim: int, context_dim: int, conditions: Sequence[str] = ()
+    ) -> None:
         super().__init__(dim, head_dim, context_dim)
         heads = dim // head_dim
         self.reference_attn = OneHotAttention(dim, heads, head_dim)
@@ -58,18 +93,18 @@ class AiABlock(TransformerBlock):
         self.low_res_norm = nn.LayerNorm(dim)
         self.low_res_attn = Attention(dim, heads, head_dim)
         self.low_res_out = zero_linear(dim)
+        self.condition_attns = nn.ModuleDict(
+            {name: ConditionAttention(dim, head_dim) for name in conditions}
+        )
 
     def attend_controls(
-        self,
-        tokens: Tensor,
-        low_res: Tensor,
-        reference: Tensor | None,
-        weights: Tensor | None = None,
+        self, tokens: Tensor, controls: Tokens, weights: Tensor | None = None
     ) -> Tensor:
-        """Tokens `(branches·B, L, dim)` after both attentions, control tokens `(B, L, dim)` and
-        `(B, M, dim)`. The reference attention sees the controls only: one result for all
-        branches.
+        """Tokens `(branches·B, L, dim)` after the attentions to what is in `controls`: tokens
+        `(B, L, dim)`, `(B, M, dim)` for "reference". The reference attention sees the controls
+        only: one result for all branches. `weights` as in `Controls`.
         """
+        low_res, reference = controls["low_res"], controls.get("reference")
         if reference is not None:
             change = self.reference_out(self.reference_attn(low_res, reference))
             change = change if weights is None else weights[1] * change
@@ -77,19 +112,22 @@ class AiABlock(TransformerBlock):
         key, value = self.low_res_attn.key_value(low_res)
         attended = self.low_res_attn.attend(self.low_res_norm(tokens), key, value)
         change = self.low_res_out(attended)
-        return tokens + (change if weights is None else weights[0] * change)
+        tokens = tokens + (change if weights is None else weights[0] * change)
+        for name, attention in self.condition_attns.items():
+            if name in controls:
+                tokens = tokens + attention(tokens, controls[name])
+        return tokens
 
     def forward(
         self,
         tokens: Tensor,
         branches: Branches,
         batch: int,
-        low_res: Tensor | None = None,
-        reference: Tensor | None = None,
+        controls: Tokens | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
-        if low_res is not None:
-            tokens = self.attend_controls(tokens, low_res, reference, weights)
+        if controls is not None:
+            tokens = self.attend_controls(tokens, controls, weights)
         return super().forward(tokens, branches, batch)
 
 
@@ -109,7 +147,9 @@ class AiATransformer(SpatialTransformer):
         groups: int,
         control_dim: int,
         project_reference: bool = False,
+        conditions: Sequence[str] = (),
     ) -> None:
+        self.conditions = tuple(conditions)
         super().__init__(dim, head_dim, context_dim, groups)
         self.low_res_norm = group_norm(groups, dim, 1e-6)
         self.low_res_proj = nn.Linear(dim, dim)
@@ -118,6 +158,9 @@ class AiATransformer(SpatialTransformer):
         widen = control_dim != dim
         self.low_res_widen = _widen(control_dim, dim) if widen else nn.Identity()
         self.reference_widen = _widen(control_dim, dim) if widen else nn.Identity()
+        self.condition_tokens = nn.ModuleDict(
+            {name: ConditionTokens(dim, groups, control_dim) for name in conditions}
+        )
 
     @property
     def block(self) -> AiABlock:
@@ -125,7 +168,7 @@ class AiATransformer(SpatialTransformer):
         return cast("AiABlock", self.transformer_blocks[0])
 
     def make_block(self, dim: int, head_dim: int, context_dim: int) -> AiABlock:
-        return AiABlock(dim, head_dim, context_dim)
+        return AiABlock(dim, head_dim, context_dim, self.conditions)
 
     def low_res_tokens(self, maps: Tensor) -> Tensor:
         """Control map `(B, control_dim, H, W)` → tokens `(B, H·W, dim)`."""
@@ -145,16 +188,22 @@ class AiATransformer(SpatialTransformer):
         context: PreparedContext,
         batch: int,
         controls: ControlMaps | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         branches = context.layers[self.context_index]
-        low_res = reference = weights = None
-        if controls is not None:
-            low_res_maps, reference_maps, weights = controls
-            low_res = self.low_res_tokens(low_res_maps)
-            if reference_maps is not None:
-                reference = self.reference_tokens(reference_maps, low_res_maps.shape[0])
-        tokens = self.block(self.enter(x), branches, batch, low_res, reference, weights)
-        return self.leave(tokens, x)
+        tokens = None if controls is None else self.control_tokens(controls)
+        return self.leave(self.block(self.enter(x), branches, batch, tokens, weights), x)
+
+    def control_tokens(self, controls: ControlMaps) -> Tokens:
+        """The tokens of all maps that are there."""
+        maps = controls["low_res"]
+        tokens = {"low_res": self.low_res_tokens(maps)}
+        if "reference" in controls:
+            tokens["reference"] = self.reference_tokens(controls["reference"], maps.shape[0])
+        for name, condition in self.condition_tokens.items():
+            if name in controls:
+                tokens[name] = condition(controls[name])
+        return tokens
 
 
 def _widen(control_dim: int, dim: int) -> nn.Conv2d:
@@ -179,3 +228,34 @@ def initialise_from_base(transformer: AiATransformer) -> None:
     for new, base in pairs:
         if not isinstance(new, nn.Identity):
             new.load_state_dict(base.state_dict())
+    for name in transformer.conditions:
+        initialise_condition(transformer, name)
+
+
+@torch.no_grad()
+def initialise_condition(transformer: AiATransformer, name: str) -> None:
+    """Start a further condition's layers from those of the low-resolution image, which see maps of
+    the same ControlNet; its last projection stays zero.
+    """
+    attention = cast("ConditionAttention", transformer.block.condition_attns[name])
+    tokens = cast("ConditionTokens", transformer.condition_tokens[name])
+    pairs: tuple[tuple[nn.Module, nn.Module], ...] = (
+        (attention.norm, transformer.block.low_res_norm),
+        (attention.attn, transformer.block.low_res_attn),
+        (tokens.widen, transformer.low_res_widen),
+        (tokens.norm, transformer.low_res_norm),
+        (tokens.proj, transformer.low_res_proj),
+    )
+    for new, base in pairs:
+        new.load_state_dict(base.state_dict())
+
+
+def is_aia_parameter(name: str) -> bool:
+    """Whether a parameter of the U-Net belongs to the All-in-Attention, not to the base."""
+    own = ("low_res_", "reference_", "condition_")
+    return any(part.startswith(own) for part in name.split("."))
+
+
+def is_condition_parameter(name: str, condition: str) -> bool:
+    """Whether a parameter of the U-Net belongs to that further condition."""
+    return any(f".{kind}.{condition}." in name for kind in ("condition_attns", "condition_tokens"))

@@ -1,7 +1,7 @@
 """Denoising U-Net of Stable Diffusion with All-in-Attention in its middle and decoder.
 
 Parameter names are those of diffusers' `UNet2DConditionModel`; the All-in-Attention's own begin
-with `low_res_` or `reference_`. The encoder half is shared with the ControlNet.
+with `low_res_`, `reference_` or `condition_`. The encoder half is shared with the ControlNet.
 """
 
 from __future__ import annotations
@@ -44,17 +44,20 @@ class Controls:
 
     `low_res`: of the low-resolution image, batch B. `reference`: of N reference images, batch N·B,
     reference-major, or None to leave the reference attention out. `weights` `(2,)` of the attention
-    to the one and to the other; None: both are 1.
+    to the one and to the other; None: both are 1. `conditions`: of the further conditions in the
+    order of `UNetConfig.conditions`, batch B each, or None to leave one out.
     """
 
     low_res: tuple[Tensor, ...]
     reference: tuple[Tensor, ...] | None = None
     weights: Tensor | None = None
+    conditions: tuple[tuple[Tensor, ...] | None, ...] = ()
 
-    def at(self, index: int) -> ControlMaps:
-        """Both maps of one place."""
-        reference = None if self.reference is None else self.reference[index]
-        return self.low_res[index], reference, self.weights
+    def at(self, index: int, names: Sequence[str]) -> ControlMaps:
+        """The maps of one place; `names` are those of `conditions`."""
+        maps = {"low_res": self.low_res, "reference": self.reference}
+        maps |= dict(zip(names, self.conditions, strict=False))
+        return {name: each[index] for name, each in maps.items() if each is not None}
 
 
 class Level(nn.Module):
@@ -177,7 +180,7 @@ class UNetEncoder(nn.Module):
         time: PreparedTime,
         context: PreparedContext,
         batch: int,
-        *controls: ControlMaps | None,
+        *controls: ControlMaps | Tensor | None,
     ) -> Tensor:
         """The middle block: map `(B, C, h, w)` → `(branches·B, C, h, w)`; `controls` only where its
         transformer takes them.
@@ -282,13 +285,20 @@ class UNet(UNetEncoder):
         rest = time, context, batch, controls
         if deep is None:
             skips = self.encode(finest[-1], time, context, batch, first=1)
-            maps = None if controls is None else controls.at(-1)
-            deep = self.middle(skips[-1], time, context, batch, maps)
+            deep = self.middle(skips[-1], time, context, batch, *self._at(controls, -1))
             places = [self.shallow + index for index in range(len(skips))]
             deep = self._decode(deep, self.up_blocks[:-1], skips, places, *rest)
         places = list(range(self.shallow))
         x = self._decode(deep, self.up_blocks[-1:], finest[: self.shallow], places, *rest)
         return self.conv_out(F.silu(self.conv_norm_out(x))), deep
+
+    def _at(
+        self, controls: Controls | None, place: int
+    ) -> tuple[ControlMaps | None, Tensor | None]:
+        """The maps of a place, and the weights of the attentions to them."""
+        if controls is None:
+            return None, None
+        return controls.at(place, self.config.conditions), controls.weights
 
     def _decode(
         self,
@@ -309,8 +319,7 @@ class UNet(UNetEncoder):
                 skip, place = match_batch(skips.pop(), x.shape[0]), places.pop()
                 x = resnet(torch.cat((x, skip), dim=1), time)
                 if attention is not None:
-                    maps = None if controls is None else controls.at(place)
-                    x = attention(x, context, batch, maps)
+                    x = attention(x, context, batch, *self._at(controls, place))
             for upsampler in block.upsamplers:
                 x = upsampler(x)
         return x
@@ -325,6 +334,7 @@ def make_aia(config: UNetConfig, width: int, control_dim: int) -> AiATransformer
         config.norm_num_groups,
         control_dim,
         config.project_reference,
+        config.conditions,
     )
 
 
@@ -333,8 +343,3 @@ def initialise_aia_from_base(unet: UNet) -> None:
     for transformer in unet.transformers():
         if isinstance(transformer, AiATransformer):
             initialise_from_base(transformer)
-
-
-def is_aia_parameter(name: str) -> bool:
-    """Whether a parameter of the U-Net belongs to the All-in-Attention, not to the base."""
-    return any(part.startswith(("low_res_", "reference_")) for part in name.split("."))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.record import read_record
 
 Size = tuple[int, int]
@@ -69,7 +69,7 @@ def read_records(log: Path) -> tuple[list[dict[str, Any]], int]:
     try:
         text = log.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise UsageError(f"cannot read {shown(log)}: {reason}", "check --log") from None
     records, unknown = [], 0
     for line in text.split("\n"):

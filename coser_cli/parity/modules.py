@@ -147,8 +147,9 @@ def aia_block(golden: GoldenSet, name: str) -> Tensors:
     """One block on tokens."""
     block, given = networks.aia_block(golden, name), golden.inputs(name)
     x, branches = given["x"], (block.attn2.key_value(given["context"]),)
+    controls = {"low_res": given["lr"], "reference": given["ref"]}
     return {
-        "full": block(x, branches, len(x), given["lr"], given["ref"]),
+        "full": block(x, branches, len(x), controls),
         "gen": block(x, branches, len(x)),
     }
 
@@ -157,7 +158,7 @@ def aia_transformer(golden: GoldenSet, name: str) -> Tensors:
     """One spatial transformer on maps."""
     transformer, given = networks.aia_transformer(golden, name), golden.inputs(name)
     number_transformers([transformer])
-    x, controls = given["x"], (given["lr"], given["ref"])
+    x, controls = given["x"], {"low_res": given["lr"], "reference": given["ref"]}
     both = torch.cat((given["context"], given["lr_prompt"]), dim=1)
     full, bare = (prepare_context([transformer], [c]) for c in (both, given["lr_prompt"]))
     return {

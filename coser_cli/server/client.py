@@ -6,7 +6,6 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from coser_cli.batch.events import Advanced, Emit, Hint, Note, Started
@@ -71,12 +70,7 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lines.close()
 
     @property

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from coser_cli.errors import DeviceError, shown
+from coser_cli.errors import DeviceError, reason_of, shown
 from coser_cli.paths import RUNTIME_DIR_VARIABLE, runtime_dir
 
 try:
@@ -83,7 +83,7 @@ def make_private(folder: Path) -> None:
     except FileExistsError:
         pass  # a link to nothing, or a file: `require_private` says so
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise DeviceError(f"cannot make the folder {shown(folder)}: {reason}", _OTHER) from None
     require_private(folder)
 
@@ -93,7 +93,7 @@ def _problem(folder: Path, closed: int) -> str | None:
     try:
         status = folder.lstat()
     except OSError as error:
-        return f"{shown(folder)}: {(error.strerror or str(error)).lower()}"
+        return f"{shown(folder)}: {reason_of(error)}"
     if stat.S_ISLNK(status.st_mode):
         return f"{shown(folder)} is a link"
     if not stat.S_ISDIR(status.st_mode):
@@ -110,7 +110,7 @@ def _problem_above(folder: Path) -> str | None:
     try:
         status = folder.stat()
     except OSError as error:
-        return f"{shown(folder)}: {(error.strerror or str(error)).lower()}"
+        return f"{shown(folder)}: {reason_of(error)}"
     if status.st_uid not in (0, os.geteuid()):
         return f"{shown(folder)} belongs to the user number {status.st_uid}"
     if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from coser_cli import version
 
 
+@cache
 def installation() -> str:
     """Digits that change with the program's version, place or code, with Python, and with torch.
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import wait
-from types import TracebackType
 from typing import Self
 
 from coser_cli.batch.events import Advanced, Hint, Note, Started
@@ -68,12 +67,7 @@ class _SeatCrew:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._has_turn:
             self._seat.member.give_up()
         self._turn.close()

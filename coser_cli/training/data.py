@@ -1,178 +1,231 @@
-"""Training photos: a list with captions, and a pool of HR/LR crop pairs made once.
+"""Training pictures: folders of classes, a list with captions, or webdataset shards.
 
-The pool is made of random crops of every photo (often shrunk first, which hides JPEG blocks and
-shows more of the scene) and lies on disk as uint8 arrays that are memory-mapped, so that any
-number of stages and processes share it.
+| what lies in the folder | caption | class |
+|---|---|---|
+| `captions.tsv` | column `label_or_caption` | column `class`, if there is one |
+| `*.tar`, as webdataset writes them | `.txt` of the sample | `.cls` of the sample |
+| pictures, in folders of classes or not | a `.txt` beside it, else the class's name | the folder |
+
+Readable names of class folders may stand in `classes.tsv` (columns `folder`, `name`).
 """
 
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+import hashlib
+import io
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
+from PIL import Image, UnidentifiedImageError
 
-from coser_cli.errors import InputError
-from coser_cli.training.degradation import DegradationConfig, degrade
+from coser_cli.errors import UsageError, shown
+from coser_cli.training.shards import Entry, read_index
 
-
-@dataclass(frozen=True)
-class PoolConfig:
-    """`crops` HR crops of `size` pixels a side, `open_share` of them from the folder `open`."""
-
-    crops: int = 12000
-    size: int = 192
-    seed: int = 0
-    open_share: float = 0.6
-    degradation: DegradationConfig = field(default_factory=DegradationConfig)
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SYNSET = re.compile(r"n\d{8}")
+FACTORS, FACTOR_SHARES = (1.0, 0.75, 0.5), (0.35, 0.3, 0.35)
+"""How far a picture is reduced before it is cut, and how often: it hides JPEG blocks and shows more
+of the scene."""
 
 
 @dataclass(frozen=True)
-class TrainPhoto:
-    """A file with its caption (or class label)."""
+class Picture:
+    """One picture, and what is known of it."""
 
-    path: Path
-    caption: str
+    name: str
+    caption: str | None = None
+    label: str | None = None
 
 
-def list_photos(root: Path) -> list[TrainPhoto]:
-    """Photos of `root/captions.tsv` (columns `file`, `label_or_caption`).
+class Source(Protocol):
+    """Pictures that can be opened by their number."""
+
+    @property
+    def pictures(self) -> Sequence[Picture]:
+        """All of them."""
+
+    def read(self, index: int) -> bytes:
+        """The bytes of a picture's file."""
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Pictures in files of their own below `root`."""
+
+    root: Path
+    pictures: Sequence[Picture]
+
+    def read(self, index: int) -> bytes:
+        return (self.root / self.pictures[index].name).read_bytes()
+
+
+@dataclass(frozen=True)
+class ShardSource:
+    """Pictures inside webdataset shards, read by their place there."""
+
+    pictures: Sequence[Picture]
+    entries: Sequence[Entry]
+
+    def read(self, index: int) -> bytes:
+        return self.entries[index].read()
+
+
+def open_source(root: Path) -> Source:
+    """The pictures of a folder, in an order that does not change.
 
     Raises:
-        InputError: the list is missing, lacks a column, or names no photo or one that is missing.
+        UsageError: the folder or its list cannot be understood, or holds no picture.
     """
-    table = root / "captions.tsv"
-    if not table.is_file():
-        raise InputError(f"{table}: no such list; --data needs a folder with captions.tsv")
-    with table.open(newline="") as lines:
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder", "--data needs a folder with training pictures")
+    if (root / "captions.tsv").is_file():
+        return FolderSource(root, _listed(root))
+    shards = sorted(root.glob("*.tar"))
+    if shards:
+        entries = read_index(shards)
+        pictures = [Picture(entry.name, entry.caption, entry.label) for entry in entries]
+        return ShardSource(_required(root, pictures), entries)
+    return FolderSource(root, _required(root, _walked(root)))
+
+
+def _required(root: Path, pictures: list[Picture]) -> list[Picture]:
+    if not pictures:
+        raise UsageError(f"{root}: there is no picture in it", "see `coser train --help`")
+    return pictures
+
+
+def _table(path: Path, columns: set[str]) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
         rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if not {"file", "label_or_caption"} <= set(rows.fieldnames or ()):
-            raise InputError(f"{table}: the first line must name file and label_or_caption")
-        photos = [TrainPhoto(root / row["file"], row["label_or_caption"]) for row in rows]
-    missing = [str(photo.path) for photo in photos if not photo.path.is_file()]
-    if missing or not photos:
-        raise InputError(f"{table}: no such photo: {missing[0]}" if missing else f"{table}: empty")
-    return photos
+        if not columns <= set(rows.fieldnames or ()):
+            raise UsageError(f"{path}: the first line must name {' and '.join(sorted(columns))}")
+        return list(rows)
 
 
-def read_crop(path: Path, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random `(3, size, size)` uint8 crop, the photo shrunk by a random factor first."""
-    with Image.open(path) as file:
-        image = file.convert("RGB")
-        shortest = min(image.size)
-        smallest = min(1.0, max(size * 1.05 / shortest, 0.35))
-        factor = max(rng.uniform(smallest, 1.0), size / shortest)
-        shape = [max(size, round(side * factor)) for side in image.size]
-        if shape != list(image.size):
-            image = image.resize((shape[0], shape[1]), Image.Resampling.LANCZOS)
-        left, top = (int(rng.integers(0, side - size + 1)) for side in image.size)
-        crop = np.asarray(image.crop((left, top, left + size, top + size)))
-    flipped = crop[:, ::-1] if rng.random() < 0.5 else crop
-    return np.ascontiguousarray(flipped.transpose(2, 0, 1))
+def _listed(root: Path) -> list[Picture]:
+    table = root / "captions.tsv"
+    pictures = []
+    for row in _table(table, {"file", "label_or_caption"}):
+        if not (root / row["file"]).is_file():
+            raise UsageError(f"{table}: no such picture: {root / row['file']}")
+        caption, label = row["label_or_caption"] or "", row.get("class") or None
+        pictures.append(Picture(row["file"], caption.strip() or None, label))
+    if not pictures:
+        raise UsageError(f"{table}: empty")
+    return pictures
 
 
-def _make_pairs(
-    job: tuple[list[tuple[int, Path]], PoolConfig, int],
-) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    photos, config, seed = job
-    rng = np.random.default_rng(seed)
-    pairs = []
-    for index, path in photos:
-        high = read_crop(path, config.size, rng)
-        low = degrade(torch.from_numpy(high).float() / 255, config.degradation, rng)
-        pairs.append((index, high, (low * 255).round().byte().numpy()))
-    return pairs
+def _walked(root: Path) -> list[Picture]:
+    names = root / "classes.tsv"
+    table = _table(names, {"folder", "name"}) if names.is_file() else []
+    readable = {row["folder"]: row["name"] for row in table}
+    files = (file for file in sorted(root.rglob("*")) if file.suffix.lower() in SUFFIXES)
+    return [_of_file(root, file, readable) for file in files]
 
 
-@contextmanager
-def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """`map` over that many processes of one thread each; the plain one for a single worker."""
-    if workers < 2:
-        yield map
-        return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as executor:
-        yield executor.map
+def _of_file(root: Path, file: Path, readable: dict[str, str]) -> Picture:
+    place = file.relative_to(root)
+    label = str(place.parent) if place.parent != Path() else None
+    name = None if label is None else readable.get(label, place.parent.name.replace("_", " "))
+    text = file.with_suffix(".txt")
+    if text.is_file():
+        caption = text.read_text(encoding="utf-8").strip() or None
+    else:
+        caption = None if name is None or SYNSET.fullmatch(name) else name
+    return Picture(str(place), caption, label)
 
 
-class PairPool:
-    """`high` `(N, 3, S, S)`, `low` `(N, 3, S/4, S/4)` uint8 and `photo` `(N,)`, memory-mapped."""
-
-    def __init__(self, folder: Path) -> None:
-        self.high = np.load(folder / "high.npy", mmap_mode="r")
-        self.low = np.load(folder / "low.npy", mmap_mode="r")
-        self.photo = np.load(folder / "photo.npy")
-
-    @classmethod
-    def make(cls, root: Path, folder: Path, config: PoolConfig, workers: int = 2) -> PairPool:
-        """The pool of `root`'s photos in `folder`; made only if its recipe differs or is absent."""
-        recipe = json.dumps(asdict(config) | {"root": str(root.resolve())}, sort_keys=True)
-        stamp = folder / "recipe.json"
-        if not (stamp.is_file() and stamp.read_text() == recipe):
-            folder.mkdir(parents=True, exist_ok=True)
-            stamp.unlink(missing_ok=True)  # arrays that are half written have no recipe
-            cls._write(list_photos(root), folder, config, workers)
-            stamp.write_text(recipe)
-        return cls(folder)
-
-    @staticmethod
-    def _write(photos: list[TrainPhoto], folder: Path, config: PoolConfig, workers: int) -> None:
-        rng = np.random.default_rng(config.seed)
-        is_open = np.array(["open" in photo.path.parent.name for photo in photos])
-        share = config.open_share if 0 < is_open.sum() < len(photos) else is_open.mean()
-        weights = np.where(
-            is_open, share / max(is_open.sum(), 1), (1 - share) / max((~is_open).sum(), 1)
+def require_captions(source: Source, root: Path) -> None:
+    """Raises UsageError, which counts them, where pictures have no caption."""
+    without = [picture.name for picture in source.pictures if picture.caption is None]
+    if without:
+        raise UsageError(
+            f"{root}: {len(without)} of {len(source.pictures)} pictures have no caption, the first"
+            f" of them {shown(without[0])}",
+            "write captions.tsv, or a .txt beside each picture, or classes.tsv for class folders",
         )
-        chosen = rng.choice(len(photos), config.crops, p=weights)
-        chunks = [chosen[i : i + 100] for i in range(0, len(chosen), 100)]
-        jobs = [
-            ([(int(i), photos[i].path) for i in chunk], config, config.seed * 100_003 + number)
-            for number, chunk in enumerate(chunks)
-        ]
-        shape = (config.crops, 3, config.size, config.size)
-        small = config.size // config.degradation.scale
-        high = np.lib.format.open_memmap(folder / "high.npy", "w+", np.uint8, shape)
-        low = np.lib.format.open_memmap(
-            folder / "low.npy", "w+", np.uint8, (*shape[:2], small, small)
-        )
-        with _mapping(min(workers, len(jobs))) as run:
-            pairs = (pair for part in run(_make_pairs, jobs) for pair in part)
-            for row, (_, high_crop, low_crop) in enumerate(pairs):
-                high[row], low[row] = high_crop, low_crop
-        high.flush()
-        low.flush()
-        np.save(folder / "photo.npy", chosen)
 
-    def batches(
-        self, batch: int, crop: int, seed: int, *, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        """Endless random batches `(high, low, rows)` in [0, 1], HR crops of `crop` pixels, flipped
-        and turned at random. Batch k depends on (seed, k) only, so a resumed run sees the same."""
-        scale = self.high.shape[-1] // self.low.shape[-1]
-        cells = crop // scale
-        step = start
-        while True:
-            rng = np.random.default_rng((seed, step))
-            rows = rng.integers(0, len(self.high), batch)
-            offsets = rng.integers(0, self.low.shape[-1] - cells + 1, (batch, 2))
-            turns, flips = rng.integers(0, 4, batch), rng.random(batch) < 0.5
-            high = np.empty((batch, 3, crop, crop), np.uint8)
-            low = np.empty((batch, 3, cells, cells), np.uint8)
-            for i, (row, (top, left)) in enumerate(zip(rows, offsets, strict=True)):
-                h = self.high[
-                    row, :, top * scale : top * scale + crop, left * scale : left * scale + crop
-                ]
-                lo = self.low[row, :, top : top + cells, left : left + cells]
-                high[i], low[i] = (
-                    np.rot90(a[..., ::-1] if flips[i] else a, turns[i], (1, 2)) for a in (h, lo)
+
+def as_sentence(caption: str) -> str:
+    """A caption as it is; a bare class name as "a photo of ..." (paper, sec. 4.1)."""
+    words = caption.strip()
+    return words if len(words.split()) > 3 else f"a photo of {words}"
+
+
+def split_rows(source: Source, one_in: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the pictures to train on, and of those held out: about one in `one_in` (0: none),
+    chosen by name, so that it stays held out when others are added."""
+    names = [Path(picture.name).name for picture in source.pictures]
+    digests = [int(hashlib.md5(name.encode()).hexdigest(), 16) for name in names]
+    held = np.array([bool(one_in) and digest % one_in == 0 for digest in digests], bool)
+    rows = np.arange(len(names))
+    if held.all():
+        raise UsageError("every picture is held out", "set held_out in [data] higher, or to 0")
+    return rows[~held], rows[held]
+
+
+class Siblings:
+    """For each picture the others of its class: what the paper trains references with.
+
+    Raises:
+        UsageError: a picture has no class, or its class no other picture.
+    """
+
+    def __init__(self, source: Source, rows: np.ndarray) -> None:
+        self.groups: dict[str, list[int]] = defaultdict(list)
+        self.labels = [picture.label for picture in source.pictures]
+        for row in rows:
+            label = self.labels[row]
+            if label is None:
+                raise UsageError(
+                    f"{shown(source.pictures[row].name)} has no class, and a reference is another"
+                    " picture of the same class",
+                    'put pictures into folders of classes, or set references = "same_picture"',
                 )
-            yield torch.from_numpy(high).float() / 255, torch.from_numpy(low).float() / 255, rows
-            step += 1
+            self.groups[label].append(int(row))
+        alone = [label for label, group in self.groups.items() if len(group) < 2]
+        if alone:
+            raise UsageError(
+                f"class {shown(alone[0])} has a single picture, and a reference is another one of"
+                f" the same class ({len(alone)} such classes)",
+                'add pictures, or set references = "same_picture"',
+            )
+
+    def choose(self, row: int, rng: np.random.Generator) -> int:
+        """Another picture of the class, at random."""
+        group = self.groups[str(self.labels[row])]
+        position = group.index(row)
+        return group[(position + 1 + int(rng.integers(len(group) - 1))) % len(group)]
+
+
+def read_image(source: Source, index: int) -> Image.Image:
+    """A picture in RGB. Raises UsageError, which names it, where it cannot be read."""
+    name = shown(source.pictures[index].name)
+    try:
+        with Image.open(io.BytesIO(source.read(index))) as file:
+            return file.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        raise UsageError(f"{name}: cannot be read ({error})", "take it out of --data") from error
+
+
+def cut(image: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A random `(3, size, size)` uint8 crop of the picture, reduced first by one of `FACTORS` where
+    it is large enough; a picture that is too small is enlarged."""
+    factor = float(rng.choice(FACTORS, p=FACTOR_SHARES))
+    shortest = min(image.size)
+    factor = max(factor, min(1.0, size / shortest)) if shortest >= size else size / shortest
+    side = min(shortest, int(np.ceil(size / factor)))
+    left, top = (int(rng.integers(0, whole - side + 1)) for whole in image.size)
+    box = (left, top, left + side, top + side)
+    crop = image.crop(box)
+    if side != size:
+        crop = crop.resize((size, size), Image.Resampling.BICUBIC)
+    pixels = np.asarray(crop)
+    flipped = pixels[:, ::-1] if rng.random() < 0.5 else pixels
+    return np.ascontiguousarray(flipped.transpose(2, 0, 1))

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from coser_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,29 @@ class DegradationConfig:
     scale: int = 4
     first: Stage = FIRST
     second: Stage = SECOND
+
+
+def read_degradation(path: Path) -> DegradationConfig:
+    """The degradation of a TOML file: fields of `DegradationConfig`, `first` and `second` as tables
+    with fields of `Stage`; what is not named stays as it is by default.
+
+    Raises:
+        UsageError: it cannot be read, has an unknown field, or shares above 1.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        for name, default in (("first", FIRST), ("second", SECOND)):
+            ranges = table.get(name, {})
+            fields: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in ranges.items()
+            }
+            table[name] = replace(default, **fields)
+        config = DegradationConfig(**table)
+    except (OSError, tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: not a degradation recipe ({error})") from error
+    if config.bicubic + config.blur_only > 1:
+        raise UsageError(f"{path}: bicubic and blur_only are more than all pictures")
+    return config
 
 
 RECIPES = {

@@ -1,4 +1,4 @@
-"""Losses of the pixel stages: L1, gradient, VGG perceptual, and an adversary.
+"""Losses of the pixel stages: L1 with gradients, VGG perceptual, and an adversary.
 
 The perceptual loss uses the shift-tolerant VGG-16 that ships inside `stlpips-pytorch` (Kettunen
 et al. 2019; Ghildyal & Liu 2022). The evaluation metric's AlexNet weights are never loaded here.
@@ -6,18 +6,114 @@ et al. 2019; Ghildyal & Liu 2022). The evaluation metric's AlexNet weights are n
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+
+from coser_cli.training.examples import Batch
+
+PATCH = 64
+"""Side in pixels of the patches that the perceptual loss and the critic look at."""
 
 
 def gradient_loss(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of horizontal and vertical pixel gradients."""
     difference = output - target
     return difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+
+
+def inner(pixels: Tensor, border: int) -> Tensor:
+    """Pixels `(B, 3, H, W)` without `border` of them at each side: there a crop's networks see
+    less than they would see in the picture."""
+    return pixels[..., border:-border, border:-border] if border else pixels
+
+
+@dataclass(frozen=True)
+class PictureWeights:
+    """Weights of the loss terms; a term of weight 0 is not computed.
+
+    `teacher` and `truth`: L1, with `gradient` times the L1 of gradients, to the teacher's picture
+    and to the HR picture. `perceptual` and `adversarial` compare with the teacher's picture, or
+    with the HR picture where there is none. `border`: pixels at each side that do not count.
+    """
+
+    teacher: float = 0.0
+    truth: float = 1.0
+    gradient: float = 0.5
+    perceptual: float = 0.0
+    adversarial: float = 0.0
+    border: int = 0
+
+
+class PictureLoss:
+    """Compares pictures; `(output, batch)` → scalars, and what the critic is asked about."""
+
+    def __init__(self, weights: PictureWeights, device: torch.device) -> None:
+        self.weights = weights
+        self.perceptual = PerceptualLoss().to(device) if weights.perceptual else None
+        self.critic = Critic().to(device) if weights.adversarial else None
+
+    def __call__(self, output: Tensor, batch: Batch, low: Tensor) -> dict[str, Any]:
+        """`output` and `low` `(B, 3, H, W)`; `low` is the picture that the output started from."""
+        weights = self.weights
+        output, low = (inner(x.float(), weights.border) for x in (output, low))
+        targets = {"truth": inner(batch["high"], weights.border)}
+        if "teacher" in batch:
+            targets["teacher"] = inner(batch["teacher"], weights.border)
+        terms: dict[str, Any] = self._absolute(output, targets)
+        if self.perceptual is not None or self.critic is not None:
+            real = targets.get("teacher", targets["truth"])
+            patches = _patches((output, real, low.detach()), batch)
+            terms |= self._of_patches(*patches)
+        named = {"l1": 1.0, "perceptual": weights.perceptual, "adversarial": weights.adversarial}
+        terms["loss"] = sum(terms[name] * weight for name, weight in named.items() if name in terms)
+        return terms
+
+    def _absolute(self, output: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        total = output.new_zeros(())
+        for name, target in targets.items():
+            weight = getattr(self.weights, name)
+            if weight:
+                error = (output - target).abs().mean()
+                error = error + self.weights.gradient * gradient_loss(output, target)
+                total = total + weight * error
+        return {"l1": total}
+
+    def _of_patches(self, output: Tensor, real: Tensor, low: Tensor) -> dict[str, Any]:
+        terms: dict[str, Any] = {}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(output, real)
+        if self.critic is not None:
+            self.critic.requires_grad_(False)
+            terms["adversarial"] = F.softplus(-self.critic(output, low).float()).mean()
+            self.critic.requires_grad_(True)
+            terms["critic"] = (real, output.detach(), low)
+        return terms
+
+
+def _patches(pictures: tuple[Tensor, ...], batch: Batch) -> list[Tensor]:
+    """The same patch of all pictures, at a place that depends on the example, not on the batch."""
+    height, width = pictures[0].shape[2:]
+    side = min(PATCH, height, width)
+    if pictures[0].is_meta:
+        return [picture[..., :side, :side] for picture in pictures]
+    generators = [np.random.default_rng(int(seed)) for seed in batch["seed"]]
+    places = [
+        (int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)))
+        for rng in generators
+    ]
+    return [
+        torch.stack(
+            [p[:, y : y + side, x : x + side] for p, (y, x) in zip(picture, places, strict=True)]
+        )
+        for picture in pictures
+    ]
 
 
 class PerceptualLoss(nn.Module):
@@ -31,42 +127,52 @@ class PerceptualLoss(nn.Module):
         self.net.requires_grad_(False)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        return self.net(output * 2 - 1, target * 2 - 1).mean()
+        return self.net(output * 2 - 1, target * 2 - 1).float().mean()
 
 
-class Discriminator(nn.Module):
-    """Patch critic with spectral norm: `(B, 3, H, W)` → `(B, 1, H/8, W/8)` logits."""
+class Critic(nn.Module):
+    """U-Net critic with spectral norm (Wang et al. 2021, sec. 3.2): pictures `(B, 3, H, W)`, and
+    what they were made from, both in [0, 1], → logits `(B, 1, H, W)`. H, W: multiples of 8."""
 
-    def __init__(self, width: int = 48) -> None:
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
-        widths = (3, width, width * 2, width * 4)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [_critic_conv(before, after, 3, 1), _critic_conv(after, after, 4, 2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+        wide, widest = 2 * width, 4 * width
+        self.first = nn.Conv2d(6, width, 3, padding=1)
+        self.down = nn.ModuleList(
+            [_conv(width, wide, 4), _conv(wide, widest, 4), _conv(widest, widest, 4)]
+        )
+        self.up = nn.ModuleList([_conv(widest, widest), _conv(widest, wide), _conv(wide, width)])
+        self.last = nn.Sequential(
+            _conv(width, width), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 3, padding=1)
+        )
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.layers(pixels * 2 - 1)
-
-
-def _critic_conv(before: int, after: int, kernel: int, stride: int) -> nn.Sequential:
-    conv = spectral_norm(nn.Conv2d(before, after, kernel, stride, padding=1))
-    return nn.Sequential(conv, nn.LeakyReLU(0.2))
-
-
-def relativistic_losses(critic: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses of critic and generator, relativistic average (Jolicoeur-Martineau 2018)."""
-    logits_real, logits_fake = critic(real), critic(fake.detach())
-    critic_loss = _relative(logits_real, logits_fake)
-    critic.requires_grad_(False)
-    with torch.no_grad():
-        logits_real = critic(real)
-    generator_loss = _relative(critic(fake), logits_real)
-    critic.requires_grad_(True)
-    return critic_loss, generator_loss
+    def forward(self, pixels: Tensor, low: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(torch.cat((pixels, low), dim=1) * 2 - 1), 0.2)
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = F.leaky_relu(down(x), 0.2)
+        for up in self.up:
+            enlarged = F.interpolate(x, scale_factor=2.0, mode="bilinear")
+            x = F.leaky_relu(up(enlarged), 0.2) + skips.pop()
+        logits: Tensor = self.last(x)
+        return logits
 
 
-def _relative(higher: Tensor, lower: Tensor) -> Tensor:
-    above = F.softplus(-(higher - lower.mean()))
-    below = F.softplus(lower - higher.mean())
-    return (above.mean() + below.mean()) / 2
+class CriticLoss(nn.Module):
+    """What a critic minimises: `(real, fake, low)` → the non-saturating loss (Goodfellow 2014)."""
+
+    def __init__(self, critic: Critic) -> None:
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, real: Tensor, fake: Tensor, low: Tensor) -> Tensor:
+        of_real = F.softplus(-self.critic(real, low).float()).mean()
+        of_fake = F.softplus(self.critic(fake, low).float()).mean()
+        return (of_real + of_fake) / 2
+
+
+def _conv(before: int, after: int, kernel: int = 3) -> nn.Module:
+    """A convolution with spectral norm; one of 4 × 4 halves the size."""
+    stride = 2 if kernel == 4 else 1
+    return spectral_norm(nn.Conv2d(before, after, kernel, stride, padding=1, bias=False))

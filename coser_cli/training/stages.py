@@ -1,350 +1,347 @@
 """The stages of training, each in a function: what it needs of the earlier ones, and its loop.
 
-A workspace holds a folder per stage, and caches; `export` makes a folder that `--model` takes.
+A workspace holds a folder per stage; `export` makes a folder that `--model` takes.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import torch
-from accelerate import PartialState
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.data import Dataset
 
-from coser_cli.config import VARIANTS, ModelConfig, SentenceTextConfig
-from coser_cli.errors import InputError, UsageError
-from coser_cli.models.autoencoder import Autoencoder
-from coser_cli.models.build import make_network
-from coser_cli.models.cfw import CFWDecoder
+from coser_cli.config import SentenceTextConfig
+from coser_cli.errors import UsageError
+from coser_cli.models.aia import is_aia_parameter
+from coser_cli.models.aia import is_condition_parameter as of_condition
+from coser_cli.models.cognitive_encoder import CognitiveEncoder
+from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
-from coser_cli.training.data import PairPool, PoolConfig, list_photos
-from coser_cli.training.degradation import DegradationConfig
-from coser_cli.training.latents import Captions, LatentPool, caption_states, write_latents
-from coser_cli.training.loop import Loop, LoopConfig
-from coser_cli.training.pixels import Batches, PixelWeights
+from coser_cli.models.unet import UNet, initialise_aia_from_base
+from coser_cli.training.data import require_captions
+from coser_cli.training.examples import HELD_OUT_SEED, Batch, ExampleConfig, PhotoExamples
+from coser_cli.training.forward import Forward
+from coser_cli.training.gradient_checkpointing import checkpoint_blocks
+from coser_cli.training.loop import Loop, LoopConfig, Objective
+from coser_cli.training.losses import CriticLoss, PictureLoss
+from coser_cli.training.objectives import (
+    CognitionObjective,
+    SRResNetObjective,
+    aim_at_captions,
+    freeze_clip,
+)
+from coser_cli.training.one_step import OneStepObjective
+from coser_cli.training.pool import PoolExamples, write_pool
+from coser_cli.training.processes import this_process
+from coser_cli.training.recipe import (
+    CognitionOptions,
+    ConditionOptions,
+    OneStepOptions,
+    RestorationOptions,
+    SRResNetOptions,
+    parse,
+)
+from coser_cli.training.restoration import RestorationObjective
+from coser_cli.training.teacher import open_teacher
+from coser_cli.training.workspace import Workspace, seeded
+from coser_cli.weights import store
 from coser_cli.weights.load import save_component, save_text_states
-from coser_cli.weights.store import MODEL_FILE, read_model_config, save_model_config
-
-if TYPE_CHECKING:
-    from coser_cli.training.diffusion import Examples
-    from coser_cli.training.pixels import PictureLoss
-
-STAGE_KEYS = {"weights", "rows", "depth"}
-"""Keys of a stage's table that are not the loop's."""
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe's tables. `model` is one of the package's own, or the folder of a `model.json`
-    (from the recipe's folder, unless absolute). Raises `UsageError` where it cannot be read, or
-    names no model.
-    """
-    try:
-        recipe = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}", "give a recipe such as recipes/mini.toml") from error
-    model = str(recipe.get("model"))
-    if model in VARIANTS:
-        return recipe
-    if not (path.parent / model / MODEL_FILE).is_file():
-        known = ", ".join(VARIANTS)
-        raise UsageError(f"{path}: model is none of {known}, nor a folder with {MODEL_FILE}")
-    return recipe | {"model": str(path.parent / model)}
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """Where a training run lives, and what its stages share."""
+class Prepared:
+    """A stage ready to run: what it minimises, by which numbers, on which examples."""
 
-    recipe: dict[str, Any]
-    data: Path
+    objective: Objective
+    config: LoopConfig
     folder: Path
+    examples: Callable[[bool], Dataset[Batch]]
+    identity: dict[str, Any]
+    critic: nn.Module | None = None
 
-    @property
-    def config(self) -> ModelConfig:
-        """The model's numbers, with the latents' measured scale once the autoencoder is trained."""
-        model = self.recipe["model"]
-        config = VARIANTS.get(model) or read_model_config(Path(model))
-        scale = self.folder / "scaling.json"
-        if not scale.is_file():
-            return config
-        coder = replace(config.autoencoder, scaling_factor=json.loads(scale.read_text()))
-        cfw = config.cfw and replace(config.cfw, autoencoder=coder)
-        return replace(config, autoencoder=coder, cfw=cfw)
-
-    @property
-    def device(self) -> torch.device:
-        """Where accelerate trains."""
-        device: torch.device = PartialState().device
-        return device
-
-    @cached_property
-    def pool(self) -> PairPool:
-        """HR/LR crops of the photos."""
-        table = dict(self.recipe.get("pool", {}))
-        degradation = DegradationConfig(**table.pop("degradation", {}))
-        recipe = PoolConfig(**table, degradation=degradation)
-        return PairPool.make(self.data, self.folder / "pool", recipe)
-
-    @cached_property
-    def captions(self) -> Captions:
-        """Text states of the photos' captions."""
-        count = self.config.qformer.num_queries
-        found = caption_states(list_photos(self.data), self.text(), count)
-        return Captions(*(states.to(self.device) for states in found))
-
-    def text(self) -> SentenceText:
-        """The model's sentence text side, with nothing stored yet.
-
-        Raises:
-            UsageError: the model has a text tower, which is not trained here.
-        """
-        if not isinstance(self.config.text, SentenceTextConfig):
-            raise UsageError(f"{self.config.name} has a text tower; only sentence text is trained")
-        return SentenceText(self.config.text, {})
-
-    def loop_config(self, stage: str) -> LoopConfig:
-        """The stage's optimisation.
-
-        Raises:
-            UsageError: the recipe lacks the stage's table, or it has an unknown key.
-        """
-        table = self.recipe.get(stage)
-        if table is None:
-            raise UsageError(f"the recipe has no table [{stage}]")
-        names = {field.name for field in fields(LoopConfig)}
-        unknown = sorted(table.keys() - names - STAGE_KEYS)
-        if unknown:
-            raise UsageError(f"the recipe's table [{stage}] has the unknown key {unknown[0]}")
-        return LoopConfig(**{name: value for name, value in table.items() if name in names})
-
-    def weights(self, stage: str) -> PixelWeights:
-        """The stage's loss weights."""
-        return PixelWeights(**self.recipe[stage].get("weights", {}))
-
-    def averaged(self, stage: str) -> dict[str, Tensor]:
-        """EMA weights of a finished stage.
-
-        Raises:
-            InputError: it has not been run.
-        """
-        path = self.folder / stage / "checkpoint.pt"
-        if not path.is_file():
-            raise InputError(f"{path}: not there", f"run `coser train {stage}` first")
-        state = torch.load(path, map_location="cpu", weights_only=True)["averaged"]
-        head = "module."
-        return {name.removeprefix(head): v for name, v in state.items() if name.startswith(head)}
-
-    def network(self, part: str, stage: str) -> nn.Module:
-        """A network as a finished stage left it, frozen."""
-        network = make_network(self.config, part)
-        state = self.averaged(stage)
-        head = f"{part}."
-        if any(name.startswith(head) for name in state):
-            state = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
-        network.load_state_dict(state)
-        frozen = network.eval().requires_grad_(False)
-        return frozen.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def latents(self, rows: int) -> LatentPool:
-        """Latents of the pool's first rows, made once."""
-        folder = self.folder / "latents"
-        rows = min(rows, len(self.pool.high))
-        kept = folder / "low.npy"
-        if not kept.is_file() or len(np.load(kept, mmap_mode="r")) != rows:
-            coder = self.network("vae", "autoencoder")
-            restorer = self.network("srresnet", "sharpen")
-            assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
-            write_latents(self.pool, coder, restorer, folder, rows)
-        return LatentPool(folder, self.pool)
+    def run(self, space: Workspace) -> None:
+        """Train it. `examples(True)` are the held-out ones, asked for only where there are any."""
+        if self.config.gradient_checkpointing:
+            checkpoint_blocks(self.objective)
+        loop = Loop(
+            self.objective,
+            self.config,
+            self.folder,
+            critic=self.critic,
+            identity=self.identity,
+            tensorboard=space.tensorboard,
+        )
+        shown = self.config.samples_every or self.config.held_out_every
+        loop.run(self.examples(False), self.examples(True) if shown else None)
 
 
-def _fresh(space: Workspace, part: str, stage: str) -> nn.Module:
-    """A network as the stage's seed initialises it."""
-    torch.manual_seed(space.loop_config(stage).seed)
-    return make_network(space.config, part)
+Prepare = Callable[[Workspace], Prepared]
 
 
-def _train_pixels(
-    space: Workspace, stage: str, network: nn.Module, make: Callable[..., Any]
+def make_teacher_pool(space: Workspace) -> None:
+    """The pool of degraded crops, with the teacher's pictures of them."""
+    process = this_process()
+    teacher = open_teacher(space.pool.teacher, process.device)
+    rank, world = process.process_index, process.num_processes
+    rows, folder = space.rows[0], space.folder / "teacher"
+    write_pool(space.source, rows, folder, space.pool, teacher, rank=rank, world=world)
+
+
+def _photos(space: Workspace, config: ExampleConfig) -> Callable[[bool], Dataset[Batch]]:
+    """Examples of the pictures to train on, or of those held out."""
+    config = replace(config, degradation=space.recipe.degradation())
+
+    def examples(held: bool) -> Dataset[Batch]:
+        if not held:
+            return PhotoExamples(space.source, space.rows[0], config)
+        rows = space.rows[1] if len(space.rows[1]) else space.rows[0][:1]
+        same = "same_picture" if config.references else ""  # a class may have one picture there
+        other = replace(config, seed=HELD_OUT_SEED + config.seed, references=same)
+        return PhotoExamples(space.source, rows, other)
+
+    return examples
+
+
+def _pooled(space: Workspace, crop: int, seed: int) -> Callable[[bool], Dataset[Batch]]:
+    """Examples of the pool, or of the photos where the recipe makes none."""
+    if not space.recipe.has("pool"):
+        return _photos(space, ExampleConfig(crop, seed, prompt_share=0.0))
+    folder = space.folder / "teacher"
+
+    def examples(held: bool) -> Dataset[Batch]:
+        order = HELD_OUT_SEED + seed if held else seed
+        return PoolExamples(folder, space.source, space.pool, crop, order, held=held)
+
+    return examples
+
+
+def prepare_srresnet(space: Workspace) -> Prepared:
+    """The pre-restorer, by L1 to the teacher's and the true pictures."""
+    config, options = space.stage("srresnet", SRResNetOptions)
+    with seeded(config.seed):
+        network = space.network("srresnet", "srresnet").train().requires_grad_(True)
+    assert isinstance(network, SRResNet)
+    objective = SRResNetObjective(network, PictureLoss(options.weights, space.device))
+    examples = _pooled(space, options.crop, config.seed)
+    identity = space.identity(options)
+    return Prepared(objective, config, space.folder / "srresnet", examples, identity)
+
+
+def prepare_cognition(space: Workspace) -> Prepared:
+    """Q-Former and SRResNet by L_CE, CLIP frozen (stage 1 of the paper)."""
+    config, options = space.stage("cognition", CognitionOptions)
+    fresh: Callable[[str], bool] = (
+        (lambda name: not name.startswith("clip.")) if options.restart else (lambda _: False)
+    )
+    texts = space.texts()
+    with seeded(config.seed):
+        encoder = space.network("cognitive_encoder", "cognition", fresh)
+        restorer = space.network("srresnet", "cognition", fresh)
+        assert isinstance(encoder, CognitiveEncoder) and isinstance(restorer, SRResNet)
+        if not space.meta:
+            assert space.data is not None
+            require_captions(space.source, space.data)
+            _aim(space, encoder, texts, options)
+    encoder.train().requires_grad_(True)
+    if not options.train_clip:
+        freeze_clip(encoder)
+    restorer.train().requires_grad_(options.train_srresnet)
+    objective = CognitionObjective(encoder, restorer, texts)
+    examples = _photos(space, ExampleConfig(options.crop, config.seed))
+    identity = space.identity(options)
+    return Prepared(objective, config, space.folder / "cognition", examples, identity)
+
+
+def _aim(
+    space: Workspace, encoder: CognitiveEncoder, texts: Any, options: CognitionOptions
 ) -> None:
-    """Common to the pixel stages: `make(net, batches, picture_loss)` gives the stage."""
-    from coser_cli.training.pixels import PictureLoss, make_critic
-
-    config, weights = space.loop_config(stage), space.weights(stage)
-    loop = Loop(network, config, space.folder / stage, make_critic(weights))
-    picture_loss = PictureLoss(weights, loop.device)
-    picture_loss.critic = loop.critics
-    batches = _batches(space, config, loop)
-    loop.run(make(loop.unwrapped, batches, picture_loss))
+    """A Q-Former without weights to start from begins at the captions' statistics."""
+    start = store.model_folder(space.recipe.start) if space.recipe.start else None
+    known = start is not None and store.has_part(start, "cognitive_encoder")
+    if not known or options.restart:
+        few = space.source.pictures[:256]
+        aim_at_captions(encoder, texts, [picture.caption or "" for picture in few])
 
 
-def _batches(space: Workspace, config: LoopConfig, loop: Loop) -> Batches:
-    """The pool's batches from the loop's step on, where it trains."""
-    found = space.pool.batches(config.batch, config.crop, config.seed, start=loop.step)
-    return ((high.to(loop.device), low.to(loop.device), rows) for high, low, rows in found)
+def prepare_restoration(space: Workspace) -> Prepared:
+    """AiA attentions and ControlNet on the frozen base (stage 2 of the paper)."""
+    config, options = space.stage("restoration", RestorationOptions)
+    fresh = is_aia_parameter if options.restart else (lambda _: False)
+    with seeded(config.seed):
+        unet = space.network("unet", "restoration", fresh)
+        assert isinstance(unet, UNet)
+        controlnet = _controlnet(space, unet, restart=options.restart)
+    for name, parameter in unet.named_parameters():
+        conditions = unet.config.conditions
+        learns = is_aia_parameter(name) and not any(of_condition(name, c) for c in conditions)
+        parameter.requires_grad_(learns)
+    networks = nn.ModuleDict({"unet": unet, "controlnet": controlnet.requires_grad_(True)})
+    return _prepared_diffusion(space, "restoration", networks, config, options, ())
 
 
-def train_srresnet(space: Workspace) -> None:
-    """The pre-restorer by L1."""
-    from coser_cli.training.pixels import SRResNetStage
-
-    _train_pixels(space, "srresnet", _fresh(space, "srresnet", "srresnet"), SRResNetStage)
-
-
-def train_sharpen(space: Workspace) -> None:
-    """The pre-restorer further, with perceptual and adversarial terms."""
-    from coser_cli.training.pixels import SRResNetStage
-
-    network = space.network("srresnet", "srresnet").train().requires_grad_(True)
-    _train_pixels(space, "sharpen", network, SRResNetStage)
-
-
-def train_autoencoder(space: Workspace) -> None:
-    """Encoder and decoder; then measures the scale that gives latents unit deviation."""
-    from coser_cli.training.pixels import AutoencoderStage
-
-    (space.folder / "scaling.json").unlink(missing_ok=True)
-    shutil.rmtree(space.folder / "latents", ignore_errors=True)  # of another autoencoder
-    network = _fresh(space, "vae", "autoencoder")
-    _train_pixels(space, "autoencoder", network, AutoencoderStage)
-    trained = space.network("vae", "autoencoder")
-    assert isinstance(trained, Autoencoder)
-    sample = torch.from_numpy(np.array(space.pool.high[:64])).float() / 255
-    with torch.inference_mode():
-        deviation = float(trained.encode(sample.to(space.device)).std())
-    (space.folder / "scaling.json").write_text(json.dumps(round(1 / deviation, 5)))
+def _controlnet(space: Workspace, unet: UNet, *, restart: bool) -> ControlNet:
+    """Of the weights to start from, or a copy of the base's encoder."""
+    if space.meta:
+        network = space.network("controlnet", "restoration")
+        assert isinstance(network, ControlNet)
+        return network
+    start = store.model_folder(space.recipe.start) if space.recipe.start else None
+    if start is None or restart or not store.has_part(start, "controlnet"):
+        if not any("low_res_" in name for name in space.trained("unet", "restoration")) and restart:
+            initialise_aia_from_base(unet)
+        return controlnet_from_unet(unet, space.recipe.model.controlnet)
+    network = space.network("controlnet", "restoration")
+    assert isinstance(network, ControlNet)
+    return network
 
 
-def train_cfw(space: Workspace) -> None:
-    """The CFW decoder, from the autoencoder's decoder."""
-    from coser_cli.training.pixels import CFWStage
-
-    coder, restorer = space.network("vae", "autoencoder"), space.network("srresnet", "sharpen")
-    network = _fresh(space, "cfw", "cfw")
-    assert isinstance(coder, Autoencoder) and isinstance(restorer, SRResNet)
-    assert isinstance(network, CFWDecoder)
-    base = coder.state_dict()
-    network.load_state_dict({k: base.get(k, v) for k, v in network.state_dict().items()})
-    network.quieten_fusions()
-
-    def make(net: CFWDecoder, batches: Batches, picture_loss: PictureLoss) -> CFWStage:
-        return CFWStage(net, coder, restorer, batches, picture_loss)
-
-    _train_pixels(space, "cfw", network, make)
+def prepare_condition(space: Workspace) -> Prepared:
+    """The attentions to one further condition; all else is frozen."""
+    config, options = space.stage("condition", ConditionOptions)
+    with seeded(config.seed):
+        unet = space.network("unet", "condition")
+        controlnet = space.network("controlnet", "condition")
+    assert isinstance(unet, UNet)
+    if not space.meta:
+        _begin_condition(unet, options.name)
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_(of_condition(name, options.name))
+    networks = nn.ModuleDict({"unet": unet, "controlnet": controlnet})
+    return _prepared_diffusion(space, "condition", networks, config, options, (options.name,))
 
 
-def train_cognition(space: Workspace) -> None:
-    """Image tower and Q-Former by L_CE."""
-    from coser_cli.models.cognitive_encoder import CognitiveEncoder
-    from coser_cli.training.cognition import CognitionStage
+def _begin_condition(unet: UNet, name: str) -> None:
+    from coser_cli.models.aia import AiATransformer, initialise_condition
 
-    config = space.loop_config("cognition")
-    network = _fresh(space, "cognitive_encoder", "cognition")
-    assert isinstance(network, CognitiveEncoder)
-    network.qformer.aim_at(space.captions.selected)
-    loop = Loop(network, config, space.folder / "cognition")
-    restorer = space.network("srresnet", "sharpen")
-    assert isinstance(restorer, SRResNet)
-    batches = _batches(space, config, loop)
-    photo = torch.from_numpy(space.pool.photo)
-    loop.run(CognitionStage(loop.unwrapped, restorer, batches, space.captions, photo))
+    for transformer in unet.transformers():
+        if isinstance(transformer, AiATransformer):
+            initialise_condition(transformer, name)
 
 
-def _examples(space: Workspace, stage: str, loop: Loop) -> Examples:
-    from coser_cli.training.diffusion import Examples, Forward
+def _prepared_diffusion(
+    space: Workspace,
+    stage: str,
+    networks: nn.ModuleDict,
+    config: LoopConfig,
+    options: RestorationOptions,
+    conditions: tuple[str, ...],
+) -> Prepared:
+    understanding = space.understanding(stage)
+    process = Forward(space.recipe.model.schedule, space.device, options.snr_cap)
+    objective = RestorationObjective(networks.train(), understanding, process, conditions)
+    examples = ExampleConfig(options.crop, config.seed, options.references, options.prompt_share)
+    if options.prompt_share and not space.meta:
+        assert space.data is not None
+        require_captions(space.source, space.data)
+    identity = space.identity(options)
+    return Prepared(objective, config, space.folder / stage, _photos(space, examples), identity)
 
-    config, table = space.loop_config(stage), space.recipe[stage]
-    pool = space.latents(table.get("rows", len(space.pool.high)))
-    forward = Forward(space.config.schedule, loop.device)
-    depth = table.get("depth", 1.0)
-    return Examples(forward, pool, config.batch, config.crop, config.seed, depth)
+
+def one_step_phases(space: Workspace) -> list[str]:
+    """Names of the phases of the stage "one_step"."""
+    table = space.recipe.table("one_step")
+    return [str(phase.get("name", n)) for n, phase in enumerate(table.get("phase", [{}]))]
 
 
-def train_unet(space: Workspace) -> None:
-    """The text-conditional base."""
-    from coser_cli.training.diffusion import UNetStage
-
-    config = space.loop_config("unet")
-    loop = Loop(_fresh(space, "unet", "unet"), config, space.folder / "unet")
-    examples = _examples(space, "unet", loop)
-    loop.run(UNetStage(loop.unwrapped, examples, space.captions))  # type: ignore[arg-type]
-
-
-def train_restoration(space: Workspace) -> None:
-    """AiA attentions and ControlNet on the frozen base."""
-    from coser_cli.models.controlnet import controlnet_from_unet
-    from coser_cli.models.unet import UNet, initialise_aia_from_base, is_aia_parameter
-    from coser_cli.training.diffusion import RestorationStage
-    from coser_cli.training.latents import embeddings
-
-    config = space.loop_config("restoration")
-    torch.manual_seed(config.seed)
-    base = space.network("unet", "unet")
-    assert isinstance(base, UNet)
-    initialise_aia_from_base(base)
-    for name, parameter in base.named_parameters():
-        parameter.requires_grad_(is_aia_parameter(name))
-    pair = nn.ModuleDict(
-        {"unet": base, "controlnet": controlnet_from_unet(base, space.config.controlnet)}
+def prepare_one_step(space: Workspace, phase: int = 0) -> Prepared:
+    """One phase of a one-step model."""
+    table = dict(space.recipe.table("one_step"))
+    phases = table.pop("phase", [{}])
+    joined = {**table, **phases[phase], **space.overrides}
+    name = joined.pop("name", str(phase))
+    config, options = parse(joined, "one_step", LoopConfig, OneStepOptions)
+    one_step = space.recipe.model.one_step
+    if one_step is None:
+        raise UsageError(
+            f"{space.recipe.model.name} is no one-step model", "add one_step to model.json"
+        )
+    with seeded(config.seed):
+        networks = _one_step_networks(space, options)
+    understanding = space.understanding("one_step", embedding=options.embedding, vae=False)
+    loss = PictureLoss(options.weights, space.device)
+    process = Forward(space.recipe.model.schedule, space.device)
+    objective = OneStepObjective(networks, understanding, process, one_step, loss, options.plain)
+    examples = (
+        _photos(space, ExampleConfig(options.crop, config.seed, options.references, 0.0))
+        if options.references
+        else _pooled(space, options.crop, config.seed)
     )
-    pair["controlnet"].requires_grad_(True)
-    loop = Loop(pair.train(), config, space.folder / "restoration")
-    examples = _examples(space, "restoration", loop)
-    understood = embeddings(
-        space.pool,
-        space.network("cognitive_encoder", "cognition"),
-        space.network("srresnet", "sharpen"),
-        len(examples.pool.high),
-    )
-    unet, controlnet = loop.unwrapped["unet"], loop.unwrapped["controlnet"]  # type: ignore[index]
-    loop.run(RestorationStage(unet, controlnet, examples, space.captions, understood))
+    folder = space.folder / "one_step" / f"{phase}-{name}"
+    critic = CriticLoss(loss.critic) if loss.critic is not None else None
+    return Prepared(objective, config, folder, examples, space.identity(options), critic)
 
 
-PARTS = {
-    "srresnet": "sharpen",
-    "vae": "autoencoder",
-    "cfw": "cfw",
-    "cognitive_encoder": "cognition",
-    "unet": "restoration",
-    "controlnet": "restoration",
-}
+def _one_step_networks(space: Workspace, options: OneStepOptions) -> nn.ModuleDict:
+    """The networks that phases so far have left, in parts to learn and frozen ones."""
+    known = {"vae", "unet", "controlnet", "aia"}
+    if set(options.train) - known:
+        raise UsageError(f"[one_step] trains none of {', '.join(sorted(known))}: {options.train}")
+    networks = {part: space.network(part, "one_step") for part in ("vae", "unet", "controlnet")}
+    for part, network in networks.items():
+        if not space.meta:
+            network.load_state_dict(space.trained(part), strict=False)
+        network.train().requires_grad_(part in options.train)
+    for name, parameter in networks["unet"].named_parameters():
+        if "aia" in options.train and is_aia_parameter(name):
+            parameter.requires_grad_(True)
+        if "reference_" in name and not options.references:
+            parameter.requires_grad_(False)  # nothing is seen through it
+    return nn.ModuleDict(networks)
+
+
+def train_one_step(space: Workspace) -> None:
+    """All phases; each starts from the EMA of the one before."""
+    for phase in range(len(one_step_phases(space))):
+        prepare_one_step(space, phase).run(space)
+
+
+PARTS = ("srresnet", "vae", "cfw", "cognitive_encoder", "unet", "controlnet", "text")
 
 
 def export(space: Workspace) -> None:
-    """Gathers all networks in `model/`, float16, with the states of the two stock prompts.
+    """Gather all networks in `model/`, float16: EMA weights, and what was started from."""
+    if not this_process().is_main_process:
+        return
+    folder, model = space.folder / "model", space.recipe.model
+    start = store.model_folder(space.recipe.start) if space.recipe.start else None
+    for part in PARTS:
+        if part == "text" and isinstance(model.text, SentenceTextConfig):
+            text = SentenceText(model.text, {})
+            text.encode(["", model.defaults.negative_prompt])
+            save_text_states(text, folder / part)
+        elif part == "cfw" and (model.cfw is None or not _has(start, part)):
+            continue
+        elif not space.trained(part) and _has(start, part):
+            assert start is not None
+            shutil.copytree(start / part, folder / part, dirs_exist_ok=True)
+        else:
+            save_component(space.network(part, "export"), folder / part)
+    store.save_model_config(model, folder)
 
-    The SRResNet is `blend` parts the one before sharpening: network interpolation, which takes
-    off artefacts (ESRGAN, Wang et al. 2018, sec. 3.4).
-    """
-    folder = space.folder / "model"
-    for part, stage in PARTS.items() - ({("cfw", "cfw")} if space.config.cfw is None else set()):
-        network = space.network(part, stage)
-        if part == "srresnet":
-            blend = space.recipe.get("export", {}).get("blend", 0.0)
-            before, after = space.averaged("srresnet"), space.averaged(stage)
-            network.load_state_dict({k: after[k].lerp(before[k], blend) for k in after})
-        save_component(network, folder / part)
-    (text := space.text()).encode(["", space.config.defaults.negative_prompt])
-    save_text_states(text, folder / "text")
-    save_model_config(space.config, folder)
+
+def _has(folder: Path | None, part: str) -> bool:
+    return folder is not None and store.has_part(folder, part)
 
 
+def _trainer(prepare: Prepare) -> Callable[[Workspace], None]:
+    return lambda space: prepare(space).run(space)
+
+
+PREPARE: dict[str, Prepare] = {
+    "srresnet": prepare_srresnet,
+    "cognition": prepare_cognition,
+    "restoration": prepare_restoration,
+    "condition": prepare_condition,
+    "one_step": prepare_one_step,
+}
 STAGES: dict[str, Callable[[Workspace], None]] = {
-    "autoencoder": train_autoencoder,
-    "srresnet": train_srresnet,
-    "sharpen": train_sharpen,
-    "cognition": train_cognition,
-    "unet": train_unet,
-    "restoration": train_restoration,
-    "cfw": train_cfw,
+    "teacher": make_teacher_pool,
+    **{name: _trainer(prepare) for name, prepare in PREPARE.items()},
+    "one_step": train_one_step,
     "export": export,
 }

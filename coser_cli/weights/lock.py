@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +50,8 @@ def write_lock(
     origins: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write the lock file: `files` by their path below `folder`, `origins` by file id."""
+    from importlib.metadata import version  # takes longer than to read a lock file
+
     data = {
         "schema": SCHEMA,
         "variant": variant,
@@ -67,11 +68,11 @@ def write_lock(
 def read_lock(folder: Path) -> dict[str, Any] | None:
     """The lock file of a model; None where there is none, or none that can be understood."""
     try:
-        found = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
+        lock = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    known = isinstance(found, dict) and found.get("schema") == SCHEMA
-    return found if known and isinstance(found.get("files"), dict) else None
+    known = isinstance(lock, dict) and lock.get("schema") == SCHEMA
+    return lock if known and isinstance(lock.get("files"), dict) else None
 
 
 def verify_model(folder: Path) -> list[str]:
@@ -91,11 +92,11 @@ def _fault(file: Path, expected: Mapping[str, Any]) -> str:
         size = file.stat().st_size
         if size != expected["bytes"]:
             return f"{shown(file)}: {size} bytes, not {expected['bytes']}"
-        found = hash_file(file).sha256
+        sha256 = hash_file(file).sha256
     except OSError as error:
         return f"{shown(file)}: {reason_of(error)}"
-    if found != expected["sha256"]:
-        return f"{shown(file)}: sha256 is {found}, not {expected['sha256']}"
+    if sha256 != expected["sha256"]:
+        return f"{shown(file)}: sha256 is {sha256}, not {expected['sha256']}"
     return ""
 
 

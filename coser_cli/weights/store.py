@@ -75,8 +75,8 @@ def install_command(name: str) -> str:
     from coser_cli.weights.manifest import load_manifest
 
     sets = load_manifest().sets.values()
-    found = next((each.name for each in sets if each.variant == name), None)
-    return "" if found is None else f"coser download-weights {found}".removesuffix(" default")
+    set_name = next((each.name for each in sets if each.variant == name), None)
+    return "" if set_name is None else f"coser download-weights {set_name}".removesuffix(" default")
 
 
 def mend(folder: Path) -> str:
@@ -211,10 +211,10 @@ def read_part_config(folder: Path, part: str) -> dict[str, Any]:
     """The `config.json` of one part."""
     file = folder / part / CONFIG_FILE
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{shown(file)}: cannot be read ({error})", mend(folder)) from error
-    return found
+    return config
 
 
 def save_part(

@@ -93,14 +93,14 @@ def _list(hint: Any, values: Any, table: str, key: str) -> tuple[Any, ...]:
 def _by_name(cls: Any, tables: Mapping[str, Any], group: str) -> dict[str, Any]:
     """Named tables; the name becomes the dataclass's first field."""
     name_field = fields(cls)[0].name
-    found = {}
+    tables_read = {}
     for name, values in tables.items():
         if not IDENTIFIER.fullmatch(name):
             problem = "is no name: letters, digits, '.', '_' and '-' only"
             raise TableError(group, name, problem)
         table = _typed(dict, values, group, name)
-        found[name] = read_table(cls, table, f"{group}.{name}", **{name_field: name})
-    return found
+        tables_read[name] = read_table(cls, table, f"{group}.{name}", **{name_field: name})
+    return tables_read
 
 
 def _typed(kind: type, value: Any, table: str, key: str) -> Any:

@@ -174,7 +174,7 @@ def test_default_set(get, dest):
 def test_three_lines_say_what_will_happen(get, dest):
     lines = get("both").err.splitlines()
     assert lines[0] == f"to do: fetch one, two in '{dest}'"
-    assert lines[1].startswith("size: 400 kB to fetch; 400 kB on disk meanwhile, ")
+    assert lines[1].startswith("size: 400 kB to fetch, 400 kB on disk meanwhile; ")
     assert lines[1].endswith(" are free")
     assert lines[2] == "licences: free, strict"
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from coser_cli.models.aia import AiATransformer
+from coser_cli.models.aia import AiATransformer, initialise_condition
 from coser_cli.models.attention import match_batch
 from coser_cli.models.one_hot import one_hot_attention
 from coser_cli.models.transformer import prepare_context
@@ -27,8 +27,9 @@ def test_copies_of_a_reference_change_nothing(transformer):
         torch.randn(2, 16, 5, 4),
     )
     context = prepare_context([transformer], [torch.randn(2, 7, 24)])
-    one = transformer(x, context, 2, (low_res, reference, None))
-    three = transformer(x, context, 2, (low_res, reference.repeat(3, 1, 1, 1), None))
+    one = transformer(x, context, 2, {"low_res": low_res, "reference": reference})
+    copies = reference.repeat(3, 1, 1, 1)
+    three = transformer(x, context, 2, {"low_res": low_res, "reference": copies})
     assert_near(one, three)
 
 
@@ -69,10 +70,11 @@ def test_each_token_takes_from_the_reference_that_fits_it_best(transformer):
 def test_without_a_reference_only_the_low_resolution_attention_is_left(transformer):
     x, low_res = torch.randn(1, 32, 6, 4), torch.randn(1, 16, 6, 4)
     context = prepare_context([transformer], [torch.randn(1, 7, 24)])
-    with_none = transformer(x, context, 1, (low_res, None, None))
+    with_none = transformer(x, context, 1, {"low_res": low_res})
     for parameter in transformer.block.reference_out.parameters():
         torch.nn.init.zeros_(parameter)
-    assert_near(transformer(x, context, 1, (low_res, torch.randn(1, 16, 6, 4), None)), with_none)
+    controls = {"low_res": low_res, "reference": torch.randn(1, 16, 6, 4)}
+    assert_near(transformer(x, context, 1, controls), with_none)
     assert not torch.allclose(with_none, transformer(x, context, 1))
 
 
@@ -83,3 +85,45 @@ def test_the_paper_projects_the_reference():
     before = projected.reference_tokens(maps, 1)
     projected.reference_proj = torch.nn.Identity()
     assert not torch.allclose(before, projected.reference_tokens(maps, 1))
+
+
+@pytest.fixture
+def with_edges():
+    torch.manual_seed(3)
+    return AiATransformer(32, 16, 24, groups=8, control_dim=16, conditions=("edges", "depth"))
+
+
+def test_a_further_condition_adds_nothing_until_it_is_trained(with_edges):
+    torch.manual_seed(3)
+    plain = AiATransformer(32, 16, 24, groups=8, control_dim=16)
+    state = with_edges.state_dict()
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
+    x, maps = torch.randn(1, 32, 6, 4), {"low_res": torch.randn(1, 16, 6, 4)}
+    context = prepare_context([plain], [torch.randn(1, 7, 24)])
+    expected = plain(x, context, 1, maps)
+    assert torch.equal(with_edges(x, context, 1, maps), expected)
+    found = with_edges(x, context, 1, maps | {"edges": torch.randn(1, 16, 6, 4)})
+    assert torch.equal(found, expected)
+
+
+def test_each_further_condition_has_layers_of_its_own(with_edges):
+    randomise(with_edges)
+    x, maps = torch.randn(1, 32, 6, 4), {"low_res": torch.randn(1, 16, 6, 4)}
+    context = prepare_context([with_edges], [torch.randn(1, 7, 24)])
+    picture = torch.randn(1, 16, 6, 4)
+    without, edges, depth, both = (
+        with_edges(x, context, 1, maps | dict.fromkeys(names, picture))
+        for names in ((), ("edges",), ("depth",), ("edges", "depth"))
+    )
+    results = [without, edges, depth, both]
+    for index, one in enumerate(results):
+        assert not any(torch.allclose(one, other) for other in results[index + 1 :])
+
+
+def test_a_further_condition_starts_as_the_low_resolution_attention(with_edges):
+    randomise(with_edges)
+    initialise_condition(with_edges, "edges")
+    maps = torch.randn(1, 16, 6, 4)
+    assert torch.equal(with_edges.condition_tokens["edges"](maps), with_edges.low_res_tokens(maps))
+    depth = with_edges.condition_tokens["depth"](maps)
+    assert not torch.allclose(depth, with_edges.low_res_tokens(maps))

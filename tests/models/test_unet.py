@@ -5,13 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from coser_cli.config import ControlNetConfig, UNetConfig
+from coser_cli.models.aia import is_aia_parameter, is_condition_parameter
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.resnet import sinusoids
 from coser_cli.models.unet import (
     Controls,
     UNet,
     initialise_aia_from_base,
-    is_aia_parameter,
     map_channels,
 )
 
@@ -190,6 +190,30 @@ def test_the_time_embedding_has_the_cosine_first():
     expected = torch.cat(((7 * frequencies).cos(), (7 * frequencies).sin()))[None]
     assert_near(found, expected)
     assert F.silu(found).shape == (1, 32)
+
+
+def test_conditions_are_named_in_the_order_of_the_configuration():
+    maps = tuple(torch.full((1,), float(i)) for i in range(4))
+    controls = Controls(maps, conditions=(None, tuple(m + 10 for m in maps)))
+    assert controls.at(2, ("edges", "depth")) == {"low_res": maps[2], "depth": torch.tensor([12.0])}
+
+
+def test_weights_without_conditions_load_unchanged_and_give_the_same(
+    unet, controlnet, inputs, contexts
+):
+    wider = UNet(replace(unet.config, conditions=("edges",)))
+    missing, unknown = wider.load_state_dict(unet.state_dict(), strict=False)
+    assert not unknown
+    assert missing and all(is_condition_parameter(name, "edges") for name in missing)
+    assert all(is_aia_parameter(name) for name in missing)
+    controls = controls_of(controlnet, *inputs, contexts[0])
+    expected = unet(*inputs, unet.prepare_context(contexts[:1]), controls)
+    context = wider.prepare_context(contexts[:1])
+    assert torch.equal(wider(*inputs, context, controls), expected)
+    edges = replace(controls, conditions=(controls.low_res,))
+    assert torch.equal(wider(*inputs, context, edges), expected)  # its projections are zero
+    randomise(wider)
+    assert not torch.allclose(wider(*inputs, context, edges), wider(*inputs, context, controls))
 
 
 def test_without_norms_a_network_has_none_and_takes_any_scale(inputs, contexts):

@@ -266,12 +266,12 @@ def test_a_disk_that_is_full(place):
     """A limit on files stands for it: the job fails, nothing is left, the server lives."""
 
     def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, 2**13))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
 
     server = place.serve(preexec_fn=limited)
     try:
         (name,) = place.photos(1, (64, 64), "full")
-        failed = place.run("upscale", name, "-s", "2", "-o", "out/", "--warm", code=1)
+        failed = place.run("upscale", name, "-o", "out/", "--warm", code=1)
         assert "File too large".lower() in failed.stderr.lower()
         assert not place.files("out")
         serves(place)

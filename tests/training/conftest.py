@@ -1,6 +1,7 @@
-"""A few generated photos with captions, a recipe at toy size, and one run of all its stages."""
+"""A few generated pictures in classes, and two toy models: one like `sd21`, one like `mini`."""
 
 import csv
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,76 +11,133 @@ from PIL import Image
 
 from coser_cli.config import (
     AutoencoderConfig,
-    CFWConfig,
+    ClipTextConfig,
     ClipVisionConfig,
     ControlNetConfig,
     Defaults,
+    DetailDecoderConfig,
     ModelConfig,
+    OneStep,
     QFormerConfig,
     SentenceTextConfig,
     SRResNetConfig,
     UNetConfig,
 )
-from coser_cli.training.stages import STAGES, Workspace, read_recipe
+from coser_cli.models.build import make_network
+from coser_cli.training.recipe import read_recipe
+from coser_cli.training.workspace import Workspace
+from coser_cli.weights.load import save_component
 from coser_cli.weights.store import save_model_config
 
-AUTOENCODER = AutoencoderConfig(
-    patch_size=2,
-    block_out_channels=(8, 16),
-    layers_per_block=1,
-    norm_num_groups=0,
-    mid_block_attention=False,
-    scaling_factor=1.0,
-)
 DENOISER = {
     "block_out_channels": (8, 16),
     "layers_per_block": 1,
-    "attention_factors": (2,),
+    "attention_factors": (1, 2),
     "head_dim": 8,
-    "context_dim": 384,
+    "context_dim": 16,
     "norm_num_groups": 4,
 }
-TOY = ModelConfig(
+LIKE_SD21 = ModelConfig(
     name="toy",
     srresnet=SRResNetConfig(num_feat=8, num_block=1),
     clip_vision=ClipVisionConfig(32, 16, 16, layers=1, heads=2, output_dim=16),
-    text=SentenceTextConfig(context_length=8),
-    qformer=QFormerConfig(4, 384, 1, num_heads=2, intermediate_size=16, encoder_width=16),
-    autoencoder=AUTOENCODER,
-    cfw=CFWConfig(AUTOENCODER, (1, 0), num_fuse_blocks=1, growth_channels=4, own_encoder=False),
+    text=ClipTextConfig(width=16, heads=2, layers=2),
+    qformer=QFormerConfig(4, 16, 2, num_heads=2, intermediate_size=16, encoder_width=16),
+    autoencoder=AutoencoderConfig(
+        block_out_channels=(8, 8, 16), layers_per_block=1, norm_num_groups=4
+    ),
     unet=UNetConfig(**DENOISER),
     controlnet=ControlNetConfig(**DENOISER),
-    low_res_source="srresnet",
     defaults=Defaults(steps=2),
 )
-PIXELS = "steps = 2\nbatch = 2\ncrop = 32\nlearning_rate = 1e-3\n"
-LATENTS = PIXELS.replace("32", "8")
-RECIPE = f"""
-model = "toy"
+MINI_DENOISER = {**DENOISER, "in_channels": 6, "context_dim": 384, "norm_num_groups": 0}
+LIKE_MINI = ModelConfig(
+    name="toy",
+    srresnet=SRResNetConfig(num_feat=8, num_block=1, upsampling="nearest", up_feat=8),
+    clip_vision=ClipVisionConfig(32, 16, 16, layers=1, heads=2, output_dim=16),
+    text=SentenceTextConfig(context_length=8),
+    qformer=QFormerConfig(4, 384, 1, num_heads=2, intermediate_size=16, encoder_width=16),
+    autoencoder=AutoencoderConfig(
+        patch_size=4,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        latent_channels=6,
+        norm_num_groups=0,
+        mid_block_attention=False,
+        scaling_factor=1.0,
+        detail_decoder=DetailDecoderConfig(8, 8, 1),
+    ),
+    cfw=None,
+    unet=UNetConfig(**MINI_DENOISER, out_channels=6),
+    controlnet=ControlNetConfig(**MINI_DENOISER),
+    low_res_source="srresnet",
+    one_step=OneStep(100),
+    defaults=Defaults(strength=1.0, reference_mode="none"),
+)
+MINI_RECIPE = """
+model = "toy-mini"
+[data]
+held_out = 0
 [pool]
-crops = 6
-size = 64
+shards = 2
+shard = 2
+size = 48
+teacher = "realesrgan-x4plus"
 [srresnet]
-{PIXELS}
-[sharpen]
-{PIXELS}
-weights = {{ perceptual = 0.3, adversarial = 0.02 }}
-[autoencoder]
-{PIXELS}
-weights = {{ gradient = 0.5, kl = 1e-4 }}
+steps = 2
+batch = 2
+crop = 32
+weights = { teacher = 0.7, truth = 0.3, border = 4 }
+samples_every = 2
+held_out_every = 2
 [cognition]
-{PIXELS}
-[unet]
-{LATENTS}
-rows = 6
-[restoration]
-{LATENTS}
-rows = 6
-depth = 2.0
-[cfw]
-{PIXELS}
-weights = {{ gradient = 0.5 }}
+steps = 2
+batch = 2
+crop = 32
+train_clip = true
+train_srresnet = false
+[one_step]
+steps = 2
+batch = 2
+crop = 32
+embedding = false
+plain = { weight = 0.25, every = 2 }
+[[one_step.phase]]
+name = "l1"
+weights = { teacher = 0.8, truth = 0.2 }
+[[one_step.phase]]
+name = "critic"
+weights = { teacher = 0.6, perceptual = 0.3, adversarial = 0.02 }
 """
+SD21_RECIPE = """
+model = "toy"
+start = "base"
+[data]
+degradation = "degradation.toml"
+held_out = 0
+[cognition]
+steps = 3
+batch = 4
+crop = 32
+restart = true
+mixed_precision = "no"
+samples_every = 2
+log_every = 1
+[restoration]
+steps = 3
+batch = 4
+crop = 32
+restart = true
+mixed_precision = "no"
+log_every = 1
+checkpoint_every = 1
+[condition]
+steps = 2
+batch = 4
+crop = 32
+mixed_precision = "no"
+"""
+DEGRADATION = "bicubic = 1\nblur_only = 0\n"
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +146,25 @@ def _seed():
 
 
 def smooth(rng, height, width):
-    """A picture of soft coloured spots, `(H, W, 3)` uint8."""
+    """A picture of soft coloured spots."""
     coarse = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def write_classes(root, count=4, classes=("owl", "red_boat"), size=(40, 48)):
+    """Folders of classes, as ImageNet has them."""
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            smooth(rng, *size).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def classes(tmp_path_factory):
+    """Two classes of four pictures."""
+    return write_classes(tmp_path_factory.mktemp("classes"))
 
 
 @pytest.fixture(scope="session")
@@ -110,19 +184,38 @@ def photos(tmp_path_factory):
     return root
 
 
+def write_base(folder, model=LIKE_SD21):
+    """Weights to start from, random: the base's U-Net without All-in-Attention, among them."""
+    torch.manual_seed(5)
+    save_model_config(model, folder)
+    for part in ("text", "vae", "cognitive_encoder", "unet"):
+        save_component(make_network(model, part), folder / part, torch.float32)
+
+
 @pytest.fixture(scope="session")
-def recipe(tmp_path_factory):
-    """The toy's recipe, with the toy's model.json beside it."""
+def recipes(tmp_path_factory):
+    """A folder with the toy's model.json, weights to start from, and its recipe."""
     folder = tmp_path_factory.mktemp("recipe")
-    save_model_config(TOY, folder / "toy")
-    (folder / "toy.toml").write_text(RECIPE)
-    return folder / "toy.toml"
+    save_model_config(LIKE_SD21, folder / "toy")
+    write_base(folder / "base")
+    (folder / "sd21.toml").write_text(SD21_RECIPE)
+    (folder / "degradation.toml").write_text(DEGRADATION)
+    save_model_config(LIKE_MINI, folder / "toy-mini")
+    (folder / "mini.toml").write_text(MINI_RECIPE)
+    return folder
 
 
-@pytest.fixture(scope="session")
-def trained(photos, recipe, tmp_path_factory):
-    """A workspace in which every stage has run, two steps each."""
-    space = Workspace(read_recipe(recipe), photos, tmp_path_factory.mktemp("work"))
-    for stage in STAGES.values():  # in the order that the help gives
-        stage(replace(space))
-    return space
+@pytest.fixture
+def space(recipes, classes, tmp_path):
+    """A fresh workspace of the toy like `sd21`."""
+    return Workspace(read_recipe(recipes / "sd21.toml"), classes, tmp_path / "work")
+
+
+def toy_environment():
+    """For processes of their own: one thread each."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def with_overrides(space, **overrides):
+    """The same workspace with other numbers."""
+    return replace(space, overrides={**space.overrides, **overrides})

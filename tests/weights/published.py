@@ -69,13 +69,15 @@ SURPLUS = {
     "model.diffusion_model.input_blocks.1.0.extra.weight": [2],
 }
 """Tensors that the training code keeps in its module, and that no network needs."""
+TRAINED = ("structcond_stage_model.", "decoder.fusion_layer_")
 
 
 def as_saved_by_training(state: Mapping[str, Tensor], callback: type) -> dict[str, Any]:
     """All at once that a file straight from training may hold beside its weights: surplus names,
-    an optimiser of the size of the weights, numbers of NumPy, hyperparameters.
+    an optimiser with two moments of each trained weight, numbers of NumPy, hyperparameters.
     """
     surplus = {name: torch.empty(shape) for name, shape in SURPLUS.items()}
+    trained = [t for name, t in state.items() if "_lna" in name or name.startswith(TRAINED)]
     payload = lightning_payload({**state, **surplus}, callback)
     payload["callbacks"][callback] |= {"best_model_score": np.float64(0.5), "kth": np.arange(3)}
     payload["optimizer_states"] = [
@@ -86,9 +88,9 @@ def as_saved_by_training(state: Mapping[str, Tensor], callback: type) -> dict[st
                     "exp_avg": torch.empty(tensor.shape),
                     "exp_avg_sq": torch.empty(tensor.shape),
                 }
-                for number, tensor in enumerate(state.values())
+                for number, tensor in enumerate(trained)
             },
-            "param_groups": [{"lr": np.float32(5e-5), "params": list(range(len(state)))}],
+            "param_groups": [{"lr": np.float32(5e-5), "params": list(range(len(trained)))}],
         }
     ]
     payload["hyper_parameters"] = argparse.Namespace(lr=5e-5, data=Path("images"))

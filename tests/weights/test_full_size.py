@@ -1,4 +1,7 @@
-"""The published layout at full size, through the command line: some 35 GB of disk and half an hour.
+"""The published layout at full size, through the command line: some 50 GB of disk and half an hour.
+
+The checkpoints hold all that training may leave in them: an optimiser, surplus names, NumPy's
+numbers; and they have the names that Lightning gives.
 
 COSER_FULL_SIZE names a folder for it. What is drawn there is kept, and used again by later runs.
 COSER_GOLDEN_FULL (see tests/parity) adds the comparison with recorded numbers: the weights of U-Net
@@ -25,7 +28,14 @@ from coser_cli.weights.lock import read_lock
 from coser_cli.weights.manifest import load_manifest
 from tests.parity.full_size import full_size_cases
 from tests.weights.measured import measure
-from tests.weights.published import CALLBACK, cheap, write_lightning
+from tests.weights.published import (
+    CALLBACK,
+    ODD_NAME,
+    SURPLUS,
+    as_saved_by_training,
+    cheap,
+    write_lightning,
+)
 
 KEYS = Path(__file__).parents[1] / "parity"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cat.jpg"
@@ -52,7 +62,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def published(folder, golden):
-    """Checkpoints as Lightning writes them, by file id."""
+    """Checkpoints as training leaves them, by file id."""
     recipe = runpy.run_path(str(golden / "recipe.py"))["weight"] if golden else cheap
 
     def draw(name, shape):
@@ -61,10 +71,11 @@ def published(folder, golden):
 
     paths = {}
     for file_id, keys in (("coser", "keys_full.json"), ("cfw", "keys_cfw.json")):
-        paths[file_id] = path = folder / f"{file_id}.ckpt"
+        paths[file_id] = path = folder / file_id / ODD_NAME
         if not path.exists():
-            part = path.with_suffix(".part")
-            write_lightning(part, json.loads((KEYS / keys).read_text()), draw).replace(path)
+            path.parent.mkdir(exist_ok=True)
+            part, shapes = path.with_suffix(".part"), json.loads((KEYS / keys).read_text())
+            write_lightning(part, shapes, draw, as_saved_by_training).replace(path)
     return paths
 
 
@@ -90,6 +101,24 @@ def test_it_is_installed_within_its_memory(published, installed):
     assert verify_model(folder) == []
     assert ran.peaks["VmRSS"] <= 1.3 * published["coser"].stat().st_size
     assert ran.peaks["RssAnon"] <= 1e9
+
+
+def test_it_is_recognised_by_what_is_in_it(published, folder):
+    root = folder / "empty"
+    for file_id, path in published.items():
+        words = ("--from-dir", str(path.parent), "--dry-run")
+        ran = coser(root, "download-weights", *words)
+        print(f"recognised as {file_id}: {ran}")
+        assert ran.code == 0, ran.err
+        assert f"it can be imported as {file_id}" in ran.err
+        assert ran.peaks["RssAnon"] <= 1e9
+
+
+def test_what_no_network_needs_is_counted(installed):
+    folder, ran = installed
+    for file_id in ("coser", "cfw"):
+        assert read_lock(folder)["origins"][file_id]["surplus"]["names"] == len(SURPLUS)
+    assert ran.err.count("names that no network needs") == 2
 
 
 def test_it_computes_the_recorded_numbers(golden, installed):
@@ -124,7 +153,7 @@ def test_safetensors_give_the_same_model(folder, published, installed):
     manifest, origins = load_manifest(), {}
     for file_id, path in published.items():
         pickled = Origin(path, "lightning-ckpt", safe_globals=(CALLBACK,))
-        target = path.with_suffix(".safetensors")
+        target = folder / f"{file_id}.safetensors"
         convert_file(pickled, target)
         origins[file_id] = Origin(target, "safetensors")
     variant = replace(manifest.variants["sd21"], folder="again")

@@ -64,9 +64,9 @@ def _root() -> Any:
         os.environ.pop(name, None)
     import typer.main
 
-    from coser_cli.cli.app import app
+    from coser_cli.cli.app import make_app
 
-    return typer.main.get_command(app)
+    return typer.main.get_command(make_app())
 
 
 def _leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:

@@ -72,8 +72,9 @@ CONVENTIONS = """\
 - A `--reference` file that cannot be read ends the command with 2 before anything runs. It is
   resized to the frame of the result; where its aspect ratio differs by more than 2 %, it covers the
   frame and is cut on both sides alike. One named twice counts once; 16 are the most.
-- A result appears complete or not at all, with a record of how it was made: the input's hash, all
-  settings, the model and a fingerprint of its weights (`docs/json.md`, `made`; no time, no folder).
+- A result appears complete or not at all, with a record of how it was made: the input's hash, the
+  settings that had an effect, the model and a fingerprint of its weights (`docs/json.md`, `made`;
+  no time, no folder).
   It lies in the file's XMP; of BMP files, with `--strip-metadata`, and where a JPEG's own XMP
   leaves no room, in the folder `.coser-records` beside them.
 - The same command continues after an interruption or a power cut. What is there is kept where its
@@ -260,6 +261,12 @@ guidance-scale = 2.5
 | `COSER_DOWNLOAD_TIMEOUT` | seconds of silence that end a connection (60) |
 
 The others are named beside their options.
+
+An option that has no effect on what a run makes is named in a line on stderr, with the reason:
+`--steps` and `--seed` without diffusion, `--negative-prompt` without guidance, `--fidelity` with a
+decoder that has none. It is not recorded, and is no reason to make a result again. A picture of
+yours (`--reference FILE`) turns diffusion on where it is off by default. `--fast` and `--best`
+exist for the models that have settings of their own for them.
 
 ## Exit codes
 

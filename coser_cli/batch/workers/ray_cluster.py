@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from coser_cli.batch.checks import require_writable
@@ -24,9 +23,9 @@ from coser_cli.batch.load import loader
 from coser_cli.batch.pipeline import run_here
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.resume import lies, standing_of
+from coser_cli.batch.resume import lies, pending_of
 from coser_cli.batch.workers.dispatch import Lost, Outcome
-from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, shown
+from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, reason_of, shown
 
 MAX_STARTS = 3
 """How often in a row an actor may end before it has done anything, until the run ends."""
@@ -45,10 +44,10 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Reply:
-    """What an actor has to say of a job: its result, or what ends the run; files it has made."""
+    """What an actor reports of a job: its result, or what ends the run; files it has written."""
 
     outcome: Result | CoserError
-    made: dict[Path, bytes] = field(default_factory=dict)
+    files: dict[Path, bytes] = field(default_factory=dict)
 
 
 class Bench:
@@ -108,15 +107,15 @@ class _Benched:
         if error is not None:
             error = type(error)(self._named(error.message), self._named(error.hint))
         notes = tuple(map(self._named, result.notes))
-        made = {}
+        files = {}
         if result.status == "done":
-            made = {path: self._places[path].read_bytes() for path in own.outputs}
-            made = {
+            files = {path: self._places[path].read_bytes() for path in own.outputs}
+            files = {
                 path: content
-                for path, content in made.items()
+                for path, content in files.items()
                 if content != self._parcel.existing.get(path)
             }
-        return Reply(replace(result, job=own, error=error, notes=notes), made)
+        return Reply(replace(result, job=own, error=error, notes=notes), files)
 
     def _named(self, text: str) -> str:
         for own, here in self._places.items():
@@ -144,12 +143,7 @@ class ClusterCrew:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for member in self._members:
             with suppress(Exception):  # it may be gone
                 self._ray.kill(member.handle)
@@ -174,16 +168,16 @@ class ClusterCrew:
         member.take(share, self._work)
 
     def wait(self) -> Iterable[tuple[int, Outcome]]:
-        told = [each for member in self._members for each in member.told]
+        outcomes = [each for member in self._members for each in member.outcomes]
         for member in self._members:
-            member.told = []
-        if told:
-            return told
+            member.outcomes = []
+        if outcomes:
+            return outcomes
         waited = {member.awaited: member for member in self._members if member.awaited is not None}
         if not waited:
             return []
-        found, _ = self._ray.wait(list(waited), num_returns=1)
-        return self._received(waited[found[0]])
+        arrived, _ = self._ray.wait(list(waited), num_returns=1)
+        return self._received(waited[arrived[0]])
 
     def _received(self, member: _Actor) -> Iterable[tuple[int, Outcome]]:
         """What an actor answers; a new one takes its place where it has died."""
@@ -214,19 +208,19 @@ class _Actor:
         self.number = 0
         self.awaited: Any = handle.number.remote()
         self.share: list[tuple[int, Job]] = []
-        self.told: list[tuple[int, Outcome]] = []
+        self.outcomes: list[tuple[int, Outcome]] = []
 
     @property
     def ready(self) -> bool:
         return self.number != 0
 
     def take(self, share: Sequence[tuple[int, Job]], work: Work) -> None:
-        """Send jobs; what already fails here, or is there, is told here."""
+        """Send jobs; what already fails here, or is there, is reported from here."""
         parcels = []
         for index, job in share:
             packed = _packed(job, work)
             if isinstance(packed, Result):
-                self.told.append((index, packed))
+                self.outcomes.append((index, packed))
             else:
                 parcels.append(packed)
                 self.share.append((index, job))
@@ -243,19 +237,19 @@ class _Actor:
 
 
 def _packed(job: Job, work: Work) -> Parcel | Result:
-    """A job ready to be sent; what is wrong or there already is found out before."""
+    """A job ready to be sent; what is wrong or there already is known before."""
     try:
-        standing = standing_of(job, work)
-        if not standing.missing and job.source.exists():
-            return Result(job, "skipped", notes=standing.notes)
-        existing = [each for each in job.outputs if each not in standing.missing and lies(each)]
-        require_writable(standing.missing, (1, 1))
+        pending = pending_of(job, work)
+        if not pending.missing and job.source.exists():
+            return Result(job, "skipped", notes=pending.notes)
+        existing = [each for each in job.outputs if each not in pending.missing and lies(each)]
+        require_writable(pending.missing, (1, 1))
         source = job.source.read_bytes()
         return Parcel(job, source, {path: path.read_bytes() for path in existing})
     except CoserError as error:
         return Result(job, "failed", error=error)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         message = f"cannot read {shown(job.source)}: {reason}"
         return Result(job, "failed", error=InputError(message, "check the file"))
 
@@ -267,9 +261,9 @@ def _written(job: Job, reply: Reply) -> Result | CoserError:
 
     try:
         for path in (*job.outputs[1:], job.target):
-            if path in reply.made:
+            if path in reply.files:
                 with writing(path), atomic_file(path) as file:
-                    file.write(reply.made[path])
+                    file.write(reply.files[path])
     except CoserError as error:
         return Result(job, "failed", error=error)
     return reply.outcome

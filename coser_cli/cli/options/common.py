@@ -13,7 +13,7 @@ import typer
 from coser_cli import settings as names
 from coser_cli.cli.options.completion import complete_model
 from coser_cli.cli.output.errors import closest
-from coser_cli.errors import UsageError, shown
+from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES
 
 IN_OUT = "Input and output"
@@ -210,7 +210,7 @@ def _read_table(path: Path, command: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise UsageError(f"cannot read {shown(path)}: {reason}", "check --config") from None
     except ValueError as error:  # not UTF-8 or not TOML
         raise UsageError(f"cannot read {shown(path)}: {error}", "it must be TOML") from None

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args
 
+import typer
+
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose parameters that are annotated with a dataclass are spelt out as one option
@@ -45,6 +47,12 @@ def like(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable
         return _with_signature(command, list(inspect.signature(other).parameters.values()))
 
     return decorate
+
+
+def given_options(ctx: typer.Context) -> set[str]:
+    """Names of the options that the user gave: on the command line, by variables, or in a file."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
 
 
 def _spelt_out(group: type, options: Mapping[str, Any] | None = None) -> list[inspect.Parameter]:

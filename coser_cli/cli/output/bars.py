@@ -38,7 +38,9 @@ class Bars:
         expected: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
         console: Console | None = None,
+        unit: str = "pictures",
     ) -> None:
+        self._unit = unit
         self._total, self._clock, self._console = total, clock, console
         self._gauge = Gauge(expected, clock)
         self._drawn: Progress | None = None
@@ -73,8 +75,9 @@ class Bars:
         self._batch(fraction)
 
     def count(self, ended: int) -> None:
-        """So many pictures have ended in other processes."""
-        self._is_counted = True
+        """So many pictures have ended in other processes; the first call begins to time them."""
+        if not self._is_counted:
+            self._is_counted, self._work_began, self._untimed = True, self._clock(), ended
         self._ended = ended
         self._batch(0.0)
 
@@ -113,7 +116,10 @@ class Bars:
         now, timed = self._clock(), before + fraction - self._skipped - self._untimed
         began = self._began if self._work_began is None else self._work_began
         left = seconds_left(now - began, timed, self._total - before - fraction)
-        name, elapsed = f"{self._ended} of {self._total} pictures", _clock_text(now - self._began)
+        name, elapsed = (
+            f"{self._ended} of {self._total} {self._unit}",
+            _clock_text(now - self._began),
+        )
         self._show("batch", name, elapsed, self._fraction, _left(left))
 
     def _show(self, row: str, name: str, word: str, fraction: float, left: str) -> None:

@@ -24,7 +24,7 @@ class RunLog:
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         except (OSError, ValueError) as error:
-            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            reason = reason_of(error)
             raise UsageError(f"cannot write {shown(path)}: {reason}", "check --log") from None
         self._is_lost = False
 

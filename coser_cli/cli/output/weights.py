@@ -19,7 +19,7 @@ from coser_cli.errors import CoserError, Exit
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from coser_cli.weights.install.inventory import Stock
+    from coser_cli.weights.install.inventory import Inventory
     from coser_cli.weights.install.plan import Amount, Plan
     from coser_cli.weights.install.run import Outcome
     from coser_cli.weights.install.verify import Pin
@@ -228,16 +228,16 @@ def license_lines(licenses: Iterable[License]) -> list[str]:
     ]
 
 
-def list_all(reporter: WeightsReporter, stock: Stock) -> None:
+def list_all(reporter: WeightsReporter, inventory: Inventory) -> None:
     """`--list`: sets, files, models and licences, and how far each is."""
     from coser_cli.weights.install.plan import download_bytes
 
-    manifest = stock.manifest
+    manifest = inventory.manifest
     if reporter.as_json:
         for each in manifest.sets.values():
             reporter.record({"type": "set"} | asdict(each))
         for name in manifest.files:
-            reporter.record(_file_record(stock, name))
+            reporter.record(_file_record(inventory, name))
         for one in manifest.licenses.values():
             reporter.record({"type": "license"} | asdict(one))
         return
@@ -247,28 +247,28 @@ def list_all(reporter: WeightsReporter, stock: Stock) -> None:
     rows = [["file", "size", "licences", "state"]]
     for name, file in manifest.files.items():
         if not file.parts:
-            record = _file_record(stock, name)
-            size = amount_text(download_bytes(stock, [name], whole=True))
+            record = _file_record(inventory, name)
+            size = amount_text(download_bytes(inventory, [name], whole=True))
             rows.append([name, size, ", ".join(file.licenses), record["state"]])
     _table(rows)
     typer.echo("licences")
     typer.echo("\n".join(license_lines(manifest.licenses.values())))
 
 
-def _file_record(stock: Stock, name: str) -> dict[str, Any]:
-    file = stock.file(name)
-    models = [v.name for v in stock.manifest.variants.values() if stock.is_in(name, v)]
-    states = {str(stock.state(each)) for each in stock.single([name])}
+def _file_record(inventory: Inventory, name: str) -> dict[str, Any]:
+    file = inventory.file(name)
+    models = [v.name for v in inventory.manifest.variants.values() if inventory.is_in(name, v)]
+    states = {str(inventory.state(each)) for each in inventory.single([name])}
     state = states.pop() if len(states) == 1 else "partial"
     return {
         "type": "file",
         "name": name,
-        "size": stock.bytes_of(name),
-        "sha256": stock.known_hash(name),
+        "size": inventory.bytes_of(name),
+        "sha256": inventory.known_hash(name),
         "licenses": list(file.licenses),
         "state": "installed" if models else state,
         "models": models,
-        "path": str(stock.path(name)),
+        "path": str(inventory.path(name)),
     }
 
 
@@ -281,13 +281,19 @@ def _table(rows: list[list[str]]) -> None:
 
 
 def show_plan(
-    reporter: WeightsReporter, stock: Stock, plan: Plan, *, needed: int, conversion: int, free: int
+    reporter: WeightsReporter,
+    inventory: Inventory,
+    plan: Plan,
+    *,
+    needed: int,
+    conversion: int,
+    free: int,
 ) -> None:
     """`--dry-run`: what would be fetched and installed, and what that takes."""
     from coser_cli.weights.install.plan import download_bytes
 
-    amount = download_bytes(stock, plan.fetch)
-    licenses = stock.manifest.licenses_of(plan.fetch)
+    amount = download_bytes(inventory, plan.fetch)
+    licenses = inventory.manifest.licenses_of(plan.fetch)
     if reporter.as_json:
         reporter.record(
             {
@@ -307,12 +313,12 @@ def show_plan(
     for name in plan.there:
         typer.echo(f"there: {name}")
     for name in plan.fetch:
-        typer.echo(f"would fetch: {name}, {amount_text(download_bytes(stock, [name]))}")
+        typer.echo(f"would fetch: {name}, {amount_text(download_bytes(inventory, [name]))}")
     for variant in plan.variants:
-        typer.echo(f"would install: {variant.name} in {stock.folder(variant)}")
+        typer.echo(f"would install: {variant.name} in {inventory.folder(variant)}")
     typer.echo(f"download: {amount_text(amount)}")
     typer.echo(f"disk: {size_text(needed)}, of it {size_text(conversion)} for conversion")
-    typer.echo(f"free: {size_text(free)} in {stock.root}")
+    typer.echo(f"free: {size_text(free)} in {inventory.root}")
     if licenses:
         typer.echo("licences:")
         typer.echo("\n".join(license_lines(licenses)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from coser_cli.engine.compute.memory import PROCESS_BYTES, available_memory, gib
 from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled import vae as tiled_vae
+from coser_cli.engine.tiled.reference import frame_size
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
 from coser_cli.settings import ResolvedSettings, TileSpec
@@ -37,7 +38,8 @@ VAE_MARGIN = 2.6
 @dataclass(frozen=True)
 class Diffusion:
     """How often the networks run: steps of each reference and of the result, tiles per step, and
-    evaluations, counting tiles.
+    evaluations, counting tiles. References are imagined at once, as `reference_tiles` tiles' worth,
+    or in tiles.
     """
 
     references: int
@@ -45,6 +47,7 @@ class Diffusion:
     steps: int
     tiles: int
     tile_batch: int
+    reference_tiles: int = 1
 
     @property
     def batches(self) -> int:
@@ -54,7 +57,8 @@ class Diffusion:
     @property
     def unet(self) -> int:
         """Evaluations of the U-Net (both guidance branches are one)."""
-        return self.tiles * (self.references * self.reference_steps + self.steps)
+        imagined = self.reference_tiles * self.references * self.reference_steps
+        return imagined + self.tiles * self.steps
 
     @property
     def controlnet(self) -> int:
@@ -135,7 +139,8 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
         batches = (spec.tile_batch,) if spec.tile_batch else BATCHES[-1:] if cpu else BATCHES
         batch = _largest(batches, lambda each: sampling_bytes(config, grid, each, settings), budget)
     vae = _largest(list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget)
-    sampling = sampling_bytes(config, grid, batch, settings) if task.samples else 0
+    at_once = max(batch, _reference_tiles(config, task, grid))
+    sampling = sampling_bytes(config, grid, at_once, settings) if task.samples else 0
     memory = fixed + max(sampling, _vae_bytes(model, padded, vae), ENLARGING_BYTES)
     if spec.max_memory and memory > spec.max_memory:
         raise UsageError(
@@ -148,7 +153,13 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     return Cost(
         task.target(),
         padded,
-        Diffusion(task.references, *steps, len(grid) if task.samples else 0, batch),
+        Diffusion(
+            task.references,
+            *steps,
+            len(grid) if task.samples else 0,
+            batch,
+            _reference_tiles(config, task, grid),
+        ),
         vae,
         sum(way.plan.tile_count for way in ways),
         memory,
@@ -177,6 +188,18 @@ def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: Resolv
 
 
 Choice = TypeVar("Choice")
+
+
+def _reference_tiles(config: ModelConfig, task: Task, grid: Grid) -> int:
+    """Tiles' worth of cells that a reference is imagined for in one evaluation or several."""
+    if task.imported or not task.references:
+        return 0
+    if task.settings.reference_mode == "tile":
+        return len(grid)
+    side = max(config.native_size, task.spec.tile_size)
+    height, width = frame_size(working_size(task.target(), config.working_size), side)
+    tile = grid.tile_height * grid.tile_width * config.downscale**2
+    return max(1, -(-height * width // tile))
 
 
 def _largest(

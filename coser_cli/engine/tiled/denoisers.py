@@ -15,7 +15,7 @@ from coser_cli.engine.reference import Imaginer
 from coser_cli.engine.restoration import Restorer, Times
 from coser_cli.engine.tiled.sampling import PredictTiles
 from coser_cli.sampling.guidance import guide
-from coser_cli.tiling.canvas import Map
+from coser_cli.tiling.canvas import Map, Readable
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def tiles_with_controls(
     cognition: Callable[[Sequence[Box]], Cognition],
     how: Pass,
     low_res: Map,
-    references: Sequence[Map],
+    references: Sequence[Readable],
 ) -> PredictTiles:
     """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile's field.
 

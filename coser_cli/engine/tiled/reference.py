@@ -1,17 +1,88 @@
-"""References of large pictures: pictures of the user placed into the frame, and their noise."""
+"""References of large pictures: imagined for the frame reduced to what the model is at home with,
+or pictures of the user placed into the frame.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.engine.preparation import LowRes, pad_to_multiple
 from coser_cli.engine.reference import candidate_stream, centre_cut
+from coser_cli.engine.tiled.derived import reduced
 from coser_cli.engine.tiled.enlarging import pad
 from coser_cli.sampling.noise import noise_rows
-from coser_cli.tiling.canvas import Map, Part, Readable
-from coser_cli.tiling.grid import cores
+from coser_cli.size import LONGEST
+from coser_cli.tiling.canvas import Map, Part, Readable, Shape
+from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Resampler, resample_with
 
+if TYPE_CHECKING:
+    from coser_cli.engine.tiled.results import LargeLowRes
+    from coser_cli.engine.upscaler import Upscaler
+
 PLACED_TILE = 512
+
+
+class ReducedReference:
+    """Latents of a reference for a frame of (height, width) cells that was imagined smaller.
+
+    A tile reads as many cells as it has, around its own place: it sees more of the frame than its
+    part, at the size of detail that the model is at home with. The reference attention looks for
+    what is alike, wherever it is. `low_res` is what the reference was imagined for.
+    """
+
+    def __init__(self, latents: Tensor, low_res: LowRes, frame: tuple[int, int]) -> None:
+        self.latents = latents
+        self.low_res = low_res
+        self.shape: Shape = (latents.shape[1], *frame)
+
+    def read(self, box: Box) -> Tensor:
+        """What the tile in `box` of the frame sees, `(1, C, box.height, box.width)`."""
+        height, width = self.latents.shape[-2:]
+        top = _start(box.top, box.height, self.shape[1], height)
+        left = _start(box.left, box.width, self.shape[2], width)
+        return Box(top, left, top + box.height, left + box.width).crop(self.latents)
+
+
+def _start(first: int, length: int, frame: int, cells: int) -> int:
+    """Where `length` of `cells` begin, such that their middle lies where that of the same length
+    from `first` on lies in the frame, as far as there are cells."""
+    middle = (first + length / 2) * cells / frame
+    return min(max(round(middle - length / 2), 0), cells - length)
+
+
+def frame_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width at which a frame of `size` is imagined at once: its own, or reduced until
+    the short side is `side` and the long one at most `LONGEST` times that."""
+    factor = min(1.0, side / min(size), LONGEST * side / max(size))
+    height, width = (max(1, round(edge * factor)) for edge in size)
+    return height, width
+
+
+def frame_to_imagine(
+    upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: tuple[int, int]
+) -> LowRes:
+    """The low-resolution picture at `frame_size`, in memory: what a reference is imagined for. Its
+    latents are at least as large as a tile of `tile` (height, width) cells."""
+    config, size = upscaler.model.config, frame_size(low_res.size, side)
+    dtype, device = upscaler.picture_dtype, upscaler.device
+    if size == low_res.size:
+        padded = low_res.padded.read(Box(0, 0, *low_res.padded.shape[1:])).to(device, dtype)
+        latents = low_res.latents.read(Box(0, 0, *low_res.latents.shape[1:])).to(device)
+        return LowRes(padded, padded, size, low_res.target, latents)
+    picture = reduced(Part(low_res.padded, Box(0, 0, *low_res.size)), size)
+    pixels = picture.read(Box(0, 0, *size)).to(device, dtype)
+    lacking = (
+        max(0, cells * config.downscale - edge) for cells, edge in zip(tile, size, strict=True)
+    )
+    bottom, right = lacking
+    filled = F.pad(pixels, (0, right, 0, bottom), mode="replicate")
+    padded = pad_to_multiple(filled, config.pixel_multiple)
+    upscaler.enter("prepare")
+    return LowRes(pixels, padded, size, size, upscaler.model.autoencoder.encode(padded).float())
 
 
 def noise_of_candidate(

@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.engine.passes import Pass, imagining, restoring
-from coser_cli.engine.progress import Progress, silent
+from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import nearest, similarity
 from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
@@ -27,14 +27,19 @@ from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_
 from coser_cli.engine.tiled.derived import Mixed, reduced
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
 from coser_cli.engine.tiled.prediction import TilePrediction
-from coser_cli.engine.tiled.reference import noise_of_candidate, place_large
+from coser_cli.engine.tiled.reference import (
+    ReducedReference,
+    frame_to_imagine,
+    noise_of_candidate,
+    place_large,
+)
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import padded_size, target_size, working_scale, working_size
-from coser_cli.tiling.canvas import Map, Readable, Scratch
+from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
 from coser_cli.tiling.resample import resample_whole
 
@@ -71,6 +76,7 @@ class TiledUpscaler:
         self.upscaler = upscaler
         self.spec = spec
         self.scratch = scratch
+        self._side = spec.tile_size
         self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
         self.notes: list[str] = []
         self._tell = on_progress
@@ -106,7 +112,7 @@ class TiledUpscaler:
         references: Sequence[Map],
     ) -> Large:
         low_res = self.prepare(pixels, settings)
-        latents, guides, scores, chosen = low_res.latents, list[Map](), None, None
+        latents, guides, scores, chosen = low_res.latents, list[Readable](), None, None
         guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
@@ -157,23 +163,23 @@ class TiledUpscaler:
         cognition: Cognition,
         settings: ResolvedSettings,
         pictures: Sequence[Map] = (),
-    ) -> tuple[list[Map], tuple[float, ...] | None, int | None]:
+    ) -> tuple[list[Readable], tuple[float, ...] | None, int | None]:
         """Stage 3: latents of the given references or of imagined ones: all, or the nearest."""
         if pictures:
-            found = [self._import(picture, low_res) for picture in pictures]
+            references = list[Readable](self._import(picture, low_res) for picture in pictures)
         else:
-            found = self._imagine(low_res, cognition, settings)
-        if settings.reference_select == "all" or len(found) == 1:
-            return found, None, None
-        scores = tuple(self._score(latents, low_res) for latents in found)
+            references = self._imagine(low_res, cognition, settings)
+        if settings.reference_select == "all" or len(references) == 1:
+            return references, None, None
+        scores = tuple(self._score(latents, low_res) for latents in references)
         best = nearest(scores)
-        return [found[best]], scores, best
+        return [references[best]], scores, best
 
     def restore(
         self,
         low_res: LargeLowRes,
         cognition: Cognition,
-        references: Sequence[Map],
+        references: Sequence[Readable],
         settings: ResolvedSettings,
     ) -> Map:
         """Stage 4: latents of the result."""
@@ -201,24 +207,46 @@ class TiledUpscaler:
         fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
         return reduced(fixed, low_res.target)
 
-    def decode_reference(self, latents: Map, low_res: LargeLowRes) -> Readable:
+    def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""
-        picture = self._vae.decode(latents, low_res.padded, None)
+        if isinstance(latents, ReducedReference):
+            small = self.upscaler.decode_reference(latents.latents, latents.low_res)
+            return reduced(TensorMap(small), low_res.target)
+        picture = self._vae.decode(cast("Map", latents), low_res.padded, None)
         fixed = StreamedColorFix("none", picture, low_res.padded, low_res.size)
         return reduced(fixed, low_res.target)
 
     def _imagine(
         self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
-    ) -> list[Map]:
-        """Latents of `settings.references` pictures, each from noise of its own."""
+    ) -> list[Readable]:
+        """Latents of `settings.references` pictures, each from noise of its own: imagined at once,
+        for a frame that is reduced where it is large, or by tiles that are steered one by one.
+
+        Without controls, tiles of a large picture would each imagine a picture of their own.
+        """
         if not settings.reference_strength:
             return [low_res.latents] * settings.references
-        local = settings.reference_mode == "tile"
-        steering = self._local(low_res, cognition) if local else (lambda tiles: cognition)
+        if settings.reference_mode == "tile":
+            return [*self._imagine_in_tiles(low_res, cognition, settings)]
+        cells, side = low_res.latents.shape[1:], max(self.model.config.native_size, self._side)
+        tile = min(cells[0], self.tile), min(cells[1], self.tile)
+        small = frame_to_imagine(self.upscaler, low_res, side, tile)
+        tell = steps_of(self._tell, "imagine")
+        latents = self.upscaler.run(
+            lambda one: one.imagine(small, cognition.to(one.dtype), settings, on_step=tell)
+        ).cpu()
+        if small.size == low_res.size:
+            return [TensorMap(each) for each in latents.split(1)]
+        return [ReducedReference(each, small, cells) for each in latents.split(1)]
+
+    def _imagine_in_tiles(
+        self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
+    ) -> list[Map]:
+        steering = self._local(low_res, cognition)
         self.upscaler.enter("sample")
         how = imagining(settings, self.model.config)
         # tiles that are looked at one by one stay where they are
-        grid = partial(self._grid, low_res.latents, None if local else settings.seed)
+        grid = partial(self._grid, low_res.latents, None)
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
@@ -295,7 +323,7 @@ class TiledUpscaler:
         place_large(picture, placed, low_res.size)
         return self._vae.encode(placed)
 
-    def _score(self, latents: Map, low_res: LargeLowRes) -> float:
+    def _score(self, latents: Readable, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""
         side = COGNITION_SIDE, COGNITION_SIDE
         picture = self.decode_reference(latents, low_res)

@@ -134,7 +134,7 @@ def translate(
 
 def _place_names(plain: set[str], table: Table) -> tuple[Names, set[str]]:
     """Our names with what they come from, and the names that the table does not know."""
-    found: Names = {}
+    joined_names: Names = {}
     for name in plain:
         match = _FIRST_OF_THREE.fullmatch(name)
         if match is None or name.rpartition(".")[0] in table:
@@ -142,10 +142,10 @@ def _place_names(plain: set[str], table: Table) -> tuple[Names, set[str]]:
         attention, layer, leaf = match.groups()
         olds = tuple(f"{attention}.{kind}_proj.{leaf}" for kind in "qkv")
         if plain.issuperset(olds):
-            found[f"tower.transformer.resblocks.{layer}.attn.in_proj_{leaf}"] = olds
-    joined = {old for olds in found.values() for old in olds}
+            joined_names[f"tower.transformer.resblocks.{layer}.attn.in_proj_{leaf}"] = olds
+    joined = {old for olds in joined_names.values() for old in olds}
     renamed, strange = rename(plain - joined, table)
-    return found | {ours: (old,) for ours, old in renamed.items()}, strange
+    return joined_names | {ours: (old,) for ours, old in renamed.items()}, strange
 
 
 def _at_home(kind: str, name: str) -> str:

@@ -162,8 +162,8 @@ def files_of(origin: Origin) -> list[Path]:
     """The files that an origin is made of."""
     if origin.format != "diffusers":
         return [origin.path]
-    found = (_diffusers_file(origin.path, part) for part in DIFFUSERS_PARTS)
-    return [file for file in found if file is not None]
+    paths = (_diffusers_file(origin.path, part) for part in DIFFUSERS_PARTS)
+    return [file for file in paths if file is not None]
 
 
 def _state(payload: Any, origin: Origin) -> TensorMap:
@@ -187,14 +187,14 @@ def _diffusers_file(folder: Path, part: str) -> Path | None:
 
 def _open_diffusers(folder: Path) -> TensorMap:
     files = {part: _diffusers_file(folder, part) for part in DIFFUSERS_PARTS}
-    found = {
+    parts = {
         part: open_checkpoint(Origin(file, "safetensors"))
         for part, file in files.items()
         if file is not None
     }
-    if not found:
+    if not parts:
         raise WeightsError(
             f"{shown(folder)} is not a model in diffusers' format: no safetensors file in "
             f"{', '.join(f'{part}/' for part in DIFFUSERS_PARTS)}"
         )
-    return _Joined(found)
+    return _Joined(parts)

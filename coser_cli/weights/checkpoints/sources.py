@@ -202,8 +202,8 @@ class PartTensors(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         tensors, published = self._from[name]
-        found = [tensors[old] for old in published]
-        return as_linear(name, found[0] if len(found) == 1 else torch.cat(found))
+        pieces = [tensors[old] for old in published]
+        return as_linear(name, pieces[0] if len(pieces) == 1 else torch.cat(pieces))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._from)

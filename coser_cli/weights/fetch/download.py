@@ -112,10 +112,10 @@ class Download:
                 f"{file.id}: the manifest names no source",
                 f"give it with --import FILE --as {file.id}",
             )
-        told = "; ".join(map(self._failure, file.sources, failures))
+        reasons = "; ".join(map(self._failure, file.sources, failures))
         hints = dict.fromkeys(error.hint for error in failures if error.hint)
         hints[f"a file fetched elsewhere: --import FILE --as {file.id}"] = None
-        return WeightsError(f"{file.id} could not be fetched: {told}", "; ".join(hints))
+        return WeightsError(f"{file.id} could not be fetched: {reasons}", "; ".join(hints))
 
     def _from(self, web: Web, source: Source) -> Fetched:
         """The whole file from one source, from scratch if what was there before spoilt it."""

@@ -31,11 +31,11 @@ class _Page(HTMLParser):
         self._inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "form" and given.get("id") == "download-form":
-            self.action, self._inside = given.get("action"), "form"
-        elif tag == "input" and self._inside == "form" and given.get("type") == "hidden":
-            self.fields[given.get("name", "")] = given.get("value", "")
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "form" and attributes.get("id") == "download-form":
+            self.action, self._inside = attributes.get("action"), "form"
+        elif tag == "input" and self._inside == "form" and attributes.get("type") == "hidden":
+            self.fields[attributes.get("name", "")] = attributes.get("value", "")
         elif tag == "title":
             self._inside = "title"
 
@@ -53,11 +53,11 @@ def confirmed(page: str, url: str) -> str | None:
 
     The form's hidden inputs become the query. gdown, where it is installed, knows older pages, too.
     """
-    found = _parsed(page)
-    if found.action is None:
+    parsed = _parsed(page)
+    if parsed.action is None:
         return _by_gdown(page)
-    parts = urlsplit(urljoin(url, found.action))
-    query = dict(parse_qsl(parts.query)) | found.fields
+    parts = urlsplit(urljoin(url, parsed.action))
+    query = dict(parse_qsl(parts.query)) | parsed.fields
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from coser_cli.errors import UsageError, WeightsError, shown
 from coser_cli.weights.file_kinds import file_kind
-from coser_cli.weights.install.inventory import OnBytes, Stock, hash_of
+from coser_cli.weights.install.inventory import Inventory, OnBytes, hash_of
 from coser_cli.weights.manifest import WeightFile
 
 WEIGHTS_SUFFIXES = {".ckpt", ".safetensors", ".bin", ".pt", ".pth"}
@@ -23,7 +23,7 @@ class Match:
 
 
 def discover(
-    stock: Stock, folder: Path, on_bytes: OnBytes, say: Callable[[str], None]
+    inventory: Inventory, folder: Path, on_bytes: OnBytes, say: Callable[[str], None]
 ) -> dict[str, Match]:
     """Files of the manifest that lie in `folder`, by id: by name, or by size and hash, or, where
     no hash is known for an id, by the names of the tensors in them.
@@ -36,18 +36,18 @@ def discover(
     matches: dict[str, Match] = {}
     others: list[Path] = []
     for path in sorted(_files_below(folder)):
-        name = _named(stock, path) or _hashed(stock, path, on_bytes)
+        name = _named(inventory, path) or _hashed(inventory, path, on_bytes)
         if name is None:
             others.append(path)
         elif name in matches:
             say(f"{shown(path)} looks like {name}, too; {shown(matches[name].path)} is taken")
         else:
             matches[name] = Match(path)
-    return matches | _by_content(stock, others, matches, say)
+    return matches | _by_content(inventory, others, matches, say)
 
 
 def _by_content(
-    stock: Stock, paths: list[Path], matches: dict[str, Match], say: Callable[[str], None]
+    inventory: Inventory, paths: list[Path], matches: dict[str, Match], say: Callable[[str], None]
 ) -> dict[str, Match]:
     """Those of `paths` that are what the manifest has no hash for, and `matches` does not have."""
     candidates: dict[str, list[Match]] = {}
@@ -59,7 +59,7 @@ def _by_content(
                 say(f"left out: {error.message}")
             continue
         if kind != "pickle":
-            for name, match in _recognised(stock, path, say).items():
+            for name, match in _recognised(inventory, path, say).items():
                 if name not in matches:
                     candidates.setdefault(name, []).append(match)
     for name, several in candidates.items():
@@ -71,13 +71,13 @@ def _by_content(
     return {name: match for name, (match,) in candidates.items()}
 
 
-def _recognised(stock: Stock, path: Path, say: Callable[[str], None]) -> dict[str, Match]:
+def _recognised(inventory: Inventory, path: Path, say: Callable[[str], None]) -> dict[str, Match]:
     """The id that a checkpoint can stand for, with what it is."""
     from coser_cli.weights.checkpoints.open import Origin, open_checkpoint  # imports torch
     from coser_cli.weights.checkpoints.recognise import recognise
     from coser_cli.weights.checkpoints.sources import KINDS, role_of
 
-    files = stock.manifest.files.values()
+    files = inventory.manifest.files.values()
     allowed = tuple({name for file in files for name in file.safe_globals})
     try:
         kind = recognise(open_checkpoint(Origin(path, "lightning-ckpt", allowed)))
@@ -85,7 +85,9 @@ def _recognised(stock: Stock, path: Path, say: Callable[[str], None]) -> dict[st
         say(f"left out: {error.message}")
         return {}
     able = [file for file in files if kind.name and kind.name in KINDS.get(role_of(file.id), ())]
-    unpinned = [file.id for file in able if not file.parts and stock.known_hash(file.id) is None]
+    unpinned = [
+        file.id for file in able if not file.parts and inventory.known_hash(file.id) is None
+    ]
     if not unpinned:
         known = f", but none of the files whose hash is known ({', '.join(f.id for f in able)})"
         say(f"left out: {shown(path)} is {kind.description}{known if able else ''}")
@@ -100,9 +102,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _named(stock: Stock, path: Path) -> str | None:
+def _named(inventory: Inventory, path: Path) -> str | None:
     """The id of the one file that is called so."""
-    fits = [file for file in stock.manifest.files.values() if path.name in _names(file)]
+    fits = [file for file in inventory.manifest.files.values() if path.name in _names(file)]
     if len(fits) > 1:
         size = path.stat().st_size
         fits = [file for file in fits if file.size == size]
@@ -116,12 +118,12 @@ def _names(file: WeightFile) -> set[str]:
     return {PurePosixPath(place).name for place in places if place} if not file.parts else set()
 
 
-def _hashed(stock: Stock, path: Path, on_bytes: OnBytes) -> str | None:
+def _hashed(inventory: Inventory, path: Path, on_bytes: OnBytes) -> str | None:
     """The id of the file with this size and hash."""
     size = path.stat().st_size
-    names = [name for name in stock.manifest.files if stock.bytes_of(name) == size]
-    names = [name for name in names if stock.known_hash(name) is not None]
+    names = [name for name in inventory.manifest.files if inventory.bytes_of(name) == size]
+    names = [name for name in names if inventory.known_hash(name) is not None]
     if not names:
         return None
     sha256 = hash_of(path, on_bytes)
-    return next((name for name in names if stock.known_hash(name) == sha256), None)
+    return next((name for name in names if inventory.known_hash(name) == sha256), None)

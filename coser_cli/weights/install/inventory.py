@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, Part, cannot_write
-from coser_cli.weights.install.ledger import Converted, Ledger, Seen, Stamp, now
+from coser_cli.weights.install.record import ConvertedFile, FetchedFile, Record, Stamp, now
 from coser_cli.weights.install.swap import restore
 from coser_cli.weights.lock import read_lock
 from coser_cli.weights.manifest import Manifest, Variant, WeightFile
@@ -34,14 +34,14 @@ class State(StrEnum):
     ABSENT = "absent"
 
 
-class Stock:
+class Inventory:
     """What `root` holds of the files in `manifest`."""
 
     def __init__(self, manifest: Manifest, root: Path) -> None:
         self.manifest = manifest
         self.root = root
         self._restore()
-        self.ledger = Ledger.read(root)
+        self.records = Record.read(root)
 
     def _restore(self) -> None:
         """Put back models that a killed installation had just moved aside; another process that
@@ -54,7 +54,7 @@ class Stock:
 
     @contextmanager
     def locked(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Nobody else writes into the folder; waits for somebody who does. Reads the ledger anew.
+        """Nobody else writes into the folder; waits for somebody who does. Reads the record anew.
 
         Raises WeightsError where the folder cannot be written to.
         """
@@ -69,7 +69,7 @@ class Stock:
         except OSError as error:
             raise cannot_write(self.root, error) from error
         try:
-            self.ledger = Ledger.read(self.root)
+            self.records = Record.read(self.root)
             yield
         finally:
             lock.release()
@@ -90,23 +90,23 @@ class Stock:
         """The ids with each folder of files replaced by its files."""
         return [each for name in names for each in (self.file(name).parts or (name,))]
 
-    def sources_in(self, name: str, given: Path) -> dict[str, Path]:
-        """The single files of `name` by id, where `given` is the file or the folder of files."""
+    def sources_in(self, name: str, source: Path) -> dict[str, Path]:
+        """The single files of `name` by id, where `source` is the file or the folder of files."""
         parts = self.file(name).parts
         if not parts:
-            return {name: given}
+            return {name: source}
         below = {part: self.path(part).relative_to(self.path(name)) for part in parts}
-        return {part: given / place for part, place in below.items()}
+        return {part: source / place for part, place in below.items()}
 
     def known_hash(self, name: str) -> str | None:
         """The hash that the file must have: the manifest's, else that of first use."""
-        seen = self.ledger.files.get(name)
-        return self.file(name).sha256 or (seen.sha256 if seen else None)
+        record = self.records.files.get(name)
+        return self.file(name).sha256 or (record.sha256 if record else None)
 
     def bytes_of(self, name: str) -> int | None:
-        """Size of the published file, if it is known or has been seen."""
-        seen = self.ledger.files.get(name)
-        return self.file(name).size or (seen.size if seen else None)
+        """Size of the published file, if it is known or has been record."""
+        record = self.records.files.get(name)
+        return self.file(name).size or (record.size if record else None)
 
     def arrived(self, name: str) -> int:
         """Bytes of an unfinished download."""
@@ -114,15 +114,15 @@ class Stock:
         return stamp.size if stamp else 0
 
     def state(self, name: str, variant: Variant | None = None) -> State:
-        """How far a single file is; as a part of `variant`, if one is given. Hashes nothing."""
+        """How far a single file is; as a part of `variant`, if one is source. Hashes nothing."""
         if variant is not None and self.is_in(name, variant):
             return State.INSTALLED
         if variant is None and self.is_converted(name):
             return State.INSTALLED
         path = self.path(name)
         if path.is_file():
-            seen = self.ledger.files.get(name)
-            known = seen and seen.is_still(path) and seen.sha256 == self.known_hash(name)
+            record = self.records.files.get(name)
+            known = record and record.is_still(path) and record.sha256 == self.known_hash(name)
             return State.VERIFIED if known else State.UNVERIFIED
         return State.PARTIAL if self.arrived(name) else State.ABSENT
 
@@ -150,8 +150,8 @@ class Stock:
 
     def installed_hash(self, name: str) -> tuple[int, str] | None:
         """Size and SHA-256 of the published file that was fetched, imported or installed."""
-        if (seen := self.ledger.files.get(name)) is not None:
-            return seen.size, seen.sha256
+        if (record := self.records.files.get(name)) is not None:
+            return record.size, record.sha256
         for variant in self.manifest.variants.values():
             for facts in self._origin_in(name, variant).values():
                 return int(facts["bytes"]), str(facts["sha256"])
@@ -159,7 +159,7 @@ class Stock:
 
     def is_converted(self, name: str) -> bool:
         """Whether the file has become the safetensors file that the manifest wants."""
-        convert, entry = self.file(name).convert, self.ledger.converted.get(name)
+        convert, entry = self.file(name).convert, self.records.converted.get(name)
         if convert is None or entry is None or entry.source != self.known_hash(name):
             return False
         return entry.is_still(self.root / convert.to)
@@ -194,7 +194,7 @@ class Stock:
         """Note a verified file; `must`: raise WeightsError where the folder is read-only."""
         stamp = Stamp.of(self.path(name))
         assert stamp is not None
-        self.ledger.files[name] = Seen(stamp.size, sha256, stamp.mtime_ns, url, now())
+        self.records.files[name] = FetchedFile(stamp.size, sha256, stamp.mtime_ns, url, now())
         self._save(must=must)
 
     def record_conversion(self, name: str, target: Path, source: str) -> None:
@@ -202,15 +202,15 @@ class Stock:
         stamp = Stamp.of(target)
         assert stamp is not None
         sha256 = hash_of(target, lambda done, total: None)
-        self.ledger.converted[name] = Converted(source, stamp.size, sha256, stamp.mtime_ns)
+        self.records.converted[name] = ConvertedFile(source, stamp.size, sha256, stamp.mtime_ns)
         self._save(must=True)
 
     def _save(self, *, must: bool) -> None:
         if must:
-            self.ledger.save()
+            self.records.save()
             return
         with suppress(WeightsError):
-            self.ledger.save()
+            self.records.save()
 
 
 def hash_of(path: Path, on_bytes: OnBytes) -> str:

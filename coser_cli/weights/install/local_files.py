@@ -11,20 +11,22 @@ from pathlib import Path
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, cannot_write
 from coser_cli.weights.file_kinds import AGAIN, HEAD_BYTES, not_weights, require_format
-from coser_cli.weights.install.inventory import OnBytes, Stock, hash_of
+from coser_cli.weights.install.inventory import Inventory, OnBytes, hash_of
 from coser_cli.weights.manifest import WeightFile
 
 
-def bring(stock: Stock, name: str, source: Path, on_bytes: OnBytes, *, link: bool) -> None:
+def import_file(
+    inventory: Inventory, name: str, source: Path, on_bytes: OnBytes, *, link: bool
+) -> None:
     """Verify the user's file `source` as `name`, and put it at its place; it is never changed.
 
     `link`: a hard link will do where the file system allows one, as for a file that is converted
     and not kept. Raises WeightsError, having changed nothing, if the file is another.
     """
-    file, target, known = stock.file(name), stock.path(name), stock.known_hash(name)
+    file, target, known = inventory.file(name), inventory.path(name), inventory.known_hash(name)
     _refuse(source, file, known)
     if target.exists() and os.path.samefile(source, target):
-        if not stock.check(name, on_bytes):
+        if not inventory.check(name, on_bytes):
             raise _other(source, name, hash_of(source, on_bytes), known)
         return
     part = target.with_name(f".{target.name}.import")
@@ -41,7 +43,7 @@ def bring(stock: Stock, name: str, source: Path, on_bytes: OnBytes, *, link: boo
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-    stock.record(name, sha256, f"imported from {source}")
+    inventory.record(name, sha256, f"imported from {source}")
 
 
 def _refuse(source: Path, file: WeightFile, known: str | None) -> None:

@@ -120,9 +120,9 @@ def install_model(
     missing = [group for group in required(variant) if givers[group] is None]
     if missing:
         raise nowhere(sources, missing)
-    given = {group: source for group, source in givers.items() if source is not None}
-    names = [name for name in PARTS if name != "cfw" or "cfw" in given]
-    parts = _fitting_parts(variant, {name: networks[name] for name in names}, given, config)
+    by_group = {group: source for group, source in givers.items() if source is not None}
+    names = [name for name in PARTS if name != "cfw" or "cfw" in by_group]
+    parts = _fitting_parts(variant, {name: networks[name] for name in names}, by_group, config)
     _warn_of_surplus(sources.values(), on_warning)
     total = sum(part.size(DTYPES[dtype]) for part in parts)
     with _built_aside(variant, root, total) as new:
@@ -156,9 +156,9 @@ def add_parts(
     config = config_of(variant)
     networks = _networks(config)
     sources = _opened(variant, origins, networks, strict=strict)
-    given = {group: source for source in sources.values() for group in source.groups}
-    names = [name for name in PARTS if name in given]
-    parts = _fitting_parts(variant, {name: networks[name] for name in names}, given, config)
+    by_group = {group: source for source in sources.values() for group in source.groups}
+    names = [name for name in PARTS if name in by_group]
+    parts = _fitting_parts(variant, {name: networks[name] for name in names}, by_group, config)
     _warn_of_surplus(sources.values(), on_warning)
     dtype = DTYPES[lock["dtype"]]
     total = sum(part.size(dtype) for part in parts)
@@ -249,7 +249,7 @@ def _warn_of_surplus(sources: Iterable[Checkpoint], on_warning: OnWarning | None
 def _fitting_parts(
     variant: Variant,
     networks: Mapping[str, _Network],
-    given: Mapping[str, Checkpoint],
+    by_group: Mapping[str, Checkpoint],
     config: ModelConfig,
 ) -> list[_Part]:
     """The parts of these names, every tensor there and of the right shape; else WeightsError, by
@@ -258,7 +258,7 @@ def _fitting_parts(
     parts: list[_Part] = []
     faults: dict[Path, list[str]] = {}
     for name, network in networks.items():
-        picks = {key: given[group_of(f"{name}/{key}")] for key in network.shapes}
+        picks = {key: by_group[group_of(f"{name}/{key}")] for key in network.shapes}
         tensors = PartTensors(name, picks)
         for key, shape in network.shapes.items():
             fault = _fault(tensors, key, shape)
@@ -267,8 +267,8 @@ def _fitting_parts(
                 faults.setdefault(picks[key].origin.path, []).append(f"{old} {fault}")
         parts.append(_Part(name, tensors, network.config))
     if faults:
-        each = (f"{shown(path)}: {some(found)}" for path, found in faults.items())
-        unknown = {key for source in given.values() for key in source.unknown}
+        each = (f"{shown(path)}: {some(faulty)}" for path, faulty in faults.items())
+        unknown = {key for source in by_group.values() for key in source.unknown}
         more = f"; unknown names: {some(unknown)}" if unknown else ""
         raise WeightsError(
             f"the weights do not fit the model {variant.name!r} ({'; '.join(each)}{more})"
@@ -280,8 +280,8 @@ def _fault(tensors: PartTensors, key: str, shape: tuple[int, ...]) -> str:
     """What is wrong with one tensor, or nothing."""
     if key not in tensors:
         return "is missing"
-    found = tuple(tensors[key].shape)
-    return "" if found == shape else f"has the shape {found}, not {shape}"
+    actual = tuple(tensors[key].shape)
+    return "" if actual == shape else f"has the shape {actual}, not {shape}"
 
 
 def _write_parts(

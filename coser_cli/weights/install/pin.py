@@ -8,28 +8,28 @@ from pathlib import Path
 
 from coser_cli.errors import WeightsError, shown
 from coser_cli.version import __version__
-from coser_cli.weights.install.inventory import Stock
-from coser_cli.weights.install.ledger import now
+from coser_cli.weights.install.inventory import Inventory
+from coser_cli.weights.install.record import now
 from coser_cli.weights.manifest import load_manifest
 
 _UNPINNED = re.compile(r"(pin|estimate|size)\s*=")
 
 
-def pinned_manifest(stock: Stock) -> tuple[str, list[str]]:
+def pinned_manifest(inventory: Inventory) -> tuple[str, list[str]]:
     """The text of the manifest in use, with size and SHA-256 of files that had none, and the ids
     of these.
 
     Raises WeightsError if nothing that was fetched or imported lacks a hash.
     """
-    manifest = stock.manifest
+    manifest = inventory.manifest
     facts = {}
     for name, file in manifest.files.items():
-        installed = None if file.sha256 or file.parts else stock.installed_hash(name)
+        installed = None if file.sha256 or file.parts else inventory.installed_hash(name)
         if installed is not None:
             facts[name] = installed
     if not facts:
         raise WeightsError(
-            f"nothing in {shown(stock.root)} is without a published hash",
+            f"nothing in {shown(inventory.root)} is without a published hash",
             "fetch or import the weights first: coser download-weights",
         )
     pinned = ", ".join(facts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coser_cli.errors import UsageError, WeightsError, shown
-from coser_cli.weights.install.inventory import State, Stock
+from coser_cli.weights.install.inventory import Inventory, State
 from coser_cli.weights.manifest import Manifest, Variant
 
 DEFAULT_SET = "default"
@@ -67,7 +67,7 @@ def choose(manifest: Manifest, names: Sequence[str]) -> Choice:
 
 
 def make_plan(
-    stock: Stock,
+    inventory: Inventory,
     choice: Choice,
     *,
     coming: Iterable[str] = (),
@@ -80,10 +80,10 @@ def make_plan(
     """
     there: dict[str, None] = {}
     fetch: dict[str, None] = {}
-    variants = [each for each in choice.variants if not is_complete(stock, each, choice.files)]
-    needed = [name for name in choice.files if _is_needed(stock, name, choice, variants)]
+    variants = [each for each in choice.variants if not is_complete(inventory, each, choice.files)]
+    needed = [name for name in choice.files if _is_needed(inventory, name, choice, variants)]
     for name in choice.files:
-        state = stock.state(name)
+        state = inventory.state(name)
         if state is State.UNVERIFIED and check is not None:
             state = State.VERIFIED if check(name) else State.ABSENT
         at_hand = state in (State.VERIFIED, State.UNVERIFIED, State.INSTALLED) or name in coming
@@ -92,27 +92,31 @@ def make_plan(
     return Plan(tuple(there), tuple(fetch), tuple(variants), complete, choice.optional)
 
 
-def is_complete(stock: Stock, variant: Variant, names: Iterable[str]) -> bool:
+def is_complete(inventory: Inventory, variant: Variant, names: Iterable[str]) -> bool:
     """Whether a variant is installed with all of these files that it is made of."""
     parts = {*variant.files, variant.base}
     own = [name for name in names if name in parts]
-    return bool(own) and all(stock.is_in(name, variant) for name in own)
+    return bool(own) and all(inventory.is_in(name, variant) for name in own)
 
 
-def can_extend(stock: Stock, variant: Variant) -> bool:
+def can_extend(inventory: Inventory, variant: Variant) -> bool:
     """Whether the installed model lacks optional files at most, which can be added to it."""
     required = [name for name in variant.files if name not in variant.optional]
     required += [variant.base] if variant.base else []
-    return bool(required) and all(stock.is_in(name, variant) for name in required)
+    return bool(required) and all(inventory.is_in(name, variant) for name in required)
 
 
-def _is_needed(stock: Stock, name: str, choice: Choice, variants: Iterable[Variant]) -> bool:
+def _is_needed(
+    inventory: Inventory, name: str, choice: Choice, variants: Iterable[Variant]
+) -> bool:
     """Whether a file is missing for a variant that is yet to be installed, or for itself."""
     users = [each for each in choice.variants if name in (*each.files, each.base)]
     if not users:
         return True
     unfinished = [each for each in users if each in variants]
-    return any(not (can_extend(stock, each) and stock.is_in(name, each)) for each in unfinished)
+    return any(
+        not (can_extend(inventory, each) and inventory.is_in(name, each)) for each in unfinished
+    )
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,17 @@ class Amount:
     unknown: tuple[str, ...] = ()
 
 
-def download_bytes(stock: Stock, names: Iterable[str], *, whole: bool = False) -> Amount:
+def download_bytes(inventory: Inventory, names: Iterable[str], *, whole: bool = False) -> Amount:
     """Bytes still to come; `whole`: bytes of the files, whatever has arrived."""
-    sizes = {name: stock.bytes_of(name) or stock.file(name).estimate for name in names}
+    sizes = {name: inventory.bytes_of(name) or inventory.file(name).estimate for name in names}
     total = sum(
-        max(0, size - (0 if whole else stock.arrived(name))) for name, size in sizes.items() if size
+        max(0, size - (0 if whole else inventory.arrived(name)))
+        for name, size in sizes.items()
+        if size
     )
     return Amount(
         total,
-        tuple(name for name, size in sizes.items() if size and stock.bytes_of(name) is None),
+        tuple(name for name, size in sizes.items() if size and inventory.bytes_of(name) is None),
         tuple(name for name, size in sizes.items() if size is None),
     )
 
@@ -145,13 +151,13 @@ def is_converted(manifest: Manifest, name: str) -> bool:
     return manifest.files[name].convert is not None or any(name in used for used in users)
 
 
-def conversion_bytes(stock: Stock, plan: Plan, dtype: str, *, guess: bool = True) -> int:
+def conversion_bytes(inventory: Inventory, plan: Plan, dtype: str, *, guess: bool = True) -> int:
     """Bytes that conversion will write; `guess`: estimated sizes count, too."""
     names = {name for each in plan.variants for name in (*each.files, each.base) if name}
-    names |= {name for name in plan.fetch if stock.file(name).convert}
+    names |= {name for name in plan.fetch if inventory.file(name).convert}
     total = 0
     for name in names & {*plan.there, *plan.fetch}:
-        total += stock.bytes_of(name) or (guess and stock.file(name).estimate) or 0
+        total += inventory.bytes_of(name) or (guess and inventory.file(name).estimate) or 0
     return int(total * FACTORS[dtype])
 
 
@@ -162,15 +168,15 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def require_space(stock: Stock, plan: Plan, dtype: str) -> None:
+def require_space(inventory: Inventory, plan: Plan, dtype: str) -> None:
     """Raise WeightsError if what is known to come does not fit; an estimate refuses nothing."""
-    known = [name for name in plan.fetch if stock.bytes_of(name) is not None]
-    needed = download_bytes(stock, known).bytes
-    needed += conversion_bytes(stock, plan, dtype, guess=False)
-    free = free_bytes(stock.root)
+    known = [name for name in plan.fetch if inventory.bytes_of(name) is not None]
+    needed = download_bytes(inventory, known).bytes
+    needed += conversion_bytes(inventory, plan, dtype, guess=False)
+    free = free_bytes(inventory.root)
     if (plan.fetch or plan.variants) and needed > free:
         raise WeightsError(
-            f"download and conversion need {needed} bytes in {shown(stock.root)}, "
+            f"download and conversion need {needed} bytes in {shown(inventory.root)}, "
             f"where {free} are free",
             "free some space, or choose another folder by --dest",
         )

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.weights.fetch.download import Download, Listener
 from coser_cli.weights.fetch.hosts import Hosts, Patience
-from coser_cli.weights.install.inventory import State, Stock
-from coser_cli.weights.install.local_files import bring
+from coser_cli.weights.install.inventory import Inventory, State
+from coser_cli.weights.install.local_files import import_file
 from coser_cli.weights.install.plan import FACTORS, Plan, can_extend, is_complete, is_converted
 from coser_cli.weights.manifest import Variant
 
 if TYPE_CHECKING:
-    from coser_cli.weights.install.steps import Ingredients
+    from coser_cli.weights.install.steps import Inputs
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Whom a supply tells and asks: a line of text; `progress(label, bytes, total or None)`;
+class Callbacks:
+    """Whom an installation tells and asks: a line of text; `progress(label, bytes, total or None)`;
     `consent(ids)` raises UsageError if files may not be fetched.
     """
 
@@ -51,25 +51,25 @@ class Told:
     consent: Callable[[Sequence[str]], None]
 
 
-class Supply:
+class Installer:
     """Brings files into a weights folder that is locked meanwhile."""
 
     def __init__(
         self,
-        stock: Stock,
+        inventory: Inventory,
         hosts: Hosts,
         patience: Patience,
-        told: Told,
+        callbacks: Callbacks,
         *,
         dtype: str,
         offline: bool,
         keep_originals: bool,
         strict: bool = False,
     ) -> None:
-        self._stock = stock
+        self._inventory = inventory
         self._hosts = hosts
         self._patience = patience
-        self._told = told
+        self._callbacks = callbacks
         self._dtype = dtype
         self._offline = offline
         self._keep = keep_originals
@@ -81,7 +81,7 @@ class Supply:
     def work(self, plan: Plan, imports: Sequence[tuple[str, Path]]) -> Iterator[Outcome]:
         """Everything, in order. A file that fails does not stop the others."""
         for name, path in imports:
-            yield self._guarded(name, partial(self._bring, name, path))
+            yield self._guarded(name, partial(self._import, name, path))
         imported = {name for name, _ in imports}
         for name in plan.there:
             if name not in imported:
@@ -92,68 +92,74 @@ class Supply:
         if not self._keep and self._used:
             from coser_cli.weights.install.steps import drop_originals
 
-            drop_originals(self._stock, [name for name in self._used if not self._is_awaited(name)])
+            drop_originals(
+                self._inventory, [name for name in self._used if not self._is_awaited(name)]
+            )
 
     def has_to_convert(self, names: Iterable[str]) -> bool:
         """Whether a file that is there is still to become another."""
-        stock = self._stock
-        return any(stock.file(name).convert and not stock.is_converted(name) for name in names)
+        inventory = self._inventory
+        return any(
+            inventory.file(name).convert and not inventory.is_converted(name) for name in names
+        )
 
     def _guarded(self, name: str, act: Callable[[], Outcome]) -> Outcome:
         try:
             return act()
         except WeightsError as error:
             self._failed.add(name)
-            return Outcome("file", name, "failed", self._stock.path(name), error=error)
+            return Outcome("file", name, "failed", self._inventory.path(name), error=error)
 
-    def _bring(self, name: str, path: Path) -> Outcome:
-        transient = is_converted(self._stock.manifest, name) and not self._keep
-        bring(self._stock, name, path, self._counter(f"importing {name}"), link=transient)
+    def _import(self, name: str, path: Path) -> Outcome:
+        transient = is_converted(self._inventory.manifest, name) and not self._keep
+        import_file(self._inventory, name, path, self._counter(f"importing {name}"), link=transient)
         return self._settle(name, "imported")
 
     def _fetch(self, name: str) -> Outcome:
-        stock = self._stock
-        factor = FACTORS[self._dtype] if is_converted(stock.manifest, name) else 0.0
-        count = self._told.progress
-        known = stock.known_hash(name)
+        inventory = self._inventory
+        factor = FACTORS[self._dtype] if is_converted(inventory.manifest, name) else 0.0
+        count = self._callbacks.progress
+        known = inventory.known_hash(name)
         fetched = Download(
-            stock.file(name),
-            stock.path(name),
+            inventory.file(name),
+            inventory.path(name),
             self._hosts,
             self._patience,
             sha256=known,
             room=lambda total: int(total * factor),
-            listener=Listener(lambda done, total: count(name, done, total), self._told.say),
+            listener=Listener(lambda done, total: count(name, done, total), self._callbacks.say),
         ).run()
-        stock.record(name, fetched.sha256, fetched.url)
+        inventory.record(name, fetched.sha256, fetched.url)
         if known is None:
-            self._told.say(f"{name}: no published hash; from now on held to {fetched.sha256}")
+            self._callbacks.say(f"{name}: no published hash; from now on held to {fetched.sha256}")
         return self._settle(name, "downloaded")
 
     def _settle(self, name: str, status: str) -> Outcome:
         """A file is at its place or has been converted: convert it if that is wanted."""
-        stock = self._stock
-        path = stock.path(name)
-        convert = stock.file(name).convert
+        inventory = self._inventory
+        path = inventory.path(name)
+        convert = inventory.file(name).convert
         if convert is not None:
-            path = stock.root / convert.to
-            if not stock.is_converted(name):
+            path = inventory.root / convert.to
+            if not inventory.is_converted(name):
                 from coser_cli.weights.install import steps
 
-                self._told.say(f"converting {name}")
-                steps.convert(stock, name)
+                self._callbacks.say(f"converting {name}")
+                steps.convert(inventory, name)
                 self._used[name] = None
         elif not path.exists():
             path = next((p for p in self._folders_of(name)), path)
-        seen = stock.ledger.files.get(name)
-        size, sha256, url = (seen.size, seen.sha256, seen.url) if seen else (None, None, None)
+        record = inventory.records.files.get(name)
+        size, sha256, url = (
+            (record.size, record.sha256, record.url) if record else (None, None, None)
+        )
         return Outcome("file", name, status, path, size, sha256, url)
 
     def _folders_of(self, name: str) -> Iterator[Path]:
         """Folders of installed models that the file is part of."""
-        for variant in self._stock.manifest.variants.values():
-            if self._stock.is_in(name, variant):
-                yield self._stock.folder(variant)
+        for variant in self._inventory.manifest.variants.values():
+            if self._inventory.is_in(name, variant):
+                yield self._inventory.folder(variant)
 
     def _install_all(self, plan: Plan, imports: Sequence[tuple[str, Path]]) -> Iterator[Outcome]:
         chosen = [*plan.variants, *plan.complete]
@@ -166,7 +172,7 @@ class Supply:
                 if ended.kind == "model" and ended.status in ("incomplete", "failed"):
                     self._unfinished.append(variant)
         notes = []
-        for variant in self._stock.manifest.variants.values():
+        for variant in self._inventory.manifest.variants.values():
             if variant not in chosen and self._concerns(variant, touched):
                 possible = self._install_if_possible(variant)
                 if possible.status == "incomplete":
@@ -180,12 +186,12 @@ class Supply:
     def _concerns(self, variant: Variant, touched: Iterable[str]) -> bool:
         """Whether any of these files has just become available for a variant."""
         own = {*variant.files, *variant.fallback, variant.base}
-        own |= {each for name in own if name for each in self._stock.file(name).alternatives}
-        own = {each for name in own if name for each in (name, *self._stock.file(name).parts)}
+        own |= {each for name in own if name for each in self._inventory.file(name).alternatives}
+        own = {each for name in own if name for each in (name, *self._inventory.file(name).parts)}
         here = [name for name in touched if name in own]
-        return any(self._stock.state(name) is State.VERIFIED for name in here) and not is_complete(
-            self._stock, variant, here
-        )
+        return any(
+            self._inventory.state(name) is State.VERIFIED for name in here
+        ) and not is_complete(self._inventory, variant, here)
 
     def _is_awaited(self, name: str) -> bool:
         """Whether a chosen variant that could not be installed yet needs this file again."""
@@ -196,27 +202,27 @@ class Supply:
         from coser_cli.weights.install import steps
 
         try:
-            if can_extend(self._stock, variant):
+            if can_extend(self._inventory, variant):
                 yield self._extended(variant)
                 return
-            ready = steps.gather(self._stock, variant, strict=self._strict)
+            ready = steps.gather(self._inventory, variant, strict=self._strict)
             while ready.missing:
-                missing = self._stock.single(ready.missing)
-                if not self._failed.isdisjoint(missing):  # which has been told
+                missing = self._inventory.single(ready.missing)
+                if not self._failed.isdisjoint(missing):  # which has been reported
                     yield self._model(variant, "incomplete", ready.missing)
                     return
                 if self._offline:
                     yield self._model(variant, "failed", ready.missing, _incomplete(variant, ready))
                     return
-                self._told.say(f"{variant.name} also needs {', '.join(missing)}")
-                self._told.consent(missing)
+                self._callbacks.say(f"{variant.name} also needs {', '.join(missing)}")
+                self._callbacks.consent(missing)
                 for name in missing:
                     ended = self._guarded(name, partial(self._fetch, name))
                     yield ended
                     if ended.error is not None:
                         yield self._model(variant, "incomplete", (name,))
                         return
-                ready = steps.gather(self._stock, variant, strict=self._strict)
+                ready = steps.gather(self._inventory, variant, strict=self._strict)
             yield self._installed(variant, ready)
         except WeightsError as error:
             yield self._model(variant, "failed", error=error)
@@ -226,26 +232,26 @@ class Supply:
         from coser_cli.weights.install import steps
 
         try:
-            if can_extend(self._stock, variant):
+            if can_extend(self._inventory, variant):
                 return self._extended(variant)
-            ready = steps.gather(self._stock, variant, strict=self._strict)
+            ready = steps.gather(self._inventory, variant, strict=self._strict)
             if ready.missing:
                 return self._model(variant, "incomplete", ready.missing)
             return self._installed(variant, ready)
         except WeightsError as error:
             return self._model(variant, "failed", error=error)
 
-    def _installed(self, variant: Variant, ready: Ingredients) -> Outcome:
+    def _installed(self, variant: Variant, ready: Inputs) -> Outcome:
         from coser_cli.weights.install import steps
 
-        self._told.say(f"converting and installing {variant.name}")
+        self._callbacks.say(f"converting and installing {variant.name}")
         steps.install(
-            self._stock,
+            self._inventory,
             variant,
             ready,
             self._dtype,
             self._parts(variant),
-            self._told.say,
+            self._callbacks.say,
             strict=self._strict,
         )
         self._used |= dict.fromkeys(ready.served)
@@ -255,7 +261,7 @@ class Supply:
         from coser_cli.weights.install import steps
 
         served = steps.extend(
-            self._stock, variant, self._parts(variant), self._told.say, strict=self._strict
+            self._inventory, variant, self._parts(variant), self._callbacks.say, strict=self._strict
         )
         self._used |= dict.fromkeys(served)
         return self._model(variant, "installed" if served else "present")
@@ -267,17 +273,19 @@ class Supply:
         missing: tuple[str, ...] = (),
         error: CoserError | None = None,
     ) -> Outcome:
-        folder = self._stock.folder(variant)
+        folder = self._inventory.folder(variant)
         return Outcome("model", variant.name, status, folder, missing=missing, error=error)
 
     def _counter(self, label: str) -> Callable[[int, int], None]:
-        return lambda done, total: self._told.progress(label, done, total)
+        return lambda done, total: self._callbacks.progress(label, done, total)
 
     def _parts(self, variant: Variant) -> Callable[[str, int, int], None]:
-        return lambda part, done, total: self._told.progress(f"{variant.name}: {part}", done, total)
+        return lambda part, done, total: self._callbacks.progress(
+            f"{variant.name}: {part}", done, total
+        )
 
 
-def _incomplete(variant: Variant, ready: Ingredients) -> WeightsError:
+def _incomplete(variant: Variant, ready: Inputs) -> WeightsError:
     return WeightsError(
         f"{variant.name} cannot be installed: {', '.join(ready.missing)} is not there",
         "give it with --import FILE --as ID, or fetch it: "

@@ -11,8 +11,8 @@ from pathlib import Path
 from coser_cli.errors import SourceError, WeightsError, shown
 from coser_cli.weights.fetch.hosts import Hosts, Patience
 from coser_cli.weights.fetch.http import Transient, Web
-from coser_cli.weights.install.inventory import Stock, hash_of
-from coser_cli.weights.install.run import Outcome, Told
+from coser_cli.weights.install.inventory import Inventory, hash_of
+from coser_cli.weights.install.run import Callbacks, Outcome
 from coser_cli.weights.manifest import Variant
 from coser_cli.weights.store import MODEL_FILE
 from coser_cli.weights.urls import presentable
@@ -20,7 +20,7 @@ from coser_cli.weights.urls import presentable
 
 @dataclass(frozen=True)
 class Pin:
-    """What a HEAD request told of one source; what it did not tell is None."""
+    """What a HEAD request header of one source; what it did not tell is None."""
 
     name: str
     url: str
@@ -33,13 +33,15 @@ class Pin:
     problem: str | None = None
 
 
-def pins(stock: Stock, names: Iterable[str], hosts: Hosts, patience: Patience) -> Iterator[Pin]:
+def pins(
+    inventory: Inventory, names: Iterable[str], hosts: Hosts, patience: Patience
+) -> Iterator[Pin]:
     """One HEAD request to every source of these files. Hugging Face tells a file's SHA-256 as
     `X-Linked-Etag` and the commit behind a branch as `X-Repo-Commit`.
     """
     with Web(hosts, patience) as web:
         for name in names:
-            for source in stock.file(name).sources:
+            for source in inventory.file(name).sources:
                 yield _pin(web, name, hosts.address(source))
 
 
@@ -50,23 +52,23 @@ def _pin(web: Web, name: str, url: str) -> Pin:
         return Pin(name, presentable(url), problem=error.message)
     except Transient as error:
         return Pin(name, presentable(url), problem=str(error))
-    told = answer.headers.get
+    header = answer.headers.get
     failed = None if answer.status < 400 else f"the host answered {answer.status}"
     return Pin(
         name,
         presentable(url),
         answer.status,
-        told("x-linked-etag"),
-        told("x-linked-size"),
-        told("etag"),
-        told("content-length"),
-        told("x-repo-commit"),
+        header("x-linked-etag"),
+        header("x-linked-size"),
+        header("etag"),
+        header("content-length"),
+        header("x-repo-commit"),
         failed,
     )
 
 
 def verify(
-    stock: Stock, names: Iterable[str], tell: Told, required: Iterable[str] = ()
+    inventory: Inventory, names: Iterable[str], tell: Callbacks, required: Iterable[str] = ()
 ) -> Iterator[Outcome]:
     """Hash again what is there of these files, and of all models made of them.
 
@@ -74,29 +76,29 @@ def verify(
     no installed model has taken it up.
     """
     names, required = list(names), set(required)
-    models = [each for each in stock.manifest.variants.values() if not each.bundled]
+    models = [each for each in inventory.manifest.variants.values() if not each.bundled]
     for name in names:
-        ended = _verified(stock, name, tell)
-        taken_up = any(stock.is_in(name, variant) for variant in models)
+        ended = _verified(inventory, name, tell)
+        taken_up = any(inventory.is_in(name, variant) for variant in models)
         if ended.status == "absent" and name in required and not taken_up:
             error = WeightsError(
                 f"{name} is not there", f"to fetch it: coser download-weights {name}"
             )
             ended = replace(ended, status="failed", error=error)
         yield ended
-    for variant in stock.manifest.variants.values():
-        folder = stock.folder(variant)
+    for variant in inventory.manifest.variants.values():
+        folder = inventory.folder(variant)
         if variant.bundled or not (folder / MODEL_FILE).is_file():
             continue
         if not {*variant.files, variant.base}.isdisjoint(names):
             yield _verified_model(variant, folder, tell)
 
 
-def _verified(stock: Stock, name: str, tell: Told) -> Outcome:
-    path, known = stock.path(name), stock.known_hash(name)
-    convert, entry = stock.file(name).convert, stock.ledger.converted.get(name)
-    if not path.is_file() and convert and entry and (stock.root / convert.to).is_file():
-        path, known = stock.root / convert.to, entry.sha256
+def _verified(inventory: Inventory, name: str, tell: Callbacks) -> Outcome:
+    path, known = inventory.path(name), inventory.known_hash(name)
+    convert, entry = inventory.file(name).convert, inventory.records.converted.get(name)
+    if not path.is_file() and convert and entry and (inventory.root / convert.to).is_file():
+        path, known = inventory.root / convert.to, entry.sha256
     if not path.is_file():
         return Outcome("file", name, "absent", path)
     sha256 = hash_of(path, lambda done, total: tell.progress(f"checking {name}", done, total))
@@ -113,7 +115,7 @@ def _verified(stock: Stock, name: str, tell: Told) -> Outcome:
     return Outcome("file", name, "failed", path, size, sha256, error=error)
 
 
-def _verified_model(variant: Variant, folder: Path, tell: Told) -> Outcome:
+def _verified_model(variant: Variant, folder: Path, tell: Callbacks) -> Outcome:
     from coser_cli.weights.install.model import verify_model
 
     tell.say(f"checking {variant.name}")

@@ -76,8 +76,10 @@ def test_pictures_that_other_processes_do_are_counted():
     terminal.bars.picture("a.jpg")
     terminal.bars.picture("b.jpg")
     terminal.now = 6.0
-    terminal.bars.count(3)
+    terminal.bars.count(1)
     terminal.bars.ended("a.jpg", worked=True)
+    terminal.now = 10.0
+    terminal.bars.count(3)
     (row,) = terminal.frame()
     assert row.startswith("3 of 10 pictures")
     assert row.endswith("0:14 left")

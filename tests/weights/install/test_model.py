@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from coser_cli.errors import WeightsError
 from coser_cli.weights.checkpoints.open import Origin
-from coser_cli.weights.install.inventory import Stock
+from coser_cli.weights.install.inventory import Inventory
 from coser_cli.weights.install.model import install_model, lacking, verify_model
 from coser_cli.weights.load import load_model
 from coser_cli.weights.manifest import load_manifest
@@ -416,7 +416,7 @@ def test_a_swap_that_was_killed_half_way_is_undone(shelf, installed):
     (root / "manifest.toml").write_text(
         'schema = 1\n[variant.toy]\ndescription = "x"\nfolder = "toy"\nconfig = "toy"\n'
     )
-    Stock(load_manifest(root / "manifest.toml"), root)
+    Inventory(load_manifest(root / "manifest.toml"), root)
     assert contents(folder) == before
     assert not (root / ".toy.former").exists()
 

@@ -500,9 +500,9 @@ def test_they_are_recognised_by_what_is_in_them(get, coser, unpinned, usb, dest,
 
 
 def test_somebody_at_the_terminal_is_asked(get, unpinned, usb, dest, monkeypatch):
-    monkeypatch.setattr("coser_cli.cli.download_weights.at_a_terminal", lambda: True)
+    monkeypatch.setattr("coser_cli.cli.consent.at_a_terminal", lambda: True)
     answers = [True, False]
-    confirm = "coser_cli.cli.download_weights.typer.confirm"
+    confirm = "coser_cli.cli.consent.typer.confirm"
     monkeypatch.setattr(confirm, lambda *_, **__: answers.pop())
     assert get("--from-dir", usb, "--offline").code == 2
     assert not (dest / "sd21").exists()

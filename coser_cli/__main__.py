@@ -6,13 +6,13 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; Ctrl-C while it is still being imported is one line, as later."""
+    """Run `coser` and return its exit code, also where Ctrl-C comes before it is imported."""
     try:
         from coser_cli.cli.app import main as run
 
         return run()
     except KeyboardInterrupt:
-        print("coser: stopped before it began", file=sys.stderr)
+        sys.stderr.write("coser: interrupted\n")
         return 130
 
 

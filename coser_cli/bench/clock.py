@@ -16,12 +16,12 @@ import torch
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-Tell = Callable[[str], None]
-"""Is told what is being measured."""
+OnProgress = Callable[[str], None]
+"""Called with what is being measured, in words."""
 
 
 def silent(words: str) -> None:
-    """Tell nobody."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,6 @@ def _highest(device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device)
     if device.type == "cpu":
         with suppress(OSError):
-            found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
-            return int(found[1]) * 1024 if found else None
+            match = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
+            return int(match[1]) * 1024 if match else None
     return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.bench.ceiling import Ceiling, measure_ceiling
-from coser_cli.bench.clock import Tell, peak_memory, silent, time_of
+from coser_cli.bench.clock import OnProgress, peak_memory, silent, time_of
 from coser_cli.bench.environment import Environment, environment_of
 from coser_cli.bench.flops import network_flops
 from coser_cli.bench.loading import Choice, bring, load
@@ -70,7 +70,7 @@ class NetworkCost:
 Finding = Setup | Ceiling | Stage | NetworkCost | TiledStep
 
 
-def measure(test: SpeedTest, tell: Tell = silent) -> Iterator[Finding]:
+def measure(test: SpeedTest, on_progress: OnProgress = silent) -> Iterator[Finding]:
     """Everything that was asked for, each as soon as it is known.
 
     Raises `WeightsError`, `DeviceError`, and `UsageError` where the model does not take the tiles.
@@ -78,7 +78,9 @@ def measure(test: SpeedTest, tell: Tell = silent) -> Iterator[Finding]:
     upscaler, synthetic = load(test.choice, test.settings.seed)
     settings = _with_diffusion(upscaler, test.settings)
     if synthetic:
-        tell(f"{upscaler.model.config.name}: random weights, as many and as large as the real ones")
+        on_progress(
+            f"{upscaler.model.config.name}: random weights, as many and as large as the real ones"
+        )
     with memory_errors_named(upscaler.device):
         yield Setup(
             environment_of(upscaler.device, upscaler.dtype),
@@ -89,9 +91,9 @@ def measure(test: SpeedTest, tell: Tell = silent) -> Iterator[Finding]:
             test.repeat,
             test.warmup,
         )
-        tell("measuring the ceiling")
+        on_progress("measuring the ceiling")
         yield measure_ceiling(upscaler.device, upscaler.dtype)
-        yield from _stages_and_more(test, upscaler, settings, tell)
+        yield from _stages_and_more(test, upscaler, settings, on_progress)
 
 
 def _with_diffusion(upscaler: Upscaler, settings: Settings) -> ResolvedSettings:
@@ -102,17 +104,17 @@ def _with_diffusion(upscaler: Upscaler, settings: Settings) -> ResolvedSettings:
 
 
 def _stages_and_more(
-    test: SpeedTest, upscaler: Upscaler, settings: ResolvedSettings, tell: Tell
+    test: SpeedTest, upscaler: Upscaler, settings: ResolvedSettings, on_progress: OnProgress
 ) -> Iterator[Finding]:
-    tell("loading")
+    on_progress("loading")
     yield _load_stage(upscaler, settings)
     pixels = picture(test.size, settings.seed)
     walkthrough = Walkthrough(upscaler, pixels, settings)
-    yield from measure_stages(walkthrough, test.repeat, test.warmup, tell=tell)
+    yield from measure_stages(walkthrough, test.repeat, test.warmup, on_progress=on_progress)
     # the rest is sampling only, and partly with networks of its own
     upscaler.model.forget(upscaler.model.here - STAGES["sample"])
     if test.networks:
-        tell("counting the networks' operations")
+        on_progress("counting the networks' operations")
         latents = walkthrough.low_res.latents
         counts = network_flops(upscaler.model.config, latents.shape[2], latents.shape[3])
         yield from (NetworkCost(name, count) for name, count in counts.items())
@@ -120,7 +122,7 @@ def _stages_and_more(
         return
     for side in test.tiles:
         cognition = walkthrough.cognition
-        yield measure_tiled(upscaler, settings, cognition, side, test.repeat, tell)
+        yield measure_tiled(upscaler, settings, cognition, side, test.repeat, on_progress)
 
 
 def _load_stage(upscaler: Upscaler, settings: Settings) -> Stage:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coser_cli.bench.clock import Marks, Peak, Tell, Timing, peak_memory, silent
+from coser_cli.bench.clock import Marks, OnProgress, Peak, Timing, peak_memory, silent
 from coser_cli.bench.flops import counting
 from coser_cli.imageio.write import write_photo
 from coser_cli.sampling.types import OnStep
@@ -62,12 +62,12 @@ class Walkthrough:
 
     def stages(self) -> dict[str, Callable[[OnStep], None]]:
         """Every stage in order; without diffusion there are fewer."""
-        found = {"prepare": self.prepare, "decode": self.decode, "write": self.write}
+        stages = {"prepare": self.prepare, "decode": self.decode, "write": self.write}
         if self.settings.strength:
-            found |= {"text": self.text, "understand": self.understand}
-            found |= {"imagine": self.imagine, "restore": self.restore}
+            stages |= {"text": self.text, "understand": self.understand}
+            stages |= {"imagine": self.imagine, "restore": self.restore}
         order = ("text", "prepare", "understand", "imagine", "restore", "decode", "write")
-        return {name: found[name] for name in order if name in found}
+        return {name: stages[name] for name in order if name in stages}
 
     def text(self, on_step: OnStep = NO_STEPS) -> None:
         """Embed both prompts, which the engine does once per model."""
@@ -136,7 +136,7 @@ def measure_stages(
     walkthrough: Walkthrough,
     repeat: int,
     warmup: int = 1,
-    tell: Tell = silent,
+    on_progress: OnProgress = silent,
 ) -> list[Stage]:
     """Every stage, `repeat` times in turn, as a picture goes through them.
 
@@ -144,15 +144,15 @@ def measure_stages(
     """
     stages = walkthrough.stages()
     measured = {name: _Measured(name) for name in stages}
-    tell("counting operations")
+    on_progress("counting operations")
     for name, run in stages.items():
         _count(run, measured[name])
     for round_ in range(warmup):
-        tell(f"warming up: {round_ + 1} of {warmup}")
+        on_progress(f"warming up: {round_ + 1} of {warmup}")
         for run in stages.values():
             run(NO_STEPS)
     for round_ in range(repeat):
-        tell(f"measuring: {round_ + 1} of {repeat}")
+        on_progress(f"measuring: {round_ + 1} of {repeat}")
         for name, run in stages.items():
             _time(run, walkthrough.upscaler.device, measured[name])
     return [each.frozen() for each in measured.values()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coser_cli.bench.clock import Tell, Timing, silent, time_of
+from coser_cli.bench.clock import OnProgress, Timing, silent, time_of
 from coser_cli.engine.passes import restoring
 from coser_cli.engine.restoration import Restorer, Times
 from coser_cli.engine.tiled.cost import Task, cost_in_tiles
@@ -59,7 +59,7 @@ def measure_tiled(
     cognition: Cognition,
     side: int,
     repeat: int,
-    tell: Tell = silent,
+    on_progress: OnProgress = silent,
     spec: TileSpec = USUAL,
 ) -> TiledStep:
     """One step over random latents, in tiles as `spec` says, as many at once as the engine would
@@ -86,7 +86,7 @@ def measure_tiled(
         batch,
         device=upscaler.device,
     )
-    tell(f"tiles: {len(grid)} for {side}×{side} pixels")
+    on_progress(f"tiles: {len(grid)} for {side}×{side} pixels")
     untiled = _untiled(upscaler, settings, cognition, tile, repeat)
     seconds = time_of(lambda: walk(predict, TensorMap(state)), upscaler.device, 1, warmup=0)
     return TiledStep(side, spec.tile_size, len(grid), batch, seconds, untiled)

@@ -111,11 +111,11 @@ def speed(
     what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
     test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
 
-    def tell(words: str) -> None:
+    def on_progress(words: str) -> None:
         if not quiet:
             typer.echo(words, err=True)
 
-    report(measure(test, tell), as_json=as_json)
+    report(measure(test, on_progress), as_json=as_json)
 
 
 bench.command(cls=Command)(quality)

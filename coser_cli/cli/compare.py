@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.page_files import Made, PageOutput, PageOverwrite, PageRun
+from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
 from coser_cli.errors import UsageError
 
 
@@ -53,7 +53,7 @@ def compare(
         default = after[0].with_name(f"{after[0].stem}_compare.html")
         return plan_page(output, default, [before, *after])
 
-    def make(_: Path) -> Made:
+    def make(_: Path) -> PageContent:
         from coser_cli.pages.compare import compare_page
 
         page = compare_page([before, *after], max_side)
@@ -63,7 +63,7 @@ def compare(
             "shown_size": list(page.shown_size),
             "more_sizes": [list(each) for each in page.sizes[2:]],
         }
-        return Made(page.html, facts, page.notes)
+        return PageContent(page.html, facts, page.notes)
 
     sizes = dict.fromkeys(("before_size", "after_size", "shown_size", "more_sizes"))
     named = {"before": str(before), "after": str(after[0]), "more": [str(p) for p in after[1:]]}

@@ -219,7 +219,7 @@ def _install(
         keep_originals=asked.keep_originals,
         strict=asked.strict,
     )
-    if plan.fetch or imports or plan.variants or installer.has_to_convert(plan.there):
+    if plan.fetch or imports or plan.variants:
         with inventory.locked(reporter.say):
             plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
             for outcome in installer.work(plan, imports):

@@ -48,7 +48,7 @@ evaluate = typer.Typer(name="evaluate", cls=MeasureByDefault)
 
 @evaluate.callback()
 def root() -> None:
-    """Measure models and other tools: `coser evaluate SETS...` is `coser evaluate measure SETS...`.
+    """Measure models and other tools; `coser evaluate SETS` means `coser evaluate measure SETS`.
 
     A folder that has the name of one of the commands below is written ./NAME.
     """

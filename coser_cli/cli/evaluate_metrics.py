@@ -67,8 +67,7 @@ def metrics(
         for row in rows
     ]
     typer.echo(plain_columns([heads, *cells]))
-    commands = list(dict.fromkeys(str(row["command"]) for row in rows if row["command"]))
-    for command in commands:
+    for command in table.commands_for(list(table.METRICS.values())):
         typer.echo(f"to get what is missing: {command}", err=True)
 
 

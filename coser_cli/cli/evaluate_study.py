@@ -115,12 +115,12 @@ def _pictures(folders: Sequence[Path], source: Path | None) -> list[StudyPicture
     if len(set(names)) < len(names):
         raise UsageError("two folders have the same name", "methods are called after their folders")
     anchors = pictures_in(folders[0] if source is None else source)
-    found = {
+    matches = {
         name: match(anchors, pictures_in(each)) for name, each in zip(names, folders, strict=True)
     }
     pictures = []
     for anchor in anchors:
-        results = {name: files[anchor] for name, files in found.items() if anchor in files}
+        results = {name: files[anchor] for name, files in matches.items() if anchor in files}
         if len(results) > 1:
             pictures.append(StudyPicture(anchor.stem, results, None if source is None else anchor))
     if not pictures:

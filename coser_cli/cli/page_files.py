@@ -1,4 +1,4 @@
-"""What commands that write a page have in common: where it goes, how it is written and told."""
+"""What commands that write a page have in common: where it goes, how it is written, its record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PageOverwrite = Annotated[
 
 
 @dataclass(frozen=True)
-class Made:
+class PageContent:
     """A page's bytes, the facts for its JSON record, and what the user should know."""
 
     html: bytes
@@ -57,7 +57,7 @@ class PageRun:
     began: float = field(default_factory=time.monotonic)
 
     def run(
-        self, plan: Callable[[], Path], make: Callable[[Path], Made], *, overwrite: bool
+        self, plan: Callable[[], Path], make: Callable[[Path], PageContent], *, overwrite: bool
     ) -> None:
         """Plan, make and write the page; its path, or its record, goes to stdout.
 
@@ -70,16 +70,16 @@ class PageRun:
                 self._message(f"skipped: {shown(target)} exists (--overwrite)")
                 self._record(target, "skipped")
                 return
-            made = make(target)
-            write_page(target, made.html)
+            content = make(target)
+            write_page(target, content.html)
         except CoserError as error:
             self._record(target, "failed", error=error)
             error.is_reported = True
             raise
-        self.facts |= made.facts
-        for note in made.notes:
+        self.facts |= content.facts
+        for note in content.notes:
             self._message(f"note: {note}")
-        self._record(target, "done", made.notes)
+        self._record(target, "done", content.notes)
 
     def _message(self, text: str) -> None:
         if not self.quiet:

@@ -20,7 +20,7 @@ from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
-    from coser_cli.evaluation.quality import Tell
+    from coser_cli.evaluation.quality import OnProgress
     from coser_cli.settings import Settings
 
 Sets = Annotated[
@@ -69,13 +69,15 @@ def quality(
     upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
     ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, kept.results)
     if kept.measured:
-        found = compare(grid, ledger.rows, upscaler.model.config)
+        comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
-        with _teller(quiet=quiet) as tell:
-            found = measure_grid(upscaler, crops, grid, ledger, tell)
-    report(found, len(crops), as_json=as_json)
+        with _progress_printer(quiet=quiet) as on_progress:
+            comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
+    report(comparison, len(crops), as_json=as_json)
     if kept.plot is not None:
-        _draw(found, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet)
+        _draw(
+            comparison, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet
+        )
 
 
 def _require_packages(plot: Path | None) -> None:
@@ -90,11 +92,11 @@ def _require_packages(plot: Path | None) -> None:
 
 
 @contextmanager
-def _teller(*, quiet: bool) -> Iterator[Tell]:
+def _progress_printer(*, quiet: bool) -> Iterator[OnProgress]:
     """Says on stderr what comes next, and after what time; on a terminal by a bar."""
     began, bars = time.monotonic(), list[Bars]()
 
-    def tell(settings: Settings, done: int, total: int) -> None:
+    def on_progress(settings: Settings, done: int, total: int) -> None:
         if quiet:
             return
         if sys.stderr.isatty():
@@ -107,19 +109,19 @@ def _teller(*, quiet: bool) -> Iterator[Tell]:
         typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
 
     try:
-        yield tell
+        yield on_progress
     finally:
         for each in bars:
             each.close()
 
 
-def _draw(found: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
+def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
     from coser_cli.evaluation.plot import draw
     from coser_cli.imageio.atomic import atomic_file
 
     try:
         with atomic_file(plot) as file:
-            file.write(draw(found, title))
+            file.write(draw(comparison, title))
     except OSError as error:
         reason = reason_of(error)
         raise InputError(f"cannot write {shown(plot)}: {reason}") from None

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.page_files import Made, PageOutput, PageOverwrite, PageRun
+from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
 from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 Folder = Annotated[
@@ -65,14 +65,16 @@ def report(
             raise UsageError(f"{shown(folder)} is no folder", "name the folder of a batch")
         return plan_page(output, folder / "report.html", [] if log is None else [log])
 
-    def make(target: Path) -> Made:
+    def make(target: Path) -> PageContent:
         return _page(folder, target, log, max_side, recursive=recursive)
 
     facts = {"folder": str(folder), "pictures": None, "counts": None}
     PageRun("report", as_json, quiet, facts).run(plan, make, overwrite=overwrite)
 
 
-def _page(folder: Path, target: Path, log: Path | None, max_side: int, *, recursive: bool) -> Made:
+def _page(
+    folder: Path, target: Path, log: Path | None, max_side: int, *, recursive: bool
+) -> PageContent:
     from coser_cli.pages.batch_log import find_logs, read_batch
     from coser_cli.pages.report import counts_of, notes_on, report_page
 
@@ -90,4 +92,4 @@ def _page(folder: Path, target: Path, log: Path | None, max_side: int, *, recurs
             "name the folder of the results, or a log with --log",
         )
     facts = {"pictures": len(batch.entries), "counts": counts_of(batch)}
-    return Made(report_page(batch, folder, target, max_side), facts, notes_on(batch))
+    return PageContent(report_page(batch, folder, target, max_side), facts, notes_on(batch))

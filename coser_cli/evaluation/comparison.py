@@ -68,11 +68,11 @@ def differences(
         raise UsageError(f"--against: {against!r} is none of {', '.join(names)}")
     base = scores[0 if against is None else names.index(against)]
     return [
-        found
+        difference
         for each in scores
         if each is not base
         for metric in metrics
-        if metric.kind != "set" and (found := _difference(each, base, metric)) is not None
+        if metric.kind != "set" and (difference := _difference(each, base, metric)) is not None
     ]
 
 

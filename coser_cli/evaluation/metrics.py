@@ -178,7 +178,7 @@ def require(
     if lacking and not fetch:
         raise WeightsError(
             f"the weights of {', '.join(lacking)} are not on this machine",
-            f"coser evaluate metrics --fetch {','.join(lacking)}",
+            fetch_command([metric for metric in metrics if metric.name in lacking]),
         )
 
 
@@ -196,18 +196,35 @@ def _require_licenses(metrics: Sequence[Metric], accepted: Sequence[str]) -> Non
         )
 
 
+def fetch_command(metrics: Sequence[Metric]) -> str:
+    """The command that fetches the weights of these metrics."""
+    licenses = dict.fromkeys(metric.license for metric in metrics if metric.license)
+    accepting = "".join(f" --accept-license {each}" for each in licenses)
+    names = ",".join(metric.name for metric in metrics)
+    return f"coser evaluate metrics --fetch {names}{accepting}"
+
+
+def commands_for(metrics: Sequence[Metric]) -> list[str]:
+    """Commands that get everything these metrics lack: one per extra and per licence."""
+    missing = [metric for metric in metrics if not is_installed(metric)]
+    commands = [f"pip install 'coser-cli[{each.extra}]'" for each in missing]
+    lacking = [each for each in metrics if each not in missing and missing_weights(each)]
+    for license_ in dict.fromkeys(each.license for each in lacking):
+        commands.append(fetch_command([each for each in lacking if each.license == license_]))
+    return list(dict.fromkeys(commands))
+
+
 def facts(metric: Metric) -> dict[str, object]:
     """What a list says of a metric; `command` gets what is missing, and is empty where nothing is.
 
     Nothing is imported and nothing downloaded for it.
     """
     installed, lacking = is_installed(metric), missing_weights(metric)
-    accept = f" --accept-license {metric.license}" if metric.license else ""
     command = ""
     if not installed:
         command = f"pip install 'coser-cli[{metric.extra}]'"
     elif lacking:
-        command = f"coser evaluate metrics --fetch {metric.name}{accept}"
+        command = fetch_command([metric])
     state = "ready" if not command else "weights missing" if installed else "not installed"
     return {
         "name": metric.name,

@@ -70,8 +70,8 @@ class Standing:
     @property
     def within_noise(self) -> bool | None:
         """In all metrics; None where it is not known."""
-        found = [each.within_noise for each in self.values.values()]
-        return None if None in found else all(found)
+        verdicts = [each.within_noise for each in self.values.values()]
+        return None if None in verdicts else all(verdicts)
 
 
 @dataclass(frozen=True)

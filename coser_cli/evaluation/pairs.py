@@ -101,9 +101,9 @@ def results_for(pictures: PictureSet, folder: Path) -> tuple[dict[str, Path], tu
             "files belong together by their names without extension; suffixes such as _4x are"
             " understood",
         )
-    found = {anchors[path].name: file for path, file in files.items()}
-    missing = [each.name for each in pictures.pictures if each.name not in found]
-    return found, _left_out(missing, f"in {folder.name}/")
+    results = {anchors[path].name: file for path, file in files.items()}
+    missing = [each.name for each in pictures.pictures if each.name not in results]
+    return results, _left_out(missing, f"in {folder.name}/")
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -124,14 +124,14 @@ def match(anchors: Sequence[Path], files: Sequence[Path]) -> dict[Path, Path]:
 
     Raises `UsageError` where two files fit one anchor equally well.
     """
-    found: dict[Path, Path] = {}
+    matches: dict[Path, Path] = {}
     for key in (_stem, _plain):
         places: dict[str, list[Path]] = {}
         for file in files:
             places.setdefault(key(file), []).append(file)
         for anchor in anchors:
             fitting = places.get(key(anchor), [])
-            if anchor in found or not fitting:
+            if anchor in matches or not fitting:
                 continue
             if len(fitting) > 1:
                 names = " and ".join(shown(each.name) for each in fitting[:2])
@@ -139,8 +139,8 @@ def match(anchors: Sequence[Path], files: Sequence[Path]) -> dict[Path, Path]:
                     f"{names} in {shown(fitting[0].parent)} both fit {shown(anchor.name)}",
                     "leave one result per picture in the folder",
                 )
-            found[anchor] = fitting[0]
-    return found
+            matches[anchor] = fitting[0]
+    return matches
 
 
 def _stem(path: Path) -> str:

@@ -28,7 +28,7 @@ STYLE = {
 }
 
 
-def draw(found: Comparison, title: str) -> bytes:
+def draw(comparison: Comparison, title: str) -> bytes:
     """An SVG with a panel per metric and a line per sampler: solid where all steps are guided,
     dashed where some are; hollow marks, dotted, where the reference has fewer steps. The
     baseline's noise is a band, the result without diffusion a horizontal line, the best setting
@@ -41,7 +41,7 @@ def draw(found: Comparison, title: str) -> bytes:
         figure = Figure(figsize=(11, 5.6), layout="constrained")
         panels = figure.subplots(1, len(LABELS))
         for panel, metric in zip(panels, LABELS, strict=True):
-            _panel(panel, found, metric)
+            _panel(panel, comparison, metric)
         figure.suptitle(title, fontsize=11)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=9)
@@ -50,9 +50,9 @@ def draw(found: Comparison, title: str) -> bytes:
     return file.getvalue()
 
 
-def _panel(panel: Any, found: Comparison, metric: str) -> None:
-    _draw_noise(panel, found, metric)
-    diffused = [each for each in found.standings if each.settings.strength]
+def _panel(panel: Any, comparison: Comparison, metric: str) -> None:
+    _draw_noise(panel, comparison, metric)
+    diffused = [each for each in comparison.standings if each.settings.strength]
     labelled: set[str] = set()
     for _, group in groupby(sorted(diffused, key=_line), _line):
         standings = list(group)
@@ -60,10 +60,10 @@ def _panel(panel: Any, found: Comparison, metric: str) -> None:
         label = "_nolegend_" if name in labelled else name
         labelled.add(name)
         panel.plot(*_points(standings, metric), label=label, **_look(standings[0]))
-    if found.best is not None:
+    if comparison.best is not None:
         ring = {"marker": "o", "ms": 15, "mfc": "none", "mec": "#333333", "ls": ""}
-        panel.plot(*_points([found.best], metric), label="best", **ring)
-    for each in found.standings:
+        panel.plot(*_points([comparison.best], metric), label="best", **ring)
+    for each in comparison.standings:
         if not each.settings.strength:
             _draw_without_diffusion(panel, each.values[metric].mean, metric)
     panel.set_xscale("log")
@@ -75,12 +75,12 @@ def _panel(panel: Any, found: Comparison, metric: str) -> None:
     panel.grid(visible=True, alpha=0.25)
 
 
-def _draw_noise(panel: Any, found: Comparison, metric: str) -> None:
+def _draw_noise(panel: Any, comparison: Comparison, metric: str) -> None:
     """The baseline's band."""
-    if metric in found.levels:
-        level = found.levels[metric]
+    if metric in comparison.levels:
+        level = comparison.levels[metric]
         band = level.mean - level.limit(), level.mean + level.limit()
-        name = f"noise of {found.baseline.sampler}, {found.baseline.steps} steps"
+        name = f"noise of {comparison.baseline.sampler}, {comparison.baseline.steps} steps"
         panel.axhspan(*band, color="#bbbbbb", alpha=0.5, lw=0, label=name)
 
 

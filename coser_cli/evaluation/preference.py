@@ -49,16 +49,16 @@ def read_sessions(files: Sequence[Path]) -> list[Session]:
     """
     sessions: dict[str, Session] = {}
     for file in files:
-        found = _read(file)
-        first = next(iter(sessions.values()), found)
-        if found.study != first.study:
+        session = _read(file)
+        first = next(iter(sessions.values()), session)
+        if session.study != first.study:
             raise UsageError(
                 f"{shown(file)} belongs to another study than the files before it",
                 "count each study by itself",
             )
-        known = sessions.get(found.session)
-        if known is None or len(known.votes) < len(found.votes):
-            sessions[found.session] = found
+        known = sessions.get(session.session)
+        if known is None or len(known.votes) < len(session.votes):
+            sessions[session.session] = session
     return list(sessions.values())
 
 

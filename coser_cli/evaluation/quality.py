@@ -25,8 +25,8 @@ from coser_cli.weights.store import model_folder
 
 SPREAD = 10**6
 """Between the seeds of two pictures: more than anybody asks seeds for."""
-Tell = Callable[[ResolvedSettings, int, int], None]
-"""Is told what is measured next, how many have been, and how many there are to be."""
+OnProgress = Callable[[ResolvedSettings, int, int], None]
+"""Called with the settings measured next, how many are done, and how many there are."""
 
 
 def subject_of(model: str | Path, upscaler: Upscaler, crops: Crops) -> Subject:
@@ -37,7 +37,7 @@ def subject_of(model: str | Path, upscaler: Upscaler, crops: Crops) -> Subject:
 
 
 def measure_grid(
-    upscaler: Upscaler, crops: Crops, grid: Grid, ledger: Ledger, tell: Tell
+    upscaler: Upscaler, crops: Crops, grid: Grid, ledger: Ledger, on_progress: OnProgress
 ) -> Comparison:
     """Everything of the grid that the ledger lacks.
 
@@ -46,16 +46,16 @@ def measure_grid(
     """
     config = upscaler.model.config
     runs = grid.runs(config)
-    todo = [each for each in runs if each not in ledger.rows]
-    if todo:
+    pending = [each for each in runs if each not in ledger.rows]
+    if pending:
         # the first picture brings weights and warms caches up: it is not timed
-        upscaler.upscale(crops.low[:1], replace(todo[-1], steps=1, reference_steps=1))
-    while todo or (todo := _unconfirmed(compare(grid, ledger.rows, config), grid, ledger)):
-        runs += [each for each in todo if each not in runs]
-        for index, settings in enumerate(todo):
-            tell(settings, len(runs) - len(todo) + index, len(runs))
+        upscaler.upscale(crops.low[:1], replace(pending[-1], steps=1, reference_steps=1))
+    while pending or (pending := _unconfirmed(compare(grid, ledger.rows, config), grid, ledger)):
+        runs += [each for each in pending if each not in runs]
+        for index, settings in enumerate(pending):
+            on_progress(settings, len(runs) - len(pending) + index, len(runs))
             ledger.add(measure_row(upscaler, crops, settings))
-        todo = []
+        pending = []
     return compare(grid, ledger.rows, config)
 
 
@@ -103,9 +103,9 @@ def _enlarged(
     return upscaler.run(run)
 
 
-def _unconfirmed(found: Comparison, grid: Grid, ledger: Ledger) -> list[ResolvedSettings]:
+def _unconfirmed(comparison: Comparison, grid: Grid, ledger: Ledger) -> list[ResolvedSettings]:
     """The other seeds of the best setting."""
-    if found.best is None:
+    if comparison.best is None:
         return []
-    seeds = grid.with_seeds(found.best.settings)
+    seeds = grid.with_seeds(comparison.best.settings)
     return [each for each in seeds if each not in ledger.rows]

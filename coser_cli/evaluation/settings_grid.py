@@ -89,19 +89,19 @@ class Grid:
 
     def combinations(self, config: ModelConfig) -> list[ResolvedSettings]:
         """Every setting once, complete, the one without diffusion first, then by evaluations."""
-        found = [each.resolve(config) for each in (self.without_diffusion, self.baseline)]
-        found += [each.resolve(config) for each in self._combinations()]
-        return sorted(dict.fromkeys(found), key=lambda each: evaluations(each, config).total)
+        settings = [each.resolve(config) for each in (self.without_diffusion, self.baseline)]
+        settings += [each.resolve(config) for each in self._combinations()]
+        return sorted(dict.fromkeys(settings), key=lambda each: evaluations(each, config).total)
 
     def runs(self, config: ModelConfig) -> list[ResolvedSettings]:
         """What is to be measured, in order: cheap first, but the baseline with all its seeds right
         after the smallest number of steps, because without it nothing can be compared.
         """
-        found = self.combinations(config)
+        settings = self.combinations(config)
         baselines = self.with_seeds(self.baseline.resolve(config))
         least = min(self.steps)
-        early = [each for each in found if not each.strength or each.steps == least]
-        return list(dict.fromkeys([*early, *baselines, *found]))
+        early = [each for each in settings if not each.strength or each.steps == least]
+        return list(dict.fromkeys([*early, *baselines, *settings]))
 
     def with_seeds(self, settings: ResolvedSettings) -> list[ResolvedSettings]:
         """The same with each of the seeds."""

@@ -25,10 +25,10 @@ _BESIDE = re.compile(r"(?P<stem>.+)_(references?(-\d+)?|compare)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of a batch. Sizes are (width, height); None is what nobody has told.
+    """One picture of a batch. Sizes are (width, height); None is what is not known.
 
     `status` is that of the record (done, skipped, failed), or "found": there, without a record.
-    `made` is how the result was made: model, settings and device, by name.
+    `facts` say how the result was made: model, settings and device, by name.
     """
 
     source: Path | None
@@ -39,7 +39,7 @@ class Entry:
     target_size: Size | None = None
     notes: tuple[str, ...] = ()
     error: str = ""
-    made: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ def _with_record(entry: Entry) -> Entry:
     if entry.target is None or not is_there(entry.target):
         return entry
     record = read_record(entry.target)
-    return entry if record is None else replace(entry, made=_how_made(record))
+    return entry if record is None else replace(entry, facts=_how_made(record))
 
 
 def _how_made(record: Mapping[str, Any]) -> dict[str, str]:
@@ -242,12 +242,12 @@ def _without_record(pictures: Sequence[Path], entries: Iterable[Entry]) -> Itera
     rest = [path for path in pictures if _key(path) not in known]
     rest = [path for path in rest if _named_after(_BESIDE, path, by_stem) is None]
     results = [path for path in rest if _RESULT.fullmatch(path.stem)]
-    told = {path: found for path in rest if (found := _embedded(path)) is not None}
-    yield from told.values()
-    results = [path for path in results if path not in told]
+    recorded = {path: entry for path in rest if (entry := _embedded(path)) is not None}
+    yield from recorded.values()
+    results = [path for path in results if path not in recorded]
     pairs = [Entry(_named_after(_RESULT, path, by_stem), path) for path in results]
     yield from pairs
-    paired = {path for each in (*told.values(), *pairs) for path in (each.source, each.target)}
+    paired = {path for each in (*recorded.values(), *pairs) for path in (each.source, each.target)}
     yield from (Entry(path, None) for path in rest if path not in paired)
 
 

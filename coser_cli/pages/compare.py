@@ -54,15 +54,15 @@ def compare_page(paths: Sequence[Path], max_side: int = DEFAULT_MAX_SIDE) -> Com
     most `max_side` pixels per side. Raises `InputError` where a picture cannot be read.
     """
     previews = [read_preview(path, max_side) for path in paths]
-    wanted = previews[1].size
+    target_size = previews[1].size
     shown = [
-        _Shown(letter, _role(index, len(paths)), path, preview, _change(preview.size, wanted))
+        _Shown(letter, _role(index, len(paths)), path, preview, _change(preview.size, target_size))
         for index, (letter, path, preview) in enumerate(
             zip(ascii_uppercase, paths, previews, strict=False)
         )
     ]
-    size = fitted(wanted, max_side)
-    notes = _notes(shown, wanted, size)
+    size = fitted(target_size, max_side)
+    notes = _notes(shown, target_size, size)
     names = [name_text(path.name) for path in paths]
     html = page(
         "compare",
@@ -115,23 +115,23 @@ def _facts(shown: _Shown) -> Markup:
     )
 
 
-def _change(size: Size, wanted: Size) -> str:
+def _change(size: Size, target_size: Size) -> str:
     """What is done to a picture, in words; empty where it has the size that decides."""
-    if size == wanted:
+    if size == target_size:
         return ""
-    larger = wanted[0] * wanted[1] > size[0] * size[1]
+    larger = target_size[0] * target_size[1] > size[0] * size[1]
     return "enlarged by bicubic" if larger else "reduced by bicubic"
 
 
-def _notes(shown: Sequence[_Shown], wanted: Size, size: Size) -> tuple[str, ...]:
+def _notes(shown: Sequence[_Shown], target_size: Size, size: Size) -> tuple[str, ...]:
     notes = [
         f"{each.letter} and B differ in shape; {each.letter} is stretched to B's"
         for each in shown
-        if abs(each.preview.size[0] * wanted[1] / (each.preview.size[1] * wanted[0]) - 1)
+        if abs(each.preview.size[0] * target_size[1] / (each.preview.size[1] * target_size[0]) - 1)
         > _ASPECT_TOLERANCE
     ]
-    if size != wanted:
-        notes.append(f"All are shown at {_size_text(size)}, reduced from {_size_text(wanted)}")
+    if size != target_size:
+        notes.append(f"All are shown at {_size_text(size)}, reduced from {_size_text(target_size)}")
     if not is_lossless(size):
         notes.append("Embedded as JPEG of quality 95")
     return tuple(notes)

@@ -98,10 +98,12 @@ def _summary(batch: Batch) -> Markup:
 
 def common_facts(batch: Batch) -> dict[str, str]:
     """What the records of all results say alike: model, settings, device."""
-    made = [each.made for each in batch.entries if each.made]
-    if not made:
+    facts = [each.facts for each in batch.entries if each.facts]
+    if not facts:
         return {}
-    return {key: value for key, value in made[0].items() if all(m.get(key) == value for m in made)}
+    return {
+        key: value for key, value in facts[0].items() if all(f.get(key) == value for f in facts)
+    }
 
 
 def _settings(batch: Batch) -> Markup:
@@ -201,7 +203,7 @@ def _links(pictures: Sequence[_Picture], target: Path) -> Markup:
 
 def _own_settings(entry: Entry, common: Mapping[str, str]) -> Markup:
     """What this result's record has otherwise than the others'."""
-    own = [f"{key} {value}" for key, value in entry.made.items() if key not in common]
+    own = [f"{key} {value}" for key, value in entry.facts.items() if key not in common]
     if not own:
         return Markup()
     return fill('<p class="soft">{{text}}</p>', text=name_text(", ".join(own)))

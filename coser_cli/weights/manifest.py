@@ -75,23 +75,10 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """A pickled file becomes the safetensors file `to`; its tensors lie under `key`."""
-
-    to: str
-    key: str | None = None
-
-    def __post_init__(self) -> None:
-        """A safetensors file below the weights folder."""
-        require(is_below(self.to), "to", _BELOW)
-        require(self.to.endswith(".safetensors"), "to", "must end in .safetensors")
-
-
-@dataclass(frozen=True)
 class WeightFile:
     """One published file, or (format "diffusers") a folder made of other files, its `parts`.
 
-    `dest` and `convert.to` are relative to the weights folder. `sha256` is None where no hash is
+    `dest` is relative to the weights folder. `sha256` is None where no hash is
     published: such a file is trusted on first use, and `pin` says so. `estimate` stands in for a
     size in bytes that is not known, for sums only. `alternatives` are ids that serve as well.
     """
@@ -104,7 +91,6 @@ class WeightFile:
     sha256: str | None = None
     pin: str | None = None
     safe_globals: tuple[str, ...] = ()
-    convert: Conversion | None = None
     sources: tuple[Source, ...] = field(default=(), metadata={"key": "source"})
     alternatives: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
@@ -130,7 +116,6 @@ class WeightFile:
         object.__setattr__(self, "sha256", self.sha256 and self.sha256.lower())
         if self.format not in PICKLED:
             require(not self.safe_globals, "safe_globals", "is for pickled formats only")
-            require(self.convert is None, "convert", "is for pickled formats only")
         for name in self.safe_globals:
             whole = "." in name and all(part.isidentifier() for part in name.split("."))
             require(whole, "safe_globals", f"must hold full Python names, not {name!r}")
@@ -254,14 +239,12 @@ def _check_places(manifest: Manifest) -> None:
     folders = {PurePosixPath(variant.folder) for variant in manifest.variants.values()}
     for file in manifest.files.values():
         table = f"file.{file.id}"
-        places = [("dest", file.dest)] + ([("convert", file.convert.to)] if file.convert else [])
-        for key, text in places:
-            place = PurePosixPath(text)
-            if place in taken:
-                raise TableError(table, key, f"is where [{taken[place]}] lies, too")
-            if folders.intersection([place, *place.parents]):
-                raise TableError(table, key, f"lies in the folder of a variant: {text!r}")
-            taken[place] = table
+        place = PurePosixPath(file.dest)
+        if place in taken:
+            raise TableError(table, "dest", f"is where [{taken[place]}] lies, too")
+        if folders.intersection([place, *place.parents]):
+            raise TableError(table, "dest", f"lies in the folder of a variant: {file.dest!r}")
+        taken[place] = table
         for part in file.parts:
             if PurePosixPath(file.dest) not in PurePosixPath(manifest.files[part].dest).parents:
                 raise TableError(table, "parts", f"{part!r} does not lie below {file.dest!r}")

@@ -14,9 +14,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-import torch
 from json_page import faults
-from safetensors.torch import load_file
 
 from coser_cli.cli.app import main
 from tests.file_host import answer, page, redirect, safetensors, serve, sha256
@@ -94,7 +92,6 @@ dest = "four/four.ckpt"
 license = ["free"]
 pin = "first-use"
 format = "torch-bin"
-convert = {{ to = "four/four.safetensors", key = "state_dict" }}
 [[file.four.source]]
 type = "https"
 url = "{host.url}/four.ckpt"
@@ -516,63 +513,6 @@ def test_from_dir_with_a_wrong_file(get, dest, tmp_path):
 
 def test_from_dir_that_is_none(get, tmp_path):
     assert get("--from-dir", tmp_path / "missing").code == 2
-
-
-# -- conversion of files that belong to no model -------------------------------------------------
-
-
-@pytest.fixture
-def pickled(host, tmp_path):
-    path = tmp_path / "published.ckpt"
-    torch.save({"state_dict": {"weight": torch.arange(6.0)}, "step": 3}, path)
-    host.put("/four.ckpt", path.read_bytes())
-    return path
-
-
-@pytest.mark.parametrize("keep", [False, True])
-def test_conversion(get, dest, pickled, keep):
-    words = ["--keep-originals"] if keep else []
-    ran = get("four", *ACCEPT, "--trust-first-use", *words)
-    assert ran.code == 0
-    target = dest / "four/four.safetensors"
-    assert ran.out == f"{target}\n"
-    assert torch.equal(load_file(target)["weight"], torch.arange(6.0))
-    assert (dest / "four/four.ckpt").exists() is keep
-    again = get("four")
-    assert (again.code, again.out) == (0, f"{target}\n")
-
-
-def test_conversion_of_an_imported_file_leaves_it_alone(get, dest, pickled):
-    before = pickled.read_bytes()
-    assert get("--import", pickled, "--as", "four").code == 0
-    assert pickled.read_bytes() == before
-    assert (dest / "four/four.safetensors").exists()
-    assert not (dest / "four/four.ckpt").exists()
-
-
-class Evil:
-    """Runs a command when it is unpickled."""
-
-    def __reduce__(self):
-        return os.system, ("touch was-here",)
-
-
-def test_pickle_that_would_run_code(get, dest, tmp_path):
-    path = tmp_path / "evil.ckpt"
-    torch.save({"state_dict": {"weight": torch.zeros(2)}, "x": Evil()}, path)
-    ran = get("--import", path, "--as", "four")
-    assert ran.code == 3
-    assert "system" in ran.err
-    assert not (tmp_path / "was-here").exists()
-    assert not (dest / "four/four.safetensors").exists()
-
-
-def test_verify_looks_at_converted_files(get, dest, pickled):
-    get("four", *ACCEPT, "--trust-first-use")
-    assert get("four", "--verify").code == 0
-    target = dest / "four/four.safetensors"
-    target.write_bytes(target.read_bytes()[:-1] + b"x")
-    assert get("four", "--verify").code == 3
 
 
 # -- trouble ------------------------------------------------------------------------------------

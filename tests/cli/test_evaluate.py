@@ -192,7 +192,7 @@ def test_metrics_are_listed_with_what_they_lack(coser, tmp_path, monkeypatch):
     assert found["lpips"]["command"] == "coser evaluate metrics --fetch lpips"
     ran = coser("evaluate", "metrics")
     assert "feature_distance  less    true picture  ready" in ran.out
-    assert "coser evaluate metrics --fetch lpips" in ran.err
+    assert "coser evaluate metrics --fetch lpips,dists" in ran.err
 
 
 def test_fetching_is_refused_offline(coser, tmp_path, monkeypatch):

@@ -124,7 +124,9 @@ def test_a_row_holds_every_picture_at_8_bits(upscaler, crops):
         own = replace(settings, seed=settings.seed + SPREAD * index)
         result = (upscaler.upscale(low, own).pixels * 255).round() / 255
         for name in ("st_lpips", "psnr_y"):
-            assert row.metrics[name][index] == pytest.approx(METRICS[name](result, high), abs=1e-5)
+            assert row.metrics[name][index] == pytest.approx(
+                METRICS[name].measure(result, high), abs=1e-5
+            )
     assert row.seconds > 0
 
 
@@ -222,7 +224,7 @@ def test_json(quality):
         (["--results", "old.svg"], 2, "'old.svg', line 1: not JSON"),
         (["--results", "."], 2, "--results: '.' can be no file"),
         (["--model", "nowhere"], 3, "there is no model 'nowhere'"),
-        (["nowhere"], 1, "nowhere: no HR/ and LR/"),
+        (["nowhere"], 2, "has no HR/ and LR/"),
     ],
 )
 def test_refuses(quality, tmp_path, args, code, message):

@@ -221,7 +221,7 @@ def test_how_a_result_was_made_is_read_from_its_file(log, tmp_path):
     write_photo(tmp_path / "a_4x.png", pixels, record=record)
     write_photo(tmp_path / "b_4x.png", pixels, record={"model": 3, "settings": [1]})
     path = log(image("a"), image("b"), image("c"))
-    made = [entry.made for entry in read_batch(tmp_path, [path]).entries]
+    made = [entry.facts for entry in read_batch(tmp_path, [path]).entries]
     assert made == [
         {
             **{"model": "mini", "device": "cpu", "dtype": "float32", "program": "coser 1"},

@@ -103,7 +103,7 @@ def test_results_of_one_shape_get_a_slider(html, picture):
 
 def test_settings_are_told_once_and_differences_in_their_place(html, picture):
     made = [{"model": "mini", "seed": "1", "scale": "4"}, {"model": "mini", "seed": "2"}]
-    entries = [Entry(picture(f"{n}.jpg"), None, "done", made=each) for n, each in enumerate(made)]
+    entries = [Entry(picture(f"{n}.jpg"), None, "done", facts=each) for n, each in enumerate(made)]
     page = html(*entries)
     assert "<dt>model</dt><dd>mini</dd>" in page
     assert "<dt>seed" not in page

@@ -21,11 +21,12 @@ import pytest
 from PIL import Image
 
 from coser_cli.config import SD21
-from coser_cli.weights.checkpoints.open import Origin, convert_file
+from coser_cli.weights.checkpoints.open import Origin, open_checkpoint
 from coser_cli.weights.install.model import install_model, verify_model
 from coser_cli.weights.load import load_model
 from coser_cli.weights.lock import read_lock
 from coser_cli.weights.manifest import load_manifest
+from coser_cli.weights.safetensors_writer import write_safetensors
 from tests.parity.full_size import full_size_cases
 from tests.weights.measured import measure
 from tests.weights.published import (
@@ -154,7 +155,8 @@ def test_safetensors_give_the_same_model(folder, published, installed):
     for file_id, path in published.items():
         pickled = Origin(path, "lightning-ckpt", safe_globals=(CALLBACK,))
         target = folder / f"{file_id}.safetensors"
-        convert_file(pickled, target)
+        target.unlink(missing_ok=True)
+        write_safetensors(target, open_checkpoint(pickled))
         origins[file_id] = Origin(target, "safetensors")
     variant = replace(manifest.variants["sd21"], folder="again")
     again = install_model(variant, origins, folder / "weights", "float32")

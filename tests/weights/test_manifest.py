@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from coser_cli.errors import WeightsError
-from coser_cli.weights.manifest import Conversion, load_manifest
+from coser_cli.weights.manifest import load_manifest
 
 HASH = "0123456789abcdef" * 4
 COMMIT = "0123456789abcdef01234567890123456789abcd"
@@ -41,7 +41,6 @@ license = ["free"]
 pin = "first-use"
 format = "lightning-ckpt"
 safe_globals = ["package.module.Class"]
-convert = {{ to = "two/two.safetensors", key = "state_dict" }}
 
 [[file.two.source]]
 type = "gdrive"
@@ -79,7 +78,6 @@ def test_good_manifest(read):
     one, two = manifest.files.values()
     assert (one.size, one.sha256, one.sources[0].revision) == (12, HASH, COMMIT)
     assert two.sha256 is None
-    assert two.convert == Conversion("two/two.safetensors", "state_dict")
     assert [source.type for source in two.sources] == ["gdrive", "https"]
     assert manifest.sets["default"].files == ("one", "two")
     assert manifest.variants["big"].defaults == {"steps": 4}
@@ -135,9 +133,6 @@ RULES = {
     "dest with backslashes": ("one/one.safetensors", "..\\\\x", "[file.one] dest"),
     "empty dest": ("one/one.safetensors", "", "[file.one] dest"),
     "two files in one place": ("two/two.ckpt", "one/one.safetensors", "[file.two] dest"),
-    "conversion above": ("two/two.safetensors", "../two.safetensors", "[file.two.convert] to"),
-    "conversion to a pickle": ("two/two.safetensors", "two/x.ckpt", "[file.two.convert] to"),
-    "conversion onto a file": ("two/two.safetensors", "one/one.safetensors", "[file.two] convert"),
     "unknown format": ('format = "safetensors"', 'format = "gguf"', "[file.one] format"),
     "globals of no pickle": (
         'format = "safetensors"',
@@ -203,7 +198,7 @@ def test_the_packages_own():
     manifest = load_manifest()
     assert list(manifest.variants) == ["mini", "sd21", "turbo"]
     assert manifest.variants["turbo"].base == "sd-turbo"
-    assert {"default", "turbo", "preview"} <= set(manifest.sets)
+    assert {"default", "turbo"} <= set(manifest.sets)
     for file in manifest.files.values():
         assert file.sources or file.parts
         assert (file.size is None) == (file.sha256 is None)

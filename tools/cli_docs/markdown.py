@@ -219,8 +219,8 @@ stdout has the path of each file and model that is there. With `--json` it has o
 then per model, then the summary:
 
 ```json
-{"type": "file", "name": "taesd", "status": "downloaded", "path": ".../taesd/...", "size": 9793292,
- "sha256": "db16...", "url": "https://...", "error": null}
+{"type": "file", "name": "cfw", "status": "downloaded", "path": ".../originals/...",
+ "size": 512190736, "sha256": "...", "url": "https://...", "error": null}
 {"type": "model", "name": "sd21", "status": "installed", "path": ".../sd21", "missing": [],
  "error": null}
 {"type": "summary", "version": 1, "status": "success", "exit_code": 0, "total": 2, "done": 2,

@@ -1,4 +1,4 @@
-"""What `coser bench` has found, as JSON Lines or as tables."""
+"""Results of `coser bench`, as JSON Lines or as tables."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class _Writer:
     def record(self, finding: Finding) -> dict[str, Any]:
         """A line of `--json`; its keys are a contract with scripts."""
         self._note(finding)
-        kind, make = _RECORDS[_kind(finding)]
-        made = make(finding)
+        kind, to_record = _RECORDS[_kind(finding)]
+        record = to_record(finding)
         if kind == "stage":
-            rate, ceiling = made["flops_per_second"], self._ceiling
-            made["ceiling_fraction"] = rate / ceiling if rate and ceiling else None
-        return {"type": kind, "version": JSON_VERSION, **made}
+            rate, ceiling = record["flops_per_second"], self._ceiling
+            record["ceiling_fraction"] = rate / ceiling if rate and ceiling else None
+        return {"type": kind, "version": JSON_VERSION, **record}
 
     def table(self, findings: Sequence[Any]) -> str:
         """Findings of one kind as lines of text."""
@@ -72,10 +72,10 @@ class _Writer:
 
 
 def _timing(timing: Timing | None, prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {"seconds": None, "seconds_min": None, "runs": None}
+    values: dict[str, Any] = {"seconds": None, "seconds_min": None, "runs": None}
     if timing is not None:
-        found = {"seconds": timing.median, "seconds_min": timing.least, "runs": list(timing.runs)}
-    return {f"{prefix}{key}": value for key, value in found.items()}
+        values = {"seconds": timing.median, "seconds_min": timing.least, "runs": list(timing.runs)}
+    return {f"{prefix}{key}": value for key, value in values.items()}
 
 
 def _setup_record(setup: Setup) -> dict[str, Any]:
@@ -132,7 +132,9 @@ _RECORDS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
 
 def _setup_lines(setup: Setup) -> list[str]:
     environment, settings = setup.environment, setup.settings
-    packages = ", ".join(f"{name} {found or '-'}" for name, found in environment.packages.items())
+    packages = ", ".join(
+        f"{name} {version or '-'}" for name, version in environment.packages.items()
+    )
     weights = "random weights" if setup.synthetic else "its own weights"
     return [
         f"coser {environment.coser} on Python {environment.python}, {environment.platform}",

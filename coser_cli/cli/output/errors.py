@@ -12,7 +12,6 @@ import typer
 
 from coser_cli.cli.output.help import argument_of, usage_of, value_of
 from coser_cli.cli.output.json_lines import summary_record
-from coser_cli.cli.output.streams import print_result, say
 from coser_cli.errors import CoserError, InputError, UsageError, shown
 
 BUG = "this is a bug in coser; COSER_DEBUG=1 shows where"
@@ -20,9 +19,9 @@ BUG = "this is a bug in coser; COSER_DEBUG=1 shows where"
 
 def show_error(error: CoserError, words: Sequence[str]) -> None:
     """Say it; with `--json` among the words, and unless a reporter has done so, also as JSON."""
-    say(f"coser: {error}")
+    typer.echo(f"coser: {error}", err=True)
     if asks_for_json(words) and not error.is_reported:
-        print_result(json.dumps(summary_record("error", error.exit_code, error=error)))
+        typer.echo(json.dumps(summary_record("error", error.exit_code, error=error)))
 
 
 def asks_for_json(words: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What `coser bench quality` has found, as JSON Lines or as a table that Markdown takes."""
+"""What `coser bench quality` has comparison, as JSON Lines or as a table that Markdown takes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ NAMES = {"st_lpips": "ST-LPIPS", "psnr_y": "PSNR-Y"}
 DIGITS = {"st_lpips": 4, "psnr_y": 2}
 
 
-def report(found: Comparison, pictures: int, *, as_json: bool) -> None:
+def report(comparison: Comparison, pictures: int, *, as_json: bool) -> None:
     """Print every setting, the baseline's noise, and the best setting."""
     if as_json:
         records = [
-            _noise_record(found, pictures),
-            *(_record(each, "setting") for each in found.standings),
+            _noise_record(comparison, pictures),
+            *(_record(each, "setting") for each in comparison.standings),
         ]
-        best = {"type": "best"} if found.best is None else _record(found.best, "best")
+        best = {"type": "best"} if comparison.best is None else _record(comparison.best, "best")
         for record in (*records, best):
             kind = {"type": record.pop("type"), "version": JSON_VERSION}
             typer.echo(json.dumps(kind | record))
         return
-    rows = [_cells(each, is_baseline=each.settings == found.baseline) for each in found.standings]
+    rows = [
+        _cells(each, is_baseline=each.settings == comparison.baseline)
+        for each in comparison.standings
+    ]
     typer.echo(_markdown(HEADS, rows))
-    typer.echo("\n" + "\n".join(_noise_lines(found, pictures)))
+    typer.echo("\n" + "\n".join(_noise_lines(comparison, pictures)))
 
 
 def words(settings: Settings) -> str:
@@ -102,12 +105,12 @@ def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
-def _noise_lines(found: Comparison, pictures: int) -> list[str]:
-    baseline, best = found.baseline, found.best
-    lines = [f"pictures: {pictures}; settings not measured: {found.missing}"]
-    if not found.levels:
+def _noise_lines(comparison: Comparison, pictures: int) -> list[str]:
+    baseline, best = comparison.baseline, comparison.best
+    lines = [f"pictures: {pictures}; settings not measured: {comparison.missing}"]
+    if not comparison.levels:
         return [*lines, f"the baseline ({words(baseline)}) lacks seeds: nothing is compared yet"]
-    for name, level in found.levels.items():
+    for name, level in comparison.levels.items():
         digits = DIGITS[name] + 1
         lines.append(
             f"noise of {baseline.sampler}, {baseline.steps} steps, {level.seeds} seeds, in"
@@ -125,13 +128,13 @@ def _noise_lines(found: Comparison, pictures: int) -> list[str]:
     return lines
 
 
-def _noise_record(found: Comparison, pictures: int) -> dict[str, Any]:
-    levels = {name: _level_record(level) for name, level in found.levels.items()}
+def _noise_record(comparison: Comparison, pictures: int) -> dict[str, Any]:
+    levels = {name: _level_record(level) for name, level in comparison.levels.items()}
     return {
         "type": "noise",
         "pictures": pictures,
-        "missing": found.missing,
-        "settings": asdict(found.baseline),
+        "missing": comparison.missing,
+        "settings": asdict(comparison.baseline),
         "levels": levels,
     }
 

@@ -1,72 +1,50 @@
-"""Standard streams that are closed, or on a full disk: the work goes on, and one line says what is
-lost.
-"""
+"""Standard streams that are closed, full, or without a reader: the work goes on."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
-from coser_cli.errors import Exit, reason_of
-
-_NAMES = {"stdin": "r", "stdout": "w", "stderr": "w"}
-_lost: dict[str, str] = {}
-"""Streams that could not be written to, and why."""
+from coser_cli.errors import reason_of
 
 
-def open_closed_streams(words: Sequence[str] = ()) -> None:
-    """Give streams that are closed somewhere to go: files opened later would get their numbers.
-
-    A closed standard output is told on stderr, unless the words are quiet.
-    """
-    for number, (name, mode) in enumerate(_NAMES.items()):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-            if name == "stdout" and not {"-q", "--quiet"}.intersection(words):
-                typer.echo("coser: standard output is closed: results are not listed", err=True)
-        if getattr(sys, name) is None:
-            stream = os.fdopen(number, mode, errors="backslashreplace", closefd=False)
-            setattr(sys, name, stream)
+def open_missing_streams() -> None:
+    """Give closed streams /dev/null, so that no file that is opened later takes their number."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    # Python has None where a stream was closed when it started
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
-def say(text: str) -> None:
-    """A line on stderr; nothing where it cannot be written to, and nobody can be told."""
+def write_line(text: str, *, err: bool = False) -> None:
+    """Print a line on stdout, or on stderr; what the stream cannot take is lost."""
+    stream = sys.stderr if err else sys.stdout
     try:
-        typer.echo(text, err=True)
-    except OSError:
-        _to_nowhere(2)
+        typer.echo(text, err=err)
+        stream.flush()
+    except OSError as error:
+        _abandon(stream, error)
 
 
-def print_result(text: str) -> None:
-    """A line on stdout. A reader that has gone (`| head`), or a full disk, does not stop the work;
-    the latter is told once.
-    """
+def flush_stdout() -> None:
+    """Empty stdout now, so that a reader that has gone is no traceback at exit."""
     try:
-        typer.echo(text)
         sys.stdout.flush()
     except OSError as error:
-        lose_stdout(error)
+        _abandon(sys.stdout, error)
 
 
-def lose_stdout(error: OSError) -> None:
-    """Nothing more goes to stdout: what it still holds would fail again at exit."""
-    _to_nowhere(1)
-    if not isinstance(error, BrokenPipeError) and "stdout" not in _lost:
-        _lost["stdout"] = reason_of(error)
-        say(f"coser: cannot write to standard output: {reason_of(error)}; results are not listed")
-
-
-def code_with_losses(code: int) -> int:
-    """The exit code, which is no success where results could not be listed."""
-    return int(Exit.FAILED) if _lost and code == Exit.OK else int(code)
-
-
-def _to_nowhere(number: int) -> None:
+def _abandon(stream: TextIO, error: OSError) -> None:
+    """Write to nowhere from now on, and say so; a reader that has gone knows."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+    if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+        write_line(f"coser: cannot write to standard output: {reason_of(error)}", err=True)

@@ -7,7 +7,6 @@ each have their own message before any reader sees them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from coser_cli.errors import WeightsError, reason_of, shown
+from coser_cli.errors import WeightsError, shown
 from coser_cli.weights.checkpoints.pickles import load_pickle, refuse_bare_pickle
 from coser_cli.weights.file_kinds import AGAIN, require_format
-from coser_cli.weights.safetensors_writer import write_safetensors
 
 PICKLES = ("lightning-ckpt", "torch-bin")
 FORMATS = ("safetensors", *PICKLES, "diffusers")
@@ -36,15 +34,13 @@ class Origin:
     """A checkpoint on disk: a file, or with `format` "diffusers" a folder.
 
     `format`: one of `FORMATS`. `safe_globals`: whole dotted names that a pickle may hold beside
-    tensors. `key`: where in it the tensors are (None: under "state_dict" if there is one).
-    `sha256` where it is known; it goes into the lock file, else the file is hashed for it.
+    tensors. `sha256` where it is known; it goes into the lock file, else the file is hashed for it.
     `file_id` is what the manifest calls it, for messages.
     """
 
     path: Path
     format: str
     safe_globals: tuple[str, ...] = ()
-    key: str | None = None
     sha256: str | None = None
     file_id: str = ""
 
@@ -135,29 +131,6 @@ def open_checkpoint(origin: Origin) -> TensorMap:
     return _state(load_pickle(origin.path, origin.safe_globals, origin.file_id), origin)
 
 
-def convert_file(origin: Origin, target: Path) -> None:
-    """Write a checkpoint as one safetensors file, names and numbers as they are.
-
-    One tensor at a time, beside the target and renamed. Raises WeightsError as `open_checkpoint`,
-    and where the file cannot be written.
-    """
-    tensors = open_checkpoint(origin)
-    part = target.with_name(f"{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        write_safetensors(part, tensors)
-        part.replace(target)
-    except OSError as error:
-        raise WeightsError(
-            f"cannot write {shown(target)}: {reason_of(error)}",
-            "free some space, or name another folder",
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
 def files_of(origin: Origin) -> list[Path]:
     """The files that an origin is made of."""
     if origin.format != "diffusers":
@@ -170,10 +143,8 @@ def _state(payload: Any, origin: Origin) -> TensorMap:
     """The tensors in what a pickle holds; what lies beside their dictionary (optimiser, callbacks)
     is left where it is."""
     state = payload
-    for key in (origin.key, "state_dict"):
-        if key is not None and isinstance(payload, dict) and isinstance(payload.get(key), dict):
-            state = payload[key]
-            break
+    if isinstance(payload, dict) and isinstance(payload.get("state_dict"), dict):
+        state = payload["state_dict"]
     tensors = _State(state if isinstance(state, dict) else {})
     if not tensors:
         raise WeightsError(f"{shown(origin.path)} holds no weights under names")

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import CHUNK, Part, cannot_write
-from coser_cli.weights.install.record import ConvertedFile, FetchedFile, Record, Stamp, now
+from coser_cli.weights.install.record import FetchedFile, Record, Stamp, now
 from coser_cli.weights.install.swap import restore
 from coser_cli.weights.lock import read_lock
 from coser_cli.weights.manifest import Manifest, Variant, WeightFile
@@ -27,7 +27,7 @@ OnBytes = Callable[[int, int], None]
 class State(StrEnum):
     """How far a file is."""
 
-    INSTALLED = "installed"  # part of an installed model, or converted
+    INSTALLED = "installed"  # part of an installed model
     VERIFIED = "verified"  # at its place, and known to be right
     UNVERIFIED = "unverified"  # at its place, not looked into yet
     PARTIAL = "partial"
@@ -117,8 +117,6 @@ class Inventory:
         """How far a single file is; as a part of `variant`, if one is source. Hashes nothing."""
         if variant is not None and self.is_in(name, variant):
             return State.INSTALLED
-        if variant is None and self.is_converted(name):
-            return State.INSTALLED
         path = self.path(name)
         if path.is_file():
             record = self.records.files.get(name)
@@ -157,13 +155,6 @@ class Inventory:
                 return int(facts["bytes"]), str(facts["sha256"])
         return None
 
-    def is_converted(self, name: str) -> bool:
-        """Whether the file has become the safetensors file that the manifest wants."""
-        convert, entry = self.file(name).convert, self.records.converted.get(name)
-        if convert is None or entry is None or entry.source != self.known_hash(name):
-            return False
-        return entry.is_still(self.root / convert.to)
-
     def at_hand(self, name: str) -> bool:
         """Whether the file, all of its parts, or else an alternative lies at its place."""
         return self.substitute(name) is not None
@@ -196,14 +187,6 @@ class Inventory:
         assert stamp is not None
         self.records.files[name] = FetchedFile(stamp.size, sha256, stamp.mtime_ns, url, now())
         self._save(must=must)
-
-    def record_conversion(self, name: str, target: Path, source: str) -> None:
-        """Note a converted file."""
-        stamp = Stamp.of(target)
-        assert stamp is not None
-        sha256 = hash_of(target, lambda done, total: None)
-        self.records.converted[name] = ConvertedFile(source, stamp.size, sha256, stamp.mtime_ns)
-        self._save(must=True)
 
     def _save(self, *, must: bool) -> None:
         if must:

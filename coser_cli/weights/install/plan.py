@@ -144,17 +144,16 @@ def download_bytes(inventory: Inventory, names: Iterable[str], *, whole: bool = 
 
 
 def is_converted(manifest: Manifest, name: str) -> bool:
-    """Whether a published file becomes another: on its own, or as a part of a variant."""
+    """Whether a published file becomes a part of a model."""
     users = (
         {*variant.files, *variant.fallback, variant.base} for variant in manifest.variants.values()
     )
-    return manifest.files[name].convert is not None or any(name in used for used in users)
+    return any(name in used for used in users)
 
 
 def conversion_bytes(inventory: Inventory, plan: Plan, dtype: str, *, guess: bool = True) -> int:
     """Bytes that conversion will write; `guess`: estimated sizes count, too."""
     names = {name for each in plan.variants for name in (*each.files, each.base) if name}
-    names |= {name for name in plan.fetch if inventory.file(name).convert}
     total = 0
     for name in names & {*plan.there, *plan.fetch}:
         total += inventory.bytes_of(name) or (guess and inventory.file(name).estimate) or 0

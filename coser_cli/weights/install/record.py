@@ -1,4 +1,4 @@
-"""`weights.lock.json`: what was fetched and converted in a weights folder, by hash.
+"""`weights.lock.json`: what was fetched into a weights folder, by hash.
 
 A file without a published hash is held to the one recorded here. Sizes and times of change spare
 hashing a file again that nobody has touched.
@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.weights.fetch.partial import cannot_write
@@ -53,27 +52,12 @@ class FetchedFile:
         return Stamp.of(path) == Stamp(self.size, self.mtime_ns)
 
 
-@dataclass(frozen=True)
-class ConvertedFile:
-    """A safetensors file made of the published file whose hash is `source`."""
-
-    source: str
-    size: int
-    sha256: str
-    mtime_ns: int
-
-    def is_still(self, path: Path) -> bool:
-        """Whether the file has not been touched since."""
-        return Stamp.of(path) == Stamp(self.size, self.mtime_ns)
-
-
 @dataclass
 class Record:
     """The record of one weights folder."""
 
     path: Path
     files: dict[str, FetchedFile] = field(default_factory=dict)
-    converted: dict[str, ConvertedFile] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path) -> Record:
@@ -83,11 +67,8 @@ class Record:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
-            return cls(
-                path,
-                {name: FetchedFile(**entry) for name, entry in data["files"].items()},
-                {name: ConvertedFile(**entry) for name, entry in data["converted"].items()},
-            )
+            files = {name: FetchedFile(**entry) for name, entry in data["files"].items()}
+            return cls(path, files)
         except FileNotFoundError:
             return cls(path)
         except OSError as error:
@@ -100,9 +81,8 @@ class Record:
 
     def save(self) -> None:
         """Write the record; it appears whole or stays as it was. Raises WeightsError."""
-        data: dict[str, Any] = {"schema": SCHEMA}
-        for name in ("files", "converted"):
-            data[name] = {key: asdict(entry) for key, entry in getattr(self, name).items()}
+        files = {name: asdict(entry) for name, entry in self.files.items()}
+        data = {"schema": SCHEMA, "files": files, "converted": {}}  # former versions want the key
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with part.open("w", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
-"""A plan carried out: imported, fetched, converted, installed; each thing that ends is told.
+"""A plan carried out: imported, fetched, installed; each thing that ends is reported.
 
-torch is imported when something is converted.
+torch is imported when something is installed.
 """
 
 from __future__ import annotations
@@ -96,13 +96,6 @@ class Installer:
                 self._inventory, [name for name in self._used if not self._is_awaited(name)]
             )
 
-    def has_to_convert(self, names: Iterable[str]) -> bool:
-        """Whether a file that is there is still to become another."""
-        inventory = self._inventory
-        return any(
-            inventory.file(name).convert and not inventory.is_converted(name) for name in names
-        )
-
     def _guarded(self, name: str, act: Callable[[], Outcome]) -> Outcome:
         try:
             return act()
@@ -135,19 +128,10 @@ class Installer:
         return self._settle(name, "downloaded")
 
     def _settle(self, name: str, status: str) -> Outcome:
-        """A file is at its place or has been converted: convert it if that is wanted."""
+        """A file is at its place, or part of an installed model."""
         inventory = self._inventory
         path = inventory.path(name)
-        convert = inventory.file(name).convert
-        if convert is not None:
-            path = inventory.root / convert.to
-            if not inventory.is_converted(name):
-                from coser_cli.weights.install import steps
-
-                self._callbacks.say(f"converting {name}")
-                steps.convert(inventory, name)
-                self._used[name] = None
-        elif not path.exists():
+        if not path.exists():
             path = next((p for p in self._folders_of(name)), path)
         record = inventory.records.files.get(name)
         size, sha256, url = (
@@ -242,17 +226,17 @@ class Installer:
             return self._model(variant, "failed", error=error)
 
     def _installed(self, variant: Variant, ready: Inputs) -> Outcome:
-        from coser_cli.weights.install import steps
+        from coser_cli.weights.install.model import install_model
 
         self._callbacks.say(f"converting and installing {variant.name}")
-        steps.install(
-            self._inventory,
+        install_model(
             variant,
-            ready,
+            ready.origins,
+            self._inventory.root,
             self._dtype,
             self._parts(variant),
-            self._callbacks.say,
             strict=self._strict,
+            on_warning=self._callbacks.say,
         )
         self._used |= dict.fromkeys(ready.served)
         return self._model(variant, "installed")

@@ -1,4 +1,4 @@
-"""From files at hand to converted files and installed models, and into the record.
+"""From files at hand to installed models.
 
 `model.py` does the work.
 """
@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from coser_cli.weights.checkpoints.open import Origin, convert_file
+from coser_cli.weights.checkpoints.open import Origin
 from coser_cli.weights.install.inventory import Inventory
 from coser_cli.weights.install.model import (
     OnProgress,
     OnWarning,
     add_parts,
-    install_model,
     lacking,
 )
 from coser_cli.weights.manifest import Variant
@@ -32,7 +30,7 @@ class Inputs:
 
 
 def gather(inventory: Inventory, variant: Variant, *, strict: bool) -> Inputs:
-    """What is at hand for a variant, and the ids of what it still needs; `strict` as for `install`.
+    """What is at hand for a variant, and what it still needs; `strict` as for `install_model`.
 
     Raises WeightsError if a file at hand cannot be opened or is not what its id says.
     """
@@ -46,28 +44,6 @@ def gather(inventory: Inventory, variant: Variant, *, strict: bool) -> Inputs:
         missing = tuple(name for name in more if name not in more_served)
         if missing or not more_served:
             return Inputs(origins, tuple(inventory.single(served.values())), missing)
-
-
-def install(
-    inventory: Inventory,
-    variant: Variant,
-    ready: Inputs,
-    dtype: str,
-    on_progress: OnProgress,
-    on_warning: OnWarning,
-    *,
-    strict: bool,
-) -> Path:
-    """Convert what was gathered into the installed model; returns its folder."""
-    return install_model(
-        variant,
-        ready.origins,
-        inventory.root,
-        dtype,
-        on_progress,
-        strict=strict,
-        on_warning=on_warning,
-    )
 
 
 def extend(
@@ -89,18 +65,6 @@ def extend(
     return tuple(inventory.single(served.values()))
 
 
-def convert(inventory: Inventory, name: str) -> Path:
-    """Write the safetensors file that the manifest wants of a pickled one; returns its path."""
-    conversion = inventory.file(name).convert
-    assert conversion is not None
-    target = inventory.root / conversion.to
-    convert_file(_origin(inventory, name), target)
-    source = inventory.known_hash(name)
-    assert source is not None
-    inventory.record_conversion(name, target, source)
-    return target
-
-
 def drop_originals(inventory: Inventory, names: Iterable[str]) -> None:
     """Delete published files that have been converted, and the folders that this leaves empty."""
     for name in names:
@@ -115,6 +79,5 @@ def drop_originals(inventory: Inventory, names: Iterable[str]) -> None:
 
 def _origin(inventory: Inventory, name: str) -> Origin:
     file = inventory.file(name)
-    key = file.convert.key if file.convert else None
     sha256 = None if file.parts else inventory.known_hash(name)
-    return Origin(inventory.path(name), file.format, file.safe_globals, key, sha256, name)
+    return Origin(inventory.path(name), file.format, file.safe_globals, sha256, name)

@@ -96,9 +96,6 @@ def verify(
 
 def _verified(inventory: Inventory, name: str, tell: Callbacks) -> Outcome:
     path, known = inventory.path(name), inventory.known_hash(name)
-    convert, entry = inventory.file(name).convert, inventory.records.converted.get(name)
-    if not path.is_file() and convert and entry and (inventory.root / convert.to).is_file():
-        path, known = inventory.root / convert.to, entry.sha256
     if not path.is_file():
         return Outcome("file", name, "absent", path)
     sha256 = hash_of(path, lambda done, total: tell.progress(f"checking {name}", done, total))

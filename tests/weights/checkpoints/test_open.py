@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from coser_cli.errors import Exit, WeightsError
-from coser_cli.weights.checkpoints.open import Origin, convert_file, open_checkpoint
+from coser_cli.weights.checkpoints.open import Origin, open_checkpoint
 from tests.weights.published import CALLBACK, importable, save_lightning
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3.0), "i": torch.arange(4)}
@@ -44,15 +44,10 @@ def test_a_lightning_checkpoint(tmp_path):
     same(open_checkpoint(lightning(save_lightning(tmp_path / "x.ckpt", STATE))))
 
 
-@pytest.mark.parametrize("key", [None, "state_dict", "params"])
-def test_tensors_lie_under_the_key_under_state_dict_or_at_the_top(tmp_path, key):
-    torch.save({"params": STATE, "state_dict": STATE} if key else STATE, tmp_path / "x.bin")
-    same(open_checkpoint(Origin(tmp_path / "x.bin", "torch-bin", key=key)))
-
-
-def test_a_bare_state_is_read_though_a_key_is_given(tmp_path):
-    torch.save(STATE, tmp_path / "x.ckpt")
-    same(open_checkpoint(lightning(tmp_path / "x.ckpt", key="state_dict")))
+@pytest.mark.parametrize("payload", [{"state_dict": STATE, "step": 3}, STATE])
+def test_tensors_lie_under_state_dict_or_at_the_top(tmp_path, payload):
+    torch.save(payload, tmp_path / "x.bin")
+    same(open_checkpoint(Origin(tmp_path / "x.bin", "torch-bin")))
 
 
 def test_parameters_are_read_as_tensors(tmp_path):
@@ -106,23 +101,6 @@ def test_a_folder_of_diffusers_has_its_parts_before_the_names(tmp_path):
 def test_a_folder_without_weights_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="not a model in diffusers' format"):
         open_checkpoint(Origin(tmp_path, "diffusers"))
-
-
-# -- conversion
-
-
-def test_conversion_keeps_names_and_numbers(tmp_path):
-    target = tmp_path / "new" / "x.safetensors"
-    convert_file(lightning(save_lightning(tmp_path / "x.ckpt", STATE)), target)
-    same(load_file(target))
-    assert [path.name for path in target.parent.iterdir()] == ["x.safetensors"]
-
-
-def test_a_target_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    origin = lightning(save_lightning(tmp_path / "x.ckpt", STATE))
-    with pytest.raises(WeightsError, match="cannot write"):
-        convert_file(origin, tmp_path / "file" / "x.safetensors")
 
 
 # -- what would run code

@@ -1,6 +1,7 @@
 """From files to an installed model that runs, at toy size in the published layouts."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -515,6 +516,22 @@ def test_a_dry_run_asks_nothing(get, unpinned, usb, dest):
     assert ran.code == 0
     assert "is a CoSeR checkpoint" in ran.err
     assert not dest.exists()
+
+
+class Evil:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch was-here",)
+
+
+def test_a_pickle_that_would_run_code(get, unpinned, all_tensors, tmp_path, dest):
+    torch.save({"state_dict": all_tensors["coser"], "x": Evil()}, tmp_path / "evil.ckpt")
+    ran = get("--import", tmp_path / "evil.ckpt", "--as", "coser")
+    assert ran.code == 3
+    assert "system" in ran.err
+    assert not (tmp_path / "was-here").exists()
+    assert not (dest / "sd21").exists()
 
 
 def test_two_candidates_for_one_file(get, unpinned, usb, all_tensors):

@@ -79,7 +79,6 @@ class Compute:
     offload: str = "auto"
     low_memory: bool = False
     compile: bool = False
-    cuda_graphs: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import typer
 
 from coser_cli.cli.options.command import Command, Group, PictureCommand
 from coser_cli.cli.output.errors import as_coser_error, show_error
+from coser_cli.cli.output.streams import flush_stdout, open_missing_streams, write_line
 from coser_cli.errors import Exit, warn_in_one_line
 from coser_cli.version import __version__
 
@@ -64,6 +65,7 @@ def _root(
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `coser` with `args` (default: the process's own) and return its exit code."""
+    open_missing_streams()
     _accept_any_file_name()
     warn_in_one_line()
     words = with_command(sys.argv[1:] if args is None else args)
@@ -72,6 +74,9 @@ def main(args: Sequence[str] | None = None) -> int:
         app = make_app(_needed(words))
         code = app(args=words, prog_name="coser", standalone_mode=False)
         return _flushed(code if isinstance(code, int) else Exit.OK)
+    except KeyboardInterrupt:
+        write_line("coser: interrupted", err=True)
+        return _flushed(Exit.INTERRUPTED)
     except SystemExit as end:  # shell completion
         return _flushed(end.code if isinstance(end.code, int) else Exit.OK)
     except Exception as error:
@@ -115,9 +120,5 @@ def _accept_any_file_name() -> None:
 
 
 def _flushed(code: int) -> int:
-    """Empty stdout now, so that a reader that has gone is no traceback at exit."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    flush_stdout()
     return int(code)

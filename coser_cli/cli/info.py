@@ -45,9 +45,9 @@ def info(
 ) -> None:
     """Show versions, models, device and missing optional parts; of a FILE, how it was made."""
     if files:
-        from coser_cli.cli.reproduce import tell_files
+        from coser_cli.cli.reproduce import show_records
 
-        tell_files(files, as_json=as_json)
+        show_records(files, as_json=as_json)
         return
     facts = gather(device, dtype)
     typer.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts)))

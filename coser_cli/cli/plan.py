@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from coser_cli.settings import Compute
 
 
-OF_DIFFUSION = {"tile_size", "overlap", "tile_batch", "tile_jitter", "compile", "cuda_graphs"}
+OF_DIFFUSION = {"tile_size", "overlap", "tile_batch", "tile_jitter", "compile"}
 """Options that are no settings, and concern nothing but diffusion."""
 
 

@@ -32,12 +32,12 @@ _REFERENCE_SETTINGS = (
     "references",
 )
 """What `coser reference` has options for."""
-_TOLD_OTHERWISE = ("scale", "preset")
+_IMPLIED = ("scale", "preset")
 """The scale goes with the size; complete settings need no preset."""
 
 
 @dataclass(frozen=True)
-class FoundFile:
+class LocatedFile:
     """A file that a record names: where something of its name lies, and whether it is the same."""
 
     path: Path
@@ -45,12 +45,12 @@ class FoundFile:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reproduction:
     """A picture's record, where its input lies, the words of the command, and what to know."""
 
     file: Path
     record: Mapping[str, Any]
-    input: FoundFile
+    input: LocatedFile
     command: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -60,7 +60,7 @@ class Told:
         return " ".join(_quoted(word) for word in self.command)
 
 
-def tell(file: Path) -> Told:
+def reproduction_of(file: Path) -> Reproduction:
     """What the record of a picture says. Raises `InputError` where there is none."""
     from coser_cli.imageio.record import read_record
 
@@ -74,16 +74,16 @@ def tell(file: Path) -> Told:
             "only results of coser have one; programs that drop XMP remove it",
         )
     try:
-        return _told(file, record)
+        return _reproduction(file, record)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise InputError(
             f"{shown(file)} has a record that is not understood", "it may be of another version"
         ) from None
 
 
-def _told(file: Path, record: Mapping[str, Any]) -> Told:
-    source = _found(file, record["input"])
-    references = [_found(file, each) for each in record["references"]]
+def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
+    source = _located(file, record["input"])
+    references = [_located(file, each) for each in record["references"]]
     notes = [_note(each, "input") for each in (source,) if each.state != "unchanged"]
     notes += [_note(each, "reference") for each in references if each.state != "unchanged"]
     notes += _model_notes(record["model"])
@@ -92,10 +92,10 @@ def _told(file: Path, record: Mapping[str, Any]) -> Told:
     if record["role"] in ("reference", "comparison") and record["kind"] == "upscale":
         notes.append(f"the command makes the result, and this {record['role']} beside it")
     command = (*_words(file, record, references), *_input_words(source.path))
-    return Told(file, record, source, command, tuple(notes))
+    return Reproduction(file, record, source, command, tuple(notes))
 
 
-def _found(file: Path, named: Mapping[str, Any]) -> FoundFile:
+def _located(file: Path, named: Mapping[str, Any]) -> LocatedFile:
     """Looked for beside the picture, in the folder above it, and here; the same file goes first."""
     name = Path(named["name"]).name
     folders = dict.fromkeys((file.parent, file.parent / os.pardir, Path()))
@@ -103,11 +103,11 @@ def _found(file: Path, named: Mapping[str, Any]) -> FoundFile:
     for path in there:
         with path.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() == named["sha256"]:
-                return FoundFile(path, "unchanged")
-    return FoundFile(there[0], "changed") if there else FoundFile(Path(name), "missing")
+                return LocatedFile(path, "unchanged")
+    return LocatedFile(there[0], "changed") if there else LocatedFile(Path(name), "missing")
 
 
-def _note(found: FoundFile, word: str) -> str:
+def _note(found: LocatedFile, word: str) -> str:
     if found.state == "missing":
         return f"the {word} {shown(found.path)} is not here: put its path into the command"
     return f"the {word} {shown(found.path)} has changed since"
@@ -125,7 +125,7 @@ def _model_notes(model: Mapping[str, Any]) -> Iterator[str]:
         yield f"the model {shown(model['name'])} is not installed: give its folder to --model"
 
 
-def _words(file: Path, record: Mapping[str, Any], references: list[FoundFile]) -> Iterator[str]:
+def _words(file: Path, record: Mapping[str, Any], references: list[LocatedFile]) -> Iterator[str]:
     """Everything but the input."""
     tiling, compute, settings = record["tiling"], record["compute"], record["settings"]
     yield "coser"
@@ -134,7 +134,7 @@ def _words(file: Path, record: Mapping[str, Any], references: list[FoundFile]) -
     fit = {name: side for name, side in (record["fit"] or {}).items() if side is not None}
     for name, side in (fit or {"scale": settings["scale"]}).items():
         yield from _option(f"--{_dashed(name)}", side)
-    names = [each.name for each in fields(Settings) if each.name not in _TOLD_OTHERWISE]
+    names = [each.name for each in fields(Settings) if each.name not in _IMPLIED]
     if record["kind"] == "reference":
         names = list(_REFERENCE_SETTINGS)
         steps = settings.get("reference_steps", settings.get("steps"))
@@ -228,44 +228,48 @@ def _dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-def tell_files(files: Sequence[Path], *, as_json: bool) -> None:
+def show_records(files: Sequence[Path], *, as_json: bool) -> None:
     """Show each file's record; ends with 1 where one has none."""
     failed = False
     for file in files:
         try:
-            told = tell(file)
+            reproduction = reproduction_of(file)
         except InputError as error:
             failed = True
             typer.echo(f"coser: {error}", err=True)
             if as_json:
                 typer.echo(json.dumps(_record(file, None, error)))
             continue
-        typer.echo(json.dumps(_record(file, told, None)) if as_json else _text(told))
+        typer.echo(
+            json.dumps(_record(file, reproduction, None)) if as_json else _text(reproduction)
+        )
     if failed:
         raise typer.Exit(Exit.FAILED)
 
 
-def _record(file: Path, told: Told | None, error: CoserError | None) -> dict[str, Any]:
+def _record(
+    file: Path, reproduction: Reproduction | None, error: CoserError | None
+) -> dict[str, Any]:
     return {
         "type": "record",
         "version": JSON_VERSION,
         "file": str(file),
-        "record": None if told is None else dict(told.record),
-        "input": None if told is None else str(told.input.path),
-        "input_state": None if told is None else told.input.state,
-        "command": None if told is None else list(told.command),
-        "shell": None if told is None else told.shell,
-        "notes": [] if told is None else list(told.notes),
+        "record": None if reproduction is None else dict(reproduction.record),
+        "input": None if reproduction is None else str(reproduction.input.path),
+        "input_state": None if reproduction is None else reproduction.input.state,
+        "command": None if reproduction is None else list(reproduction.command),
+        "shell": None if reproduction is None else reproduction.shell,
+        "notes": [] if reproduction is None else list(reproduction.notes),
         "error": None if error is None else error_record(error),
     }
 
 
-def _text(told: Told) -> str:
+def _text(reproduction: Reproduction) -> str:
     """Facts, notes, and the command as the last line."""
-    record = told.record
+    record = reproduction.record
     compute, settings = record["compute"], record["settings"]
     lines = [
-        shown(told.file),
+        shown(reproduction.file),
         f"  {record['role']} by {record['program']}",
         f"  input      {_file(record['input'])}",
         f"  model      {shown(record['model']['name'])}, weights {record['model']['weights']}",
@@ -281,9 +285,9 @@ def _text(told: Told) -> str:
             lines.append(f"  {title:<10} {_pairs(record[title])}")
     lines.append("  settings")
     lines += [f"    {name:<25} {value!r}" for name, value in settings.items()]
-    lines += [f"  note: {note}" for note in told.notes]
+    lines += [f"  note: {note}" for note in reproduction.notes]
     safe = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
-    return "\n".join([*safe, told.shell])
+    return "\n".join([*safe, reproduction.shell])
 
 
 def _file(named: dict[str, Any]) -> str:

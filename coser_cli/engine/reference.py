@@ -190,5 +190,5 @@ def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:
 def _class_token(model: CoSeR, pixels: Tensor) -> Tensor:
     """Projected class token `(1, C)` in float32 of pixels `(1, 3, H, W)`, nominally [0, 1]."""
     tower = model.cognition.clip
-    tokens: Tensor = tower(pixels.to(next(tower.parameters()).dtype))
+    tokens: Tensor = tower(pixels.to(tower.visual.class_embedding.dtype))
     return tokens[:, 0].float()

@@ -42,7 +42,7 @@ class PreparedTime:
 
 
 class TimestepEmbedding(nn.Module):
-    """Timesteps `(T,)` → embeddings `(T, 4·channels)`: sinusoids, and two linear layers."""
+    """Timesteps `(T,)` → embeddings `(T, 4·channels)` in `dtype`: sinusoids, two linear layers."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class TimestepEmbedding(nn.Module):
         self.linear_1 = nn.Linear(channels, 4 * channels)
         self.linear_2 = nn.Linear(4 * channels, 4 * channels)
 
-    def forward(self, timesteps: Tensor) -> Tensor:
-        waves = sinusoids(timesteps, self.channels).to(self.linear_1.weight.dtype)
+    def forward(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
+        waves = sinusoids(timesteps, self.channels).to(dtype)
         embedding: Tensor = self.linear_2(F.silu(self.linear_1(waves)))
         return embedding
 

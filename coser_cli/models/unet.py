@@ -138,7 +138,7 @@ class UNetEncoder(nn.Module):
         if isinstance(time, PreparedTime):
             return time
         steps = torch.as_tensor(time, device=like.device).reshape(-1)
-        embedding = self.time_embedding(steps)
+        embedding = self.time_embedding(steps, like.dtype)
         return PreparedTime(tuple(resnet.time_shift(embedding) for resnet in self.resnets()))
 
     def prepare_times(self, timesteps: Sequence[int], like: Tensor) -> Mapping[int, PreparedTime]:

@@ -20,7 +20,6 @@ from tests.toy_work import toy_work
     [
         (("--compile", "--low-memory"), "low memory moves weights"),
         (("--compile", "--offload", "sequential"), "offload sequential moves weights"),
-        (("--cuda-graphs",), "CUDA graphs need a CUDA device, and this is cpu"),
     ],
 )
 def test_what_does_not_go_together_is_a_usage_error(coser, photo, flags, words):
@@ -59,7 +58,7 @@ def test_processes_of_other_devices_get_the_same_options(tmp_path, monkeypatch):
         raise UsageError("far enough")
 
     monkeypatch.setattr(processes, "DeviceCrew", crew)
-    compute = Compute("mini", dtype="float32", compile=True, cuda_graphs=True)
+    compute = Compute("mini", dtype="float32", compile=True)
     work = toy_work(compute=compute, devices=("cuda:0", "cuda:1"))
     with pytest.raises(UsageError, match="far enough"):
         list(run([Job(Path("a.png"), Path("b.png")), Job(Path("c.png"), Path("d.png"))], work))

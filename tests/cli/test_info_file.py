@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coser_cli.cli.reproduce import tell
+from coser_cli.cli.reproduce import reproduction_of
 from coser_cli.errors import Exit
 
 
@@ -66,7 +66,7 @@ def test_odd_names_are_quoted(coser, photo, name):
     assert "\x1b" not in ran.out
     line = ran.out.splitlines()[-1]
     words = shell_words(line)
-    assert words == list(tell(result).command[1:])
+    assert words == list(reproduction_of(result).command[1:])
     assert coser(*words).code == Exit.OK
     assert not os.path.exists("x")
     again = result.with_name(f"{result.stem}-again.png")

@@ -155,15 +155,15 @@ def test_progress_shows_a_bar(upscaler, capsys):
 
 def test_to_changes_and_returns_it(toy_folder):
     upscaler = Upscaler.from_pretrained(toy_folder, device=torch.device("cpu"), dtype="auto")
-    pixels = torch.rand(1, 3, 6, 8)
-    first = upscaler(pixels, PLAIN)
+    pixels, settings = torch.rand(1, 3, 6, 8), Settings(scale=2, strength=1.0, steps=2)
+    first = upscaler(pixels, settings)
     assert upscaler.to(torch.bfloat16) is upscaler
     assert upscaler.dtype == torch.bfloat16
-    assert not torch.equal(upscaler(pixels, PLAIN), first)
-    assert torch.equal(upscaler.to("cpu", torch.float32)(pixels, PLAIN), first)
+    assert not torch.equal(upscaler(pixels, settings), first)
+    assert torch.equal(upscaler.to("cpu", torch.float32)(pixels, settings), first)
     with pytest.raises(DeviceError):
         upscaler.to(device="cuda:99")
-    assert torch.equal(upscaler(pixels, PLAIN), first)
+    assert torch.equal(upscaler(pixels, settings), first)
 
 
 def test_to_needs_files(make_toy):
@@ -173,7 +173,7 @@ def test_to_needs_files(make_toy):
 
 def test_former_names_work_and_say_so(toy_folder):
     with pytest.warns(DeprecationWarning, match="from_pretrained"):
-        upscaler = Upscaler.from_pretrained(toy_folder, device="cpu")
+        upscaler = Upscaler.load(toy_folder, device="cpu")
     with pytest.warns(DeprecationWarning, match="resolve"):
         settings = Settings().with_defaults(upscaler.model.config)
     assert settings == upscaler.resolve(None)
@@ -203,7 +203,7 @@ def test_a_file_is_enlarged_kept_and_made_again(tmp_path, monkeypatch):
     before = path.stat().st_mtime_ns
     assert upscale_file("a.png", scale=2, **where) == path
     assert path.stat().st_mtime_ns == before
-    with pytest.warns(CoserWarning, match="seed was"):
-        upscale_file("a.png", path, scale=2, seed=1, **where)
+    with pytest.warns(CoserWarning, match="fidelity was"):
+        upscale_file("a.png", path, scale=2, fidelity=0.25, **where)
     with pytest.raises(CoserError, match=r"no such file"):
         upscale_file("none.png", **where)

@@ -20,7 +20,7 @@ RAMP = torch.linspace(0.1, 0.9, WIDTH).expand(1, 3, HEIGHT, WIDTH)
 
 
 def mini(dtype: str, **config) -> Upscaler:
-    upscaler = Upscaler.load("mini", device="cpu", dtype=dtype)
+    upscaler = Upscaler.from_pretrained("mini", device="cpu", dtype=dtype)
     upscaler.model.config = replace(upscaler.model.config, **config)
     return upscaler
 

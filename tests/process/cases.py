@@ -96,9 +96,6 @@ def _pictures(command: str) -> list[Case]:
         Case(f"{command} photo.jpg -s 2 --low-memory", makes=("photo_2x.png",)),
         Case(f"{command} photo.jpg -s 2 --warm", makes=("photo_2x.png",)),
         Case(f"{command} photo.jpg -s 2 --compile", makes=("photo_2x.png",)),
-        Case(
-            f"{command} photo.jpg -s 2 --device cpu --cuda-graphs", code=2, err="leave out --cuda"
-        ),
         Case(f"{command} photo.jpg -s 2 {DIFFUSE} --deep-interval 2", makes=("photo_2x.png",)),
         Case(f"{command} --help-all", out="--deep-interval"),
         *_spread(f"{command} photos/a.jpg 'photos/b c.jpg' -s 2 -o out/"),
@@ -164,7 +161,6 @@ REFERENCE = [
     Case("reference photo.jpg -s 2 --steps 1 --offload model", makes=("photo_reference.png",)),
     Case("reference photo.jpg -s 2 --steps 1 --low-memory", makes=("photo_reference.png",)),
     Case("reference photo.jpg -s 2 --steps 1 --no-warm", makes=("photo_reference.png",)),
-    Case("reference photo.jpg --device cpu --cuda-graphs", code=2, err="leave out --cuda-graphs"),
     Case("reference photo.jpg -s 2 --dry-run --compile", out="photo_reference.png"),
     Case("reference --help-all", out="--deep-interval"),
 ]
@@ -265,10 +261,13 @@ MEASURING = [
     Case("evaluate study --tally none.json", code=2, err="coser: "),
 ]
 
+TRAINED = "train srresnet --data captioned --config recipe.toml --work runs"
 TRAINING = [
+    Case(f"{TRAINED} --samples-every 0", makes=("runs/srresnet/checkpoint.pt",)),
     Case(
-        "train srresnet --data captioned --config recipe.toml --work runs",
-        makes=("runs/srresnet/checkpoint.pt",),
+        f"{TRAINED} --dry-run --gpus 2 --rate 10 --mixed-precision no --accumulation 1"
+        " --no-gradient-checkpointing --data-workers 0 --samples-every 0 --no-tensorboard",
+        out="parameters",
     ),
 ]
 

@@ -36,12 +36,11 @@ class Ran:
 
 RECIPE = """\
 model = "mini"
-[pool]
-crops = 2
-size = 64
+[data]
+held_out = 0
 [srresnet]
 steps = 1
-batch = 1
+batch = 2
 crop = 32
 learning_rate = 1e-3
 """

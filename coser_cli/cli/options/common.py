@@ -33,7 +33,7 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUTS",
         help="Pictures, folders, patterns like '*.jpg', or - for stdin; PNG, JPEG, WebP, TIFF, "
-        "BMP, GIF, AVIF and HEIC, told by their content.",
+        "BMP, GIF, AVIF and HEIC, recognised by their content.",
         show_default=False,
         # Whether they can be read is found out one by one: a bad one must not stop the others.
         readable=False,
@@ -158,18 +158,7 @@ Compile = Annotated[
         "--compile",
         envvar="COSER_COMPILE",
         help="Compile the networks of the denoising steps: seconds to minutes once per size, for "
-        "shorter steps; says from how many steps on that pays. Needs a C++ compiler on a CPU; "
-        "results may differ in their last bits.",
-        rich_help_panel=MODEL,
-    ),
-]
-CudaGraphs = Annotated[
-    bool,
-    typer.Option(
-        "--cuda-graphs",
-        envvar="COSER_CUDA_GRAPHS",
-        help="On a CUDA device, record what a denoising step launches and replay it: of use where "
-        "pictures are small, for some more memory.",
+        "shorter steps. Needs a C++ compiler on a CPU; results may differ in their last bits.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -16,6 +16,5 @@ ComputeOptions = Annotated[
         "offload": options.Offload,
         "low_memory": options.LowMemory,
         "compile": options.Compile,
-        "cuda_graphs": options.CudaGraphs,
     },
 ]

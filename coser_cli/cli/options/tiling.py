@@ -107,7 +107,7 @@ class Tiles:
         bool,
         typer.Option(
             "--dry-run",
-            help="Only tell what would be made, and what it takes.",
+            help="Only say what would be made, and what it takes.",
             rich_help_panel="Reporting",
         ),
     ] = False

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from coser_cli.cli.output.streams import write_line
 from coser_cli.errors import UsageError, reason_of, shown
 
 Level = Literal["INFO", "NOTE", "ERROR"]
@@ -16,7 +17,7 @@ class RunLog:
     """A file that lines are appended to. Raises `UsageError` where it cannot be opened.
 
     A line is written at once and whole, so that several runs may share a file. What the log cannot
-    take any more (a full disk) is lost, and stops no picture.
+    take any more (a full disk) is lost, which is said once, and stops no picture.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,6 +26,7 @@ class RunLog:
         except (OSError, ValueError) as error:
             reason = reason_of(error)
             raise UsageError(f"cannot write {shown(path)}: {reason}", "check --log") from None
+        self._path, self._is_whole = path, True
 
     def line(self, level: Level, text: str) -> None:
         """Append one line; line breaks in the text become spaces."""
@@ -32,8 +34,11 @@ class RunLog:
         line = f"{moment} {os.getpid()} {level:<5} {' '.join(text.splitlines())}\n"
         try:
             os.write(self._file, line.encode("utf-8", "surrogateescape"))
-        except OSError:
-            return
+        except OSError as error:
+            if self._is_whole:
+                self._is_whole = False
+                reason = reason_of(error)
+                write_line(f"coser: cannot write {shown(self._path)}: {reason}", err=True)
 
     def close(self) -> None:
         """No more lines."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
 from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from coser_cli.batch.events import Advanced, Event, Hint, Note, Started
 from coser_cli.cli.output.bars import Bars
@@ -22,6 +19,7 @@ from coser_cli.cli.output.json_lines import (
     problem_record,
     summary_record,
 )
+from coser_cli.cli.output.streams import write_line
 from coser_cli.cli.output.table import Row, rich_table, row_of
 from coser_cli.errors import CoserError, CoserWarning, Exit, shown
 from coser_cli.version import __version__
@@ -40,7 +38,7 @@ class Reporter:
 
     stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
     `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
-    stdout is left alone, since a picture goes there. `log` is told everything, and closed at the
+    stdout is left alone, since a picture goes there. `log` gets everything, and is closed at the
     end.
     """
 
@@ -166,7 +164,7 @@ class Reporter:
             there = shown(result.job.target)
             self.message(f"skipped {shown(result.job.source)}: {there} exists (--overwrite)")
         elif result.status == "done" and self._total > 1 and not (self._live or self._quiet):
-            _stderr(f"{self._ended} of {self._total}: {_done_line(result)}")
+            write_line(f"{self._ended} of {self._total}: {_done_line(result)}", err=True)
         for note in result.notes:
             self.message(f"note on {shown(result.job.source)}: {note}")
         if result.scores is not None:
@@ -180,15 +178,15 @@ class Reporter:
     def plan(self, plan: Plan) -> None:
         """What a job would be."""
         if self._as_json:
-            _stdout(json.dumps(plan_record(plan)))
+            write_line(json.dumps(plan_record(plan)))
         else:
-            _stdout(plan_text(plan))
+            write_line(plan_text(plan))
 
     def problem(self, error: CoserError) -> None:
         """Something that was named could not be looked into; no picture belongs to it."""
         self._error(error)
         if self._as_json:
-            _stdout(json.dumps(problem_record(error)))
+            write_line(json.dumps(problem_record(error)))
 
     def planned(self, tally: Tally) -> None:
         """All plans are told."""
@@ -215,7 +213,7 @@ class Reporter:
         done = self._tally.done + self._tally.skipped if self._tally else 0
         text = f"stopped after {done} of {self._total}; run the same command again to continue"
         self._logged("ERROR", text)
-        _stderr(f"coser: {text}")
+        write_line(f"coser: {text}", err=True)
         if self._as_json:
             self._summary("interrupted", Exit.INTERRUPTED)
 
@@ -226,7 +224,7 @@ class Reporter:
         record = summary_record(
             status, code, error=error, total=self._total, seconds=seconds, **counts
         )
-        _stdout(json.dumps(record))
+        write_line(json.dumps(record))
 
     def _error(self, error: CoserError) -> None:
         self._logged("ERROR", str(error))
@@ -247,11 +245,11 @@ class Reporter:
 
     def _stderr(self, text: str) -> None:
         with self._without_bars():
-            _stderr(text)
+            write_line(text, err=True)
 
     def _stdout(self, text: str) -> None:
         with self._without_bars():
-            _stdout(text)
+            write_line(text)
 
     def _close_bars(self) -> None:
         if self._bars is not None:
@@ -291,16 +289,3 @@ def _log_line(result: Result) -> str:
 
 def _any_good(tally: Tally) -> bool:
     return tally.done + tally.skipped > 0
-
-
-def _stderr(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _stdout(text: str) -> None:
-    """Print a result. A reader that has gone (`| head`) does not stop the work."""
-    try:
-        typer.echo(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coser_cli.cli.output.json_lines import error_record
+from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
 from coser_cli.errors import CoserError, Exit
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from coser_cli.weights.install.verify import Pin
     from coser_cli.weights.manifest import License
 
-JSON_VERSION = 1
 QUIET_STATES = ("absent", "incomplete", "unknown")
 
 
@@ -104,7 +103,7 @@ class WeightsReporter:
             self.record({"type": "pin"} | asdict(pin))
             return
         typer.echo(f"{pin.name}  {pin.url}")
-        told = {
+        headers = {
             "X-Linked-Etag": pin.linked_etag,
             "X-Linked-Size": pin.linked_size,
             "X-Repo-Commit": pin.commit,
@@ -112,7 +111,7 @@ class WeightsReporter:
             "Content-Length": pin.length,
             "problem": pin.problem,
         }
-        for name, value in told.items():
+        for name, value in headers.items():
             if value is not None:
                 typer.echo(f"  {name}: {value}")
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import torch
 from torch import Tensor
 
+from coser_cli.engine.compute.compiled import Compiled, require_compilable, weights_stay
 from coser_cli.engine.compute.device import choose_device, choose_dtype, dtype_note, full_float32
-from coser_cli.engine.compute.execution import Wanted
 from coser_cli.engine.compute.memory import (
     PROCESS_BYTES,
     available_memory,
@@ -64,8 +64,8 @@ def stage(method: Callable[P, Made]) -> Callable[P, Made]:
 class Runtime:
     """Networks, device and dtype, and what pictures take. Networks are loaded when first needed.
 
-    `note` says in a line what was given up for want of memory, if anything was. The model
-    runs its steps as they are `wanted`.
+    `note` says in a line what was given up for want of memory, if anything was. With `compile` the
+    steps of its networks are compiled, where weights stay on the device.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class Runtime:
         device: torch.device,
         dtype: torch.dtype,
         note: str = "",
-        wanted: Wanted = Wanted(),  # noqa: B008 (it is frozen)
+        compile: bool = False,  # noqa: A002 (torch's word)
     ) -> None:
         self.model = model
         self.device = device
         self.dtype = dtype
         self.note = note
-        self._wanted = wanted
-        self._execution = wanted.on(model.placement)
-        if self._execution is not None:
-            model.execute = self._execution
+        self._compiles = compile
+        self._compiled = Compiled(device) if compile and weights_stay(model.placement) else None
+        if self._compiled is not None:
+            model.execute = self._compiled
         self._texts: dict[str, Tensor] = {}
         self._compute: Compute | None = None
 
@@ -97,16 +97,14 @@ class Runtime:
         offload: str = "auto",
         low_memory: bool = False,
         compile: bool = False,  # noqa: A002 (torch's word)
-        cuda_graphs: bool = False,
     ) -> Self:
         """An upscaler with the installed model of that name or in that folder.
 
         "auto": `sd21` if installed, else the bundled `mini`. `offload` as `settings.Offload`;
         `low_memory` streams the weights from their files and keeps nothing that can be read again.
-        `compile` compiles the networks of the denoising step when they are first needed, and
-        `cuda_graphs` replays its launches; what that takes and brings, and why it was given up if
-        it was, goes to the logger `coser_cli.engine`. Neither goes with weights that do not stay
-        on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
+        `compile` compiles the networks of the denoising step when they are first needed; why it was
+        given up, if it was, goes to the logger `coser_cli.engine`. It does not go with weights that
+        do not stay on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
         """
         from coser_cli.weights.load import load_model, part_sizes
         from coser_cli.weights.store import model_folder
@@ -116,16 +114,17 @@ class Runtime:
         device, dtype = str(device), str(dtype).removeprefix("torch.")
         where, folder = choose_device(device), model_folder(model)
         precision = choose_dtype(dtype, where)
-        speed = Wanted(compile, cuda_graphs, str(folder))
-        speed.require_sane(offload, low_memory, where)
+        if compile:
+            require_compilable(offload, low_memory)
         wanted = "sequential" if low_memory else offload
         chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
         loaded = load_model(folder, where, precision, offload=chosen, low_memory=low_memory)
-        notes = dtype_note(dtype, precision, where), note, speed.given_up(loaded.placement)
-        runtime = cls(loaded, where, precision, "; ".join(filter(None, notes)), speed)
-        runtime._compute = Compute(
-            str(model), device, dtype, offload, low_memory, compile, cuda_graphs
-        )
+        lost = ""
+        if compile and not weights_stay(loaded.placement):
+            lost = f"without --compile: weights do not stay on {where.type}"
+        notes = dtype_note(dtype, precision, where), note, lost
+        runtime = cls(loaded, where, precision, "; ".join(filter(None, notes)), compile)
+        runtime._compute = Compute(str(model), device, dtype, offload, low_memory, compile)
         return runtime
 
     @classmethod
@@ -177,7 +176,7 @@ class Runtime:
     @property
     def is_compiled(self) -> bool:
         """Whether steps were compiled: results may then differ in their last bits."""
-        return self._execution is not None and self._execution.is_compiled
+        return self._compiled is not None and self._compiled.in_use
 
     def in_float32(self) -> Self:
         """The same in float32; the networks of this one are dropped, and read again if needed."""
@@ -198,9 +197,9 @@ class Runtime:
         assert self.model.reload is not None
         self.model.forget()
         self._texts.clear()
-        model, wanted = self.model.reload(dtype, **how), self._wanted
-        self.model.execute, self._execution = eagerly, None  # what was made goes with the networks
-        return type(self)(model, self.device, dtype, self.note, wanted)
+        model = self.model.reload(dtype, **how)
+        self.model.execute, self._compiled = eagerly, None  # what was made goes with the networks
+        return type(self)(model, self.device, dtype, self.note, self._compiles)
 
     def run(self, run: Callable[[Self], Made]) -> Made:
         """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""

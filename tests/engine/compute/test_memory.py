@@ -167,23 +167,23 @@ def test_what_runs_once_per_tile_moves_and_does_not_stream(toy):
 
 def test_pictures_beyond_a_dtype_are_done_again_in_float32(toy, tmp_path):
     folder = save_toy(tmp_path)
-    for part in ("cfw", "vae"):
-        file = folder / part / store.WEIGHTS_FILE
-        state = load_file(file)
-        state["decoder.conv_in.weight"] *= 1e5  # maps of 1e5, beyond the 65504 of float16
-        save_file(state, file)
-    settings = replace(QUICK, strength=0.0)
+    file = folder / "unet" / store.WEIGHTS_FILE
+    state = load_file(file)
+    state["conv_in.weight"] *= 1e6  # maps beyond the 65504 of float16
+    save_file(state, file)
+    settings = replace(QUICK, strength=0.5, reference_mode="none")
     wanted = load(folder).upscale(PIXELS, settings).pixels
     half = load(folder, dtype="float16")
     low_res = half.prepare(PIXELS, settings)
     with pytest.raises(NotFiniteError, match="--dtype float32"):
-        half.decode(low_res.latents, low_res, settings)
+        half.restore(low_res, half.understand(low_res, settings), None, settings)
     assert torch.equal(half.upscale(PIXELS, settings).pixels, wanted)
     assert torch.isfinite(wanted).all()
     assert half.model.here == set()
     # and the next picture begins in float16 again
     assert half.dtype == torch.float16
-    assert {p.dtype for p in half.model.srresnet.parameters()} == {torch.float16}
+    assert {p.dtype for p in half.model.unet.parameters()} == {torch.float16}
+    assert {p.dtype for p in half.model.srresnet.parameters()} == {torch.float32}
 
 
 def test_what_float32_cannot_mend_is_an_error(toy, tmp_path):

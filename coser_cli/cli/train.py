@@ -107,7 +107,10 @@ def _run(
     from coser_cli.training.stages import STAGES
     from coser_cli.training.workspace import Workspace
 
-    STAGES[stage](Workspace(read_recipe(recipe), data, work, given, tensorboard))
+    space = Workspace(read_recipe(recipe), data, work, given, tensorboard)
+    if data is not None:
+        space.require_pictures()
+    STAGES[stage](space)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(str(work / ("model" if stage == "export" else stage)))
 

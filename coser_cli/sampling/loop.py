@@ -23,6 +23,8 @@ class Stepper:
 
     def __init__(self, sampler: Sampler) -> None:
         self._scheduler = copy.deepcopy(sampler.scheduler)
+        self._stochastic = sampler.stochastic
+        self._last = len(sampler.timesteps) - 1
 
     def begin(self, latents: Tensor) -> Tensor:
         """The state that belongs to `latents`, noised to the sampler's start."""
@@ -36,13 +38,19 @@ class Stepper:
         return scale
 
     def step(self, step: int, output: Tensor, state: Tensor, noise: Noise) -> Tensor:
-        """The next state from the network's `output`; `noise(step)` is asked for only if needed."""
+        """The next state from the network's `output`; `noise(step)` is asked for only if needed.
+
+        Raises RuntimeError where a stochastic scheduler has drawn its noise elsewhere: results
+        would not depend on the seed.
+        """
         index = self._scheduler.timesteps[step]
         self._scheduler.scale_model_input(state, index)  # some schedulers insist
-        with _NoiseFrom(noise, step):
-            stepped: Tensor = self._scheduler.step(output.float(), index, state, return_dict=False)[
-                0
-            ]
+        with _NoiseFrom(noise, step) as source:
+            stepped: Tensor
+            stepped, *_ = self._scheduler.step(output.float(), index, state, return_dict=False)
+        if self._stochastic and step < self._last and not source.drawn:
+            name = type(self._scheduler).__name__
+            raise RuntimeError(f"{name} draws noise in a way that this program does not know")
         return stepped
 
 

@@ -70,6 +70,7 @@ class _NoiseFrom(TorchFunctionMode):
     def __init__(self, noise: Noise, step: int) -> None:
         super().__init__()
         self.noise, self.step = noise, step
+        self.drawn = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -77,4 +78,5 @@ class _NoiseFrom(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not torch.randn:
             return func(*args, **kwargs)
+        self.drawn = True
         return to_device(self.noise(self.step), kwargs["device"]).to(kwargs.get("dtype"))

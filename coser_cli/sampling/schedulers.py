@@ -28,7 +28,8 @@ class SamplerSpec:
 
     `both_ends` keeps timestep 0 as well as the start (as the published code); otherwise each
     kept timestep ends its stretch ("trailing"), so that no evaluation is spent on a clean image.
-    `respaced` is off where the scheduler's formulas need the original timesteps.
+    `respaced` is off where the scheduler's formulas need the original timesteps. A `stochastic` one
+    draws noise at every step but the last.
     """
 
     module: str
@@ -36,6 +37,7 @@ class SamplerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     both_ends: bool = False
     respaced: bool = True
+    stochastic: bool = False
 
 
 _DIFFUSERS = "diffusers.schedulers.scheduling"
@@ -46,22 +48,25 @@ SAMPLERS: dict[str, SamplerSpec] = {
         "DDPMScheduler",
         {"clip_sample": False, "variance_type": "fixed_small"},
         both_ends=True,
+        stochastic=True,
     ),
     "ddim": SamplerSpec(f"{_DIFFUSERS}_ddim", "DDIMScheduler", {"clip_sample": False}),
     "dpmpp-2m": SamplerSpec(*_DPMPP, {"algorithm_type": "dpmsolver++"}),
-    "dpmpp-2m-sde": SamplerSpec(*_DPMPP, {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmpp-2m-sde": SamplerSpec(*_DPMPP, {"algorithm_type": "sde-dpmsolver++"}, stochastic=True),
     "dpmpp-3m-sde": SamplerSpec(
         "coser_cli.sampling.dpm_solver",
         "DPMSolver3MSDEScheduler",
         {"algorithm_type": "sde-dpmsolver++", "solver_order": 3},
+        stochastic=True,
     ),
     "unipc": SamplerSpec(f"{_DIFFUSERS}_unipc_multistep", "UniPCMultistepScheduler"),
     "euler": SamplerSpec(f"{_DIFFUSERS}_euler_discrete", "EulerDiscreteScheduler"),
     "euler-ancestral": SamplerSpec(
         f"{_DIFFUSERS}_euler_ancestral_discrete",
         "EulerAncestralDiscreteScheduler",
+        stochastic=True,
     ),
-    "lcm": SamplerSpec(f"{_DIFFUSERS}_lcm", "LCMScheduler", respaced=False),
+    "lcm": SamplerSpec(f"{_DIFFUSERS}_lcm", "LCMScheduler", respaced=False, stochastic=True),
 }
 
 
@@ -72,6 +77,7 @@ class Sampler:
     scheduler: Any
     timesteps: tuple[int, ...]
     start: int
+    stochastic: bool = False
 
 
 def base_betas(schedule: ScheduleConfig) -> Tensor:
@@ -113,10 +119,11 @@ def make_scheduler(
     if spec.respaced:
         scheduler = _build(spec, schedule, kept)
         scheduler.set_timesteps(steps)
-        return Sampler(scheduler, tuple(kept[int(i)] for i in scheduler.timesteps), start)
+        walked = tuple(kept[int(i)] for i in scheduler.timesteps)
+        return Sampler(scheduler, walked, start, spec.stochastic)
     scheduler = _build(spec, schedule, range(start + 1))
     scheduler.set_timesteps(steps, original_inference_steps=start + 1)
-    return Sampler(scheduler, tuple(int(t) for t in scheduler.timesteps), start)
+    return Sampler(scheduler, tuple(int(t) for t in scheduler.timesteps), start, spec.stochastic)
 
 
 def _both_ends(steps: int, last: int) -> list[int]:

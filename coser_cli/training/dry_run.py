@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from coser_cli.training.examples import Batch, Share
@@ -130,7 +130,7 @@ def _pass(objective: nn.Module, batch: Batch) -> tuple[int, int]:
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with FlopCounterMode(display=False) as counter, _FusedAttention():
+    with FlopCounterMode(display=False) as counter, _fused_attention():
         with hooks:
             loss = objective(batch)["loss"]
         size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
@@ -139,15 +139,22 @@ def _pass(objective: nn.Module, batch: Batch) -> tuple[int, int]:
     return counter.get_total_flops(), size
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Attention as GPUs compute it, without its square matrix."""
+@contextmanager
+def _fused_attention() -> Iterator[None]:
+    """Attention as GPUs compute it, without its square matrix, which meta tensors would have."""
+    usual = F.scaled_dot_product_attention
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention and len(args) >= 3:
-            return torch.ops.aten._scaled_dot_product_flash_attention(*args[:3])[0]
-        return func(*args, **(kwargs or {}))
+    def fused(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> Tensor:
+        if rest or options:
+            return usual(query, key, value, *rest, **options)
+        found: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+        return found
+
+    F.scaled_dot_product_attention = fused
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = usual
 
 
 def report(stage: str, needs: Needs, gpus: int, teraflops: float) -> list[str]:

@@ -69,6 +69,10 @@ class Workspace:
             raise UsageError("a stage needs pictures", "add --data DIR")
         return open_source(self.data)
 
+    def require_pictures(self) -> None:
+        """Raises UsageError if there are none: sooner than weights are read."""
+        assert self.source.pictures
+
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the pictures to train on, and of those held out."""

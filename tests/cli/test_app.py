@@ -59,6 +59,15 @@ def test_help_panels(coser):
     assert all(panel in out for panel in panels)
 
 
+def test_the_usual_help_fits_two_screens_and_the_other_has_everything(coser, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    usual, everything = coser("upscale", "--help").out, coser("upscale", "--help-all").out
+    assert len(usual.splitlines()) <= 48
+    assert "[mini " in usual and "sd21 50]" in usual, "the defaults of each model"
+    assert "--overlap" not in usual
+    assert "--overlap" in everything
+
+
 def test_the_command_line_does_not_import_torch():
     code = "import coser_cli.cli.app, sys; assert 'torch' not in sys.modules"
     assert python("-c", code).returncode == 0

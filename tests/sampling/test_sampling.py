@@ -19,6 +19,7 @@ from coser_cli.sampling.loop import Walk, sample
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.sampling.schedulers import (
     SAMPLERS,
+    Sampler,
     add_noise,
     alphas_cumprod,
     make_scheduler,
@@ -299,3 +300,28 @@ def test_third_order_comes_nearer_with_more_steps():
     errors = [abs(spread(steps) - deviation) for steps in (10, 20, 50)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.02
+
+
+class Elsewhere:
+    """A scheduler that draws its noise where nobody sees it."""
+
+    timesteps = (500, 10)
+
+    def scale_model_input(self, sample, timestep):
+        return sample
+
+    def step(self, output, timestep, sample, return_dict=False):
+        return (sample + torch.empty_like(sample).normal_(),)
+
+
+def test_noise_that_is_drawn_elsewhere_is_an_error_and_no_picture():
+    latents = torch.zeros(1, 4, 2, 2)
+    sampler = Sampler(Elsewhere(), (500, 10), 500, stochastic=True)
+    with pytest.raises(RuntimeError, match="Elsewhere draws noise"):
+        sample(lambda x, t: x, latents, sampler, lambda step: latents)
+
+
+def test_at_the_last_step_no_noise_is_no_error():
+    latents = torch.zeros(1, 4, 2, 2)
+    sampler = Sampler(Elsewhere(), (500,), 500, stochastic=True)
+    sample(lambda x, t: x, latents, sampler, lambda step: latents)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from coser_cli.training import loop as loops
+from coser_cli.training.gradient_checkpointing import checkpoint_blocks
 from coser_cli.training.recipe import read_recipe
 from coser_cli.training.stages import PREPARE
 from coser_cli.training.workspace import Workspace
@@ -44,6 +45,8 @@ def gradients(recipe, data, work, **overrides):
     generator = torch.Generator().manual_seed(0)
     for parameter in prepared.objective.parameters():  # what starts at zero passes no gradient
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    if prepared.config.gradient_checkpointing:
+        checkpoint_blocks(prepared.objective)
     loop = KeptGradients(prepared.objective, prepared.config, prepared.folder)
     return loop.first_gradients(prepared.examples(False)), loop.numbers
 

@@ -91,11 +91,17 @@ def needed_memory(
     finest = max(widths[0], widths[min(1, len(widths) - 1)])
     cells = height * width // config.autoencoder.patch_size**2
     decoder = cells * finest * MAPS_AT_ONCE * dtype.itemsize
+    detail = config.autoencoder.detail_decoder
+    if detail is not None:  # its finest maps have the size of the picture
+        own = height * width * detail.up_width * MAPS_AT_ONCE * dtype.itemsize
+        decoder = max(decoder, own)
     srresnet = 0
     if config.low_res_source == "srresnet":
         passes = srresnet_passes(working_scale(target, work, scale))
         grown = size[0] * size[1] * 16**passes
-        srresnet = grown * config.srresnet.num_feat * SRRESNET_MAPS * dtype.itemsize
+        shuffles = config.srresnet.upsampling == "pixel_shuffle"
+        channels = config.srresnet.num_feat if shuffles else config.srresnet.up_feat
+        srresnet = grown * channels * SRRESNET_MAPS * dtype.itemsize
     return pictures * (max(decoder, srresnet) + height * width * PIXEL_BYTES) + weights
 
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coser_cli.config import VARIANTS, ModelConfig
+from coser_cli.config import VARIANTS, ModelConfig, OneStep
 from coser_cli.errors import UsageError
 from coser_cli.training.degradation import DegradationConfig, read_degradation
 from coser_cli.training.losses import PictureWeights
@@ -71,12 +71,15 @@ class ConditionOptions(RestorationOptions):
 @dataclass(frozen=True)
 class OneStepOptions:
     """`train`: parts that learn, "aia" for the new attentions of the U-Net alone. `embedding`: E
-    stands behind the prompt. `phase`: tables of the phases, in their order; each has keys of the
-    loop's and `weights`, and starts from the EMA of the one before."""
+    stands behind the prompt. `timestep` (and `noised`, see `OneStep`) makes a model of many steps
+    one of one step; below 0 the model's own stays. `phase`: tables of the phases, in their order;
+    each has keys of the loop's and `weights`, and starts from the EMA of the one before."""
 
     crop: int = 128
     train: tuple[str, ...] = ("vae", "unet", "controlnet")
     embedding: bool = True
+    timestep: int = -1
+    noised: bool = False
     references: str = ""
     plain: PlainDecoding = field(default_factory=PlainDecoding)
     weights: PictureWeights = field(default_factory=PictureWeights)
@@ -132,7 +135,7 @@ def read_recipe(path: Path) -> Recipe:
     model = VARIANTS[name] if name in VARIANTS else read_model_config(path.parent / name)
     if start and (path.parent / start).is_dir():
         start = str(path.parent / start)
-    return Recipe(path, _with_condition(model, tables), start, tables)
+    return Recipe(path, _in_one_step(_with_condition(model, tables), tables), start, tables)
 
 
 def _with_condition(model: ModelConfig, tables: Mapping[str, Any]) -> ModelConfig:
@@ -143,6 +146,20 @@ def _with_condition(model: ModelConfig, tables: Mapping[str, Any]) -> ModelConfi
     if name in model.unet.conditions:
         return model
     return replace(model, unet=replace(model.unet, conditions=(*model.unet.conditions, name)))
+
+
+def _in_one_step(model: ModelConfig, tables: Mapping[str, Any]) -> ModelConfig:
+    """The model as one of one step, where the recipe makes it one; its own decoder makes the
+    result, as in training."""
+    table = tables.get("one_step", {})
+    timestep = table.get("timestep", -1)
+    if type(timestep) is not int or timestep < 0:
+        return model
+    if timestep >= model.schedule.num_train_timesteps:
+        last = model.schedule.num_train_timesteps - 1
+        raise UsageError(f"the recipe's table [one_step]: timestep {timestep} is above {last}")
+    step = OneStep(timestep, bool(table.get("noised", False)))
+    return replace(model, one_step=step, cfw=None)
 
 
 def parse(table: Mapping[str, Any], name: str, *classes: type[Any]) -> list[Any]:

@@ -258,7 +258,8 @@ def prepare_one_step(space: Workspace, phase: int = 0) -> Prepared:
     one_step = space.recipe.model.one_step
     if one_step is None:
         raise UsageError(
-            f"{space.recipe.model.name} is no one-step model", "add one_step to model.json"
+            f"{space.recipe.model.name} is no one-step model",
+            "set timestep in [one_step], or add one_step to model.json",
         )
     with seeded(config.seed):
         networks = _one_step_networks(space, options)

@@ -82,3 +82,38 @@ def test_a_finished_stage_runs_no_further(trained):
 def test_a_stage_names_the_one_it_needs(space):
     with pytest.raises(UsageError, match="run `coser train cognition` first"):
         STAGES["restoration"](space)
+
+
+def test_a_trained_model_is_distilled_to_one_step(trained, recipes, classes, tmp_path):
+    recipe = recipes / "distil.toml"
+    recipe.write_text(
+        f"""
+model = "{trained.folder / "model"}"
+start = "{trained.folder / "model"}"
+[data]
+held_out = 0
+[pool]
+shards = 2
+shard = 2
+size = 32
+teacher = "{trained.folder / "model"}"
+[one_step]
+timestep = 200
+train = ["aia", "controlnet"]
+steps = 2
+batch = 2
+crop = 32
+mixed_precision = "no"
+weights = {{ teacher = 0.8, truth = 0.2 }}
+"""
+    )
+    space = Workspace(read_recipe(recipe), classes, tmp_path)
+    for stage in ("teacher", "one_step", "export"):
+        STAGES[stage](space)
+    names = checkpoint.read(tmp_path / "one_step" / "0-0")["averaged"].keys()
+    of_unet = [name for name in names if name.startswith("networks.unet.")]
+    assert of_unet and all(is_aia_parameter(name) for name in of_unet)
+    upscaler = Upscaler.from_pretrained(tmp_path / "model", device="cpu")
+    assert upscaler.model.config.one_step.timestep == 200
+    one = upscaler.upscale(torch.rand(1, 3, 16, 16), Settings())
+    assert one.pixels.shape == (1, 3, 64, 64) and one.pixels.isfinite().all()

@@ -227,7 +227,8 @@ def warn_of_idle_options(
         files=files,
         want_reference=want_reference,
         want_result=want_result,
-        given=given | {name for name, option in names.items() if option in given},
+        given=given.difference(names.values())
+        | {name for name, option in names.items() if option in given},
     )
     reasons: dict[str, list[str]] = {}
     for each in idle:

@@ -38,6 +38,10 @@ class Fit:
             return f"{self.width}x{self.height}"
         return f"{self.width}w" if self.width is not None else f"{self.height}h"
 
+    def is_reached(self, size: tuple[int, int]) -> bool:
+        """Whether a picture of `size` is larger already than a longer side that is asked for."""
+        return self.max_side is not None and max(size) > self.max_side
+
     def scale(self, size: tuple[int, int]) -> float:
         """The scale that gives a picture of `size` (width, height) the wanted size exactly.
 

@@ -26,7 +26,7 @@ class Source:
     """One picture to read. `below`: its folder inside of the one that was named, kept under -o.
 
     `frame` counts from 0, None is the first of `frames`. `found`: in a folder or by a pattern, and
-    not named itself.
+    not named itself. `label` stands for the stem of its name where that would not do.
     """
 
     path: Path
@@ -34,6 +34,12 @@ class Source:
     frame: int | None = None
     frames: int = 1
     found: bool = False
+    label: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """What the names of its results begin with."""
+        return self.label or self.path.stem
 
 
 @dataclass
@@ -48,27 +54,48 @@ class Found:
 def find(words: Iterable[Path], *, recursive: bool = False, all_frames: bool = False) -> Found:
     """Expand files, folders (with `recursive`, what is below them) and patterns like `*.jpg`.
 
-    A word that exists is itself, whatever characters it has. Raises `UsageError` for a folder
-    without pictures and for a pattern that matches nothing.
+    A word that exists is itself, whatever characters it has. What a folder or a pattern has of this
+    program's results is left out. Raises `UsageError` for a pattern that matches nothing, and for a
+    folder without pictures where nothing else is named.
     """
-    found = Found()
+    found, words = Found(), list(words)
     for word in words:
         if word.is_dir():
-            _Folder(word, found, recursive).search()
+            _Folder(word, found, recursive, alone=len(words) == 1).search()
         elif not os.path.lexists(_safe(word)) and glob.has_magic(str(word)):
             found.sources += _matches(word)
         else:
             found.sources.append(Source(word))
+    _leave_out_results(found)
     if all_frames:
         found.sources = [each for source in found.sources for each in _frames(source)]
     return found
 
 
+def _leave_out_results(found: Found) -> None:
+    """Of what was found, and not named; raises `UsageError` where nothing is left."""
+    from coser_cli.imageio.record import read_record
+
+    kept = [each for each in found.sources if not each.found or read_record(each.path) is None]
+    count = len(found.sources) - len(kept)
+    found.sources = kept
+    if not count:
+        return
+    words = f"{count} result{'s' if count > 1 else ''} of earlier runs left out"
+    advice = "name a result itself to enlarge it"
+    if not kept and not found.problems:
+        raise UsageError(f"no pictures but results: {words}", advice)
+    found.notes.append(f"{words} ({advice})")
+
+
 def read_list(data: bytes) -> list[Path]:
     """Names, one a line, or ended by NUL where the data has any (a name cannot contain one).
 
-    Empty lines are left out. Raises `UsageError` where no name is left.
+    In UTF-16 where its byte order mark says so, as some editors and shells write. Empty lines are
+    left out. Raises `UsageError` where no name is left.
     """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = os.fsencode(data.decode("utf-16", "surrogateescape"))
     if b"\0" in data:
         names = data.split(b"\0")
     else:
@@ -100,7 +127,8 @@ def _matches(pattern: Path) -> list[Source]:
 class _Folder:
     """The search of one named folder."""
 
-    def __init__(self, root: Path, found: Found, recursive: bool) -> None:
+    def __init__(self, root: Path, found: Found, recursive: bool, *, alone: bool) -> None:
+        self._alone = alone
         self._root = root
         self._found = found
         self._recursive = recursive
@@ -111,13 +139,18 @@ class _Folder:
         self._has_folders = False
 
     def search(self) -> None:
-        """Add the folder's pictures; `UsageError` where there are none and nothing went wrong."""
+        """Add the folder's pictures; where there are none and nothing went wrong, say so: by a
+        `UsageError` if nothing else is named.
+        """
         failed = len(self._found.problems)
         self._enter(self._root)
         while self._links:  # after all real folders, so that a picture keeps its real place
             self._enter(self._links.pop(0))
         if not self._sources and len(self._found.problems) == failed:
-            raise UsageError(f"no pictures in {shown(self._root)}", self._advice())
+            message, advice = f"no pictures in {shown(self._root)}", self._advice()
+            if self._alone:
+                raise UsageError(message, advice)
+            self._found.notes.append(f"{message}; {advice}")
         self._found.sources += sorted(self._sources, key=lambda source: source.path.parts)
         for kind, count in sorted(self._refused.items()):
             files = f"{count} {kind} file{'s' if count > 1 else ''}"

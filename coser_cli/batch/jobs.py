@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from coser_cli.batch.inputs import Source, unique
-from coser_cli.batch.naming import Naming
+from coser_cli.batch.naming import SAME, Naming
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_named, format_of
 
@@ -78,6 +78,9 @@ def plan(
         return [replace(job, comparison=_beside(job.target, "_compare")) for job in jobs]
 
     jobs = jobs_of(sources)
+    if how.naming.template is None and output_is_folder(output):
+        sources = _told_apart(sources, jobs)
+        jobs = jobs_of(sources)
     others = _without_results(sources, jobs)
     if len(others) < len(sources):
         jobs = jobs_of(others)
@@ -143,6 +146,29 @@ def plan_page(output: str | None, default: Path, inputs: Sequence[Path]) -> Path
     return path
 
 
+def output_is_folder(output: str | None) -> bool:
+    """Whether each result has a name of its own; without `output` it lies beside its input."""
+    return output is None or _is_folder(output)
+
+
+def _told_apart(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Source]:
+    """Sources that would have one result (`a.jpg` and `a.png`) get their extension into its name;
+    those that still would, of several folders, get numbers.
+    """
+    by_name: dict[str, list[Source]] = {}
+    for source, job in zip(sources, jobs, strict=True):
+        by_name.setdefault(_one_name(job.target), []).append(source)
+    labels: dict[int, str] = {}
+    for group in by_name.values():
+        if len(group) == 1:
+            continue
+        names = [f"{each.path.stem}_{each.path.suffix[1:]}".rstrip("_") for each in group]
+        if len({name.casefold() for name in names}) < len(group):
+            names = [f"{each.path.stem}-{number}" for number, each in enumerate(group, start=1)]
+        labels |= {id(each): name for each, name in zip(group, names, strict=True)}
+    return [replace(each, label=labels.get(id(each), each.label)) for each in sources]
+
+
 def _beside(target: Path, ending: str) -> Path:
     """A PNG file beside a result, named after it."""
     return target.with_name(f"{target.stem}{ending}.png")
@@ -186,7 +212,7 @@ def _target(source: Source, output: str | None, name: str, naming: Naming, count
         )
     else:
         target = Path(output)
-        if naming.format is not None and format_of(target) != format_named(naming.format):
+        if naming.format not in (None, SAME) and format_of(target) != format_named(naming.format):
             raise UsageError(
                 f"-o {shown(output)} is no name for {naming.format}", "leave --format out"
             )

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from coser_cli.errors import InputError, UsageError, shown
 from coser_cli.imageio.formats import format_named, format_of
+from coser_cli.imageio.sniff import sniff
 
 if TYPE_CHECKING:
     from coser_cli.batch.fit import Fit
     from coser_cli.batch.inputs import Source
 
+SAME = "same"
 FIELDS = ("stem", "scale", "ext", "width", "height", "model", "seed", "index", "frame")
 
 
@@ -30,7 +32,8 @@ class Naming:
     """How results are called. Raises `UsageError` for a template that cannot name a file.
 
     `template` has fields of `FIELDS` in braces; None is the default, which ends in the scale or in
-    the label of `fit`. `format` decides the extension, PNG if None.
+    the label of `fit`. `format` decides the extension, PNG if None; "same" is that of each input,
+    where results can have it.
     """
 
     scale: float = 4.0
@@ -44,15 +47,18 @@ class Naming:
         if self.template is None:
             return
         _check(self.template)
-        sample = self._filled(self.template, "stem", 1, "1", (1, 1))
-        if self.format is not None and format_of(Path(sample)) != format_named(self.format):
+        ext = ".png" if self.format == SAME else format_named(self.format or "PNG").suffixes[0]
+        sample = self._filled(self.template, "stem", 1, "1", (1, 1), ext)
+        wanted = None if self.format in (None, SAME) else format_named(str(self.format))
+        if wanted is not None and format_of(Path(sample)) != wanted:
             raise UsageError(
                 f"--name {shown(self.template)} is no name for {self.format}", "end it in {ext}"
             )
 
-    @property
-    def ext(self) -> str:
-        """Extension of the results, with its dot."""
+    def ext(self, source: Source) -> str:
+        """Extension of a source's result, with its dot."""
+        if self.format == SAME:
+            return _own_suffix(source.path)
         return format_named(self.format or "PNG").suffixes[0]
 
     def default(self, ending: str | None, frames: int) -> str:
@@ -67,7 +73,7 @@ class Naming:
         frame = 1 if source.frame is None else source.frame + 1
         number = f"{frame:0{len(str(source.frames))}d}"
         size = self._measured(source) if self._needs_size(template) else (0, 0)
-        return self._filled(template, source.path.stem, index, number, size)
+        return self._filled(template, source.stem, index, number, size, self.ext(source))
 
     def _needs_size(self, template: str) -> bool:
         names = {field for _, field, _, _ in string.Formatter().parse(template)}
@@ -83,7 +89,7 @@ class Naming:
             return 0, 0
 
     def _filled(
-        self, template: str, stem: str, index: int, frame: str, size: tuple[int, int]
+        self, template: str, stem: str, index: int, frame: str, size: tuple[int, int], ext: str
     ) -> str:
         scale = self.scale
         if self.fit is not None and all(size):
@@ -94,7 +100,7 @@ class Naming:
         values: dict[str, Any] = {
             "stem": stem,
             "scale": _Scale(scale),
-            "ext": self.ext,
+            "ext": ext,
             "width": round(size[0] * scale),
             "height": round(size[1] * scale),
             "model": self.model,
@@ -106,6 +112,16 @@ class Naming:
             return template.format(**values)
         except (ValueError, TypeError) as error:
             raise UsageError(f"--name {shown(template)}: {error}", "as in {index:04d}") from None
+
+
+def _own_suffix(path: Path) -> str:
+    """The extension of a picture's own format; PNG's where that is not written."""
+    try:
+        row = format_named(sniff(path) or "")
+    except (OSError, UsageError):  # reading it will say so
+        return ".png"
+    suffix = path.suffix.lower()
+    return suffix if suffix in row.suffixes else row.suffixes[0]
 
 
 def _check(template: str) -> None:

@@ -14,6 +14,7 @@ from coser_cli.errors import shown
 if TYPE_CHECKING:
     from coser_cli.batch.request import Work
 
+_KEEPS_BOTH = "--name keeps both, as in --name '{stem}_{scale}x_b{ext}'"
 State = Literal["absent", "current", "stale", "foreign"]
 
 
@@ -43,10 +44,13 @@ def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[s
     if not lies(path):
         return "absent", []
     from coser_cli.imageio.record import read_record
+    from coser_cli.imageio.seal import is_sealed
 
     record = None if origin is None else read_record(path)
     if origin is None or record is None or record.get(KEY) != SCHEMA:
         return "foreign", []
+    if is_sealed(path) is False:
+        return "stale", ["it is cut off, or was changed since it was made"]
     reasons = differences(record, record_of(job, path, origin), origin)
     return ("stale", reasons) if reasons else ("current", [])
 
@@ -65,13 +69,19 @@ def pending_of(job: Job, work: Work) -> Pending:
         if state in ("absent", "stale"):
             missing.append(path)
         if state == "stale":
-            notes.append(f"{shown(path)} is made again: {', '.join(reasons)}")
+            hint = f" ({_KEEPS_BOTH})" if _has_other_settings(reasons) else ""
+            notes.append(f"{shown(path)} is made again: {', '.join(reasons)}{hint}")
         elif state == "foreign" and origin is not None:
             notes.append(
                 f"{shown(path)} has no record of how it was made, and is left as it is (--overwrite"
                 " replaces it)"
             )
     return Pending(tuple(missing), tuple(notes), origin)
+
+
+def _has_other_settings(reasons: list[str]) -> bool:
+    """Whether a setting of the user is among the differences."""
+    return any(" was " in each and ", is " in each for each in reasons)
 
 
 def _origin(job: Job, work: Work) -> Origin | None:

@@ -56,6 +56,8 @@ class Worker:
         """The job with its picture; a result, where all is there. Needs no model."""
         from coser_cli.imageio.read import read_photo
 
+        if note := self._large_enough(job):
+            return Result(job, "skipped", notes=(note,))
         with naming(job.source):
             pending = pending_of(job, self._work)
         if not pending.missing and job.source.exists():
@@ -65,6 +67,18 @@ class Worker:
             settings = self._work.settings_for(photo.size)
         require_writable(pending.missing, target(photo.size, settings))
         return LoadedJob(job, photo, settings, pending, self._work, self._model, self._progress)
+
+    def _large_enough(self, job: Job) -> str | None:
+        """A note on a picture that is larger already than --max-side asks for."""
+        fit = self._work.request.fit
+        if fit is None or fit.max_side is None or not job.source.is_file():
+            return None
+        from coser_cli.imageio.header import read_header
+
+        size = read_header(job.source, job.frame).size
+        if not fit.is_reached(size):
+            return None
+        return f"{size[0]}×{size[1]} pixels are more than --max-side {fit.max_side} already"
 
 
 def upscale(loaded: LoadedJob) -> Outputs:

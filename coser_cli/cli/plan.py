@@ -112,7 +112,7 @@ def make_plan(
     `references` are written for each input; `compare` asks for a comparison beside each result.
     """
     from coser_cli.batch.inputs import Found, find
-    from coser_cli.batch.jobs import plan
+    from coser_cli.batch.jobs import output_is_folder, plan
     from coser_cli.batch.naming import Naming
 
     settings, model = request.settings, request.compute.model
@@ -133,9 +133,23 @@ def make_plan(
         compare=compare,
     )
     pipes.require_single(jobs)
+    if not request.overwrite and not output_is_folder(pipes.output):
+        _refuse_foreign(jobs)
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
         request.encoding.options(row)  # raises where the format cannot do as asked
     return Planned(jobs, found.problems, found.notes, pipes)
+
+
+def _refuse_foreign(jobs: Sequence[Job]) -> None:
+    """Raise `UsageError` where a file that -o names is there, and is no result of this program."""
+    from coser_cli.imageio.record import read_record
+
+    for path in (job.target for job in jobs):
+        if os.path.lexists(path) and read_record(path) is None:
+            raise UsageError(
+                f"{shown(path)} is there, and was not made by this program",
+                "give another name with -o, or --overwrite replaces it",
+            )
 
 
 def _refuse_addresses(words: Sequence[Path]) -> None:

@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
-from coser_cli.errors import InputError, shown
-from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.preview import Preview
-from coser_cli.imageio.record import Record, with_record
+from coser_cli.imageio.record import Record
+from coser_cli.imageio.write import write_photo
 
 MAX_PANEL, MIN_PANEL = 2000, 360
 """Sides of a panel in pixels: larger pictures are reduced, smaller ones repeat their pixels."""
@@ -67,16 +65,8 @@ def write_comparison(
 ) -> None:
     """Write `comparison` as PNG with its `record`, complete or not at all. Raises `InputError`."""
     sheet = comparison(source, result, reference)
-    text, packet = PngInfo(), with_record(None, record, None)
-    if packet is not None:
-        text.add_itxt("XML:com.adobe.xmp", packet.decode())
-    try:
-        with atomic_file(path) as file:
-            sheet.save(file, format="PNG", pnginfo=text)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        remedy = "check the folder, its permissions and the free space"
-        raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error
+    pixels = np.asarray(sheet.convert("RGB")).astype(np.float32).transpose(2, 0, 1) / 255
+    write_photo(path, pixels.astype(np.float32), record=record)
 
 
 def comparison(source: Preview, result: Preview, reference: Preview | None = None) -> Image.Image:

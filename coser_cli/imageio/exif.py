@@ -162,6 +162,15 @@ def exif_for_size(
     return bytes(block.data)
 
 
+def without_orientation(exif: bytes) -> bytes:
+    """The same EXIF without a word about orientation."""
+    block = _Block(exif)
+    entry = find(block.main, ORIENTATION)
+    if entry is not None:
+        block.remove(block.first, entry)
+    return bytes(block.data)
+
+
 def _placed(
     values: tuple[int, ...], turned: int, source: tuple[int, int], target: tuple[int, int]
 ) -> Iterator[int]:

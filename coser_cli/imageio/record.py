@@ -19,6 +19,7 @@ from PIL import Image
 
 from coser_cli.imageio import jpeg, png
 from coser_cli.imageio.atomic import atomic_file
+from coser_cli.imageio.seal import ELEMENT, seal
 from coser_cli.imageio.sniff import sniff, tiff_tags
 from coser_cli.imageio.xmp import prefixes, removed, usable_xmp
 from coser_cli.paths import RECORDS_FOLDER
@@ -28,7 +29,7 @@ FOLDER = RECORDS_FOLDER
 _NAME = "Record"
 _OURS = re.compile(
     rf'<rdf:Description rdf:about="" xmlns:coser="{re.escape(NAMESPACE)}">'
-    rf"<coser:{_NAME}>[^<]*</coser:{_NAME}></rdf:Description>"
+    rf"<coser:{_NAME}>[^<]*</coser:{_NAME}>(<coser:Seal>[^<]*</coser:Seal>)?</rdf:Description>"
 )
 _EMPTY = (
     '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -56,7 +57,7 @@ def with_record(packet: bytes | None, record: Record | None, limit: int | None) 
         return packet
     element = (
         f'<rdf:Description rdf:about="" xmlns:coser="{NAMESPACE}"><coser:{_NAME}>'
-        f"{html.escape(_dump(record), quote=False)}</coser:{_NAME}></rdf:Description>"
+        f"{html.escape(_dump(record), quote=False)}</coser:{_NAME}>{ELEMENT}</rdf:Description>"
     )
     base = _EMPTY if packet is None else _SELF_CLOSED.sub(rf"<rdf:RDF\1>{_END}", packet.decode())
     before, end, after = base.rpartition(_END)
@@ -79,15 +80,16 @@ def record_in(packet: bytes | None) -> dict[str, Any] | None:
     return None
 
 
-def beside(
+def completion(
     path: Path, record: Record | None, packet: bytes | None
 ) -> Callable[[BinaryIO], None] | None:
-    """What is left to do before `path` appears: nothing where its packet has the record.
-
-    It is written first, so that no file is ever there without its record.
+    """What is left to do before `path` appears: to seal the record in its packet, or to write it
+    into a file of its own, first, so that no picture is ever there without its record.
     """
-    if record is None or record_in(packet) == dict(record):
+    if record is None:
         return None
+    if record_in(packet) == dict(record):
+        return seal
 
     def write(file: BinaryIO) -> None:
         file.seek(0)
@@ -154,7 +156,7 @@ def _place(path: Path) -> Path:
 def _without(text: str) -> str:
     text = _OURS.sub("", text)
     for prefix in prefixes(text, NAMESPACE):
-        text = removed(text, f"{prefix}:{_NAME}")
+        text = removed(removed(text, f"{prefix}:{_NAME}"), f"{prefix}:Seal")
     return text
 
 

@@ -15,11 +15,12 @@ from coser_cli.errors import InputError, reason_of, shown
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.encode_rows import encode_rows
 from coser_cli.imageio.encoding import DEFAULT, Encoding
+from coser_cli.imageio.exif import without_orientation
 from coser_cli.imageio.formats import Format, format_of, require_streamable
 from coser_cli.imageio.keep import Kept, jpeg_head, kept_of, lost_words, png_head
 from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import FloatArray, Photo, Samples
-from coser_cli.imageio.record import Record, beside
+from coser_cli.imageio.record import Record, completion
 from coser_cli.imageio.samples import alpha_band, samples_of
 from coser_cli.imageio.write_tiff import write_tiff
 
@@ -81,7 +82,7 @@ def _write(
     source = _described(source, encoding)
     kept = kept_of(source, size, row, None if encoding.strip_metadata else record)
     samples = _samples(size, bands, source, row)
-    with writing(path), atomic_file(path, beside(path, record, kept.xmp)) as file:
+    with writing(path), atomic_file(path, completion(path, record, kept.xmp)) as file:
         first = next(samples)
         _encode(file, size, chain([first], samples), kept, row, encoding.options(row))
 
@@ -158,6 +159,9 @@ def _write_collected(
     for band in chain([first], samples):
         whole.paste(Image.fromarray(band[..., 0] if band.shape[2] == 1 else band), (0, top))
         top += band.shape[0]
-    said = {"exif": kept.exif, "xmp": kept.xmp, "icc_profile": kept.icc, "dpi": kept.dpi}
+    exif = kept.exif
+    if exif and options["format"] == "AVIF":
+        exif = without_orientation(exif)  # Pillow would parse it for that, and write it anew
+    said = {"exif": exif, "xmp": kept.xmp, "icc_profile": kept.icc, "dpi": kept.dpi}
     options = options | {key: value for key, value in said.items() if value}
     whole.save(file, **options)

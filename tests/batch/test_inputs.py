@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpus import frames, picture
 from hypothesis import given
@@ -13,6 +14,7 @@ from coser_cli.batch.inputs import Source, find, read_list
 from coser_cli.batch.jobs import plan
 from coser_cli.batch.naming import FIELDS, Naming
 from coser_cli.errors import UsageError
+from coser_cli.imageio.write import write_photo
 
 
 @pytest.fixture
@@ -206,23 +208,83 @@ def test_frames(tree):
         plan(found.sources[:3], None, naming=Naming(template="{stem}{ext}"))
 
 
-def test_equal_names_in_a_tree_collide_only_where_they_meet(tree):
+def targets(jobs):
+    return [str(job.target) for job in jobs]
+
+
+def test_equal_names_of_several_folders_are_numbered_where_they_meet(tree):
     picture().save("d/sub/b.jpg")
     both = find([Path("d")], recursive=True).sources
-    assert plan(both, "out", scale=2)
+    assert "out/sub/b_2x.png" in targets(plan(both, "out", scale=2))
+    sources = find([Path("d/b.jpg"), Path("d/sub/b.jpg"), Path("d/a")]).sources
+    jobs = plan(sources, "out", scale=2)
+    assert targets(jobs) == ["out/b-1_2x.png", "out/b-2_2x.png", "out/a_2x.png"]
     with pytest.raises(UsageError, match="would both be written"):
-        plan(find([Path("d/b.jpg"), Path("d/sub/b.jpg")]).sources, "out", scale=2)
+        plan(sources, "out", naming=Naming(2, template="{stem}{ext}"))
 
 
-def test_names_that_differ_in_case_meet_where_case_does_not_count(tree, monkeypatch):
+def test_one_stem_with_two_extensions_keeps_them_apart(tree):
+    picture().save("d/b.png")
+    jobs = plan([Path("d/b.jpg"), Path("d/b.png"), Path("d/a")], None, scale=2)
+    assert targets(jobs) == ["d/b_jpg_2x.png", "d/b_png_2x.png", "d/a_2x.png"]
+
+
+def test_names_that_differ_in_case_are_numbered_where_case_does_not_count(tree, monkeypatch):
     from coser_cli.batch import jobs
 
     picture().save("d/B.jpg")
     sources = [Path("d/b.jpg"), Path("d/B.jpg")]
-    assert len(plan(sources, None, scale=2)) == 2
+    assert targets(plan(sources, None, scale=2)) == ["d/b_2x.png", "d/B_2x.png"]
     monkeypatch.setattr(jobs, "_ignores_case", lambda folder: True)
-    with pytest.raises(UsageError, match="would both be written"):
-        plan(sources, None, scale=2)
+    assert targets(plan(sources, None, scale=2)) == ["d/b-1_2x.png", "d/B-2_2x.png"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix", "expected"),
+    [
+        ("JPEG", ".jpg", ".jpg"), ("JPEG", ".JPEG", ".jpeg"), ("JPEG", ".png", ".jpg"),
+        ("WEBP", ".webp", ".webp"), ("TIFF", ".tiff", ".tiff"), ("GIF", ".gif", ".png"),
+    ],
+)  # fmt: skip
+def test_the_format_of_each_input(tree, kind, suffix, expected):
+    picture().save(f"e/x{suffix}", format=kind)
+    [job] = plan([Path(f"e/x{suffix}")], None, naming=Naming(2, format="same"))
+    assert job.target == Path(f"e/x_2x{expected}")
+
+
+def result(path):
+    """A result of this program."""
+    pixels = np.zeros((3, 4, 6), np.float32)
+    write_photo(Path(path), pixels, record={"coser_record": 1})
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif", ".bmp"])
+def test_results_of_earlier_runs_are_left_out_unless_they_are_named(tree, suffix):
+    result(f"d/b_4x{suffix}")
+    found = find([Path("d")])
+    assert f"d/b_4x{suffix}" not in names(found)
+    assert found.notes == ["1 result of earlier runs left out (name a result itself to enlarge it)"]
+    assert f"d/b_4x{suffix}" not in names(find([Path("d/*")]))
+    assert names(find([Path(f"d/b_4x{suffix}")])) == [f"d/b_4x{suffix}"]
+
+
+def test_a_folder_of_nothing_but_results(tree):
+    result("e/f/b_4x.png")
+    with pytest.raises(UsageError, match="no pictures but results"):
+        find([Path("e/f")])
+
+
+def test_an_empty_folder_among_others_is_said_and_the_rest_is_done(tree):
+    found = find([Path("d/none"), Path("d/b.jpg")])
+    assert names(found) == ["d/b.jpg"]
+    assert found.notes == ["no pictures in 'd/none'; name a folder with pictures in it"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_any_editor(encoding, end):
+    data = end.join(["a.jpg", "ä €.jpg", ""]).encode(encoding)
+    assert read_list(data) == [Path("a.jpg"), Path("ä €.jpg")]
 
 
 def named(template, *, path="d/a", index=7, **options):

@@ -27,11 +27,11 @@ CONVENTIONS = """\
   that do not expand them. A name that exists is itself, whatever characters it has. `--from-file`
   takes further inputs from a list.
 - A folder means the pictures in it, with `-r` also those in its sub-folders, whose tree is kept
-  below `-o`. Hidden files are passed by, and so are results that this very command would write
-  there; those of another scale or name are not known as results. Camera RAW files are counted and
-  left out. A link that leads back to a folder of the search, and a folder that cannot be read,
-  get one line each, the latter also a failure. A folder without pictures and a pattern without
-  matches end the command with 2.
+  below `-o`. Hidden files are passed by, and so are results of this program, which a note counts;
+  name one to enlarge it again. Camera RAW files are counted and left out. A link that leads back to
+  a folder of the search, and a folder that cannot be read, get one line each, the latter also a
+  failure. A folder without pictures, if nothing else is
+  named, and a pattern without matches end the command with 2.
 - Inputs are recognised by their content, not by their names: PNG, JPEG, WebP, TIFF, BMP, GIF,
   AVIF, and HEIC with the extra `heif`. Camera RAW (CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and
   others), JPEG XL, JPEG 2000, Photoshop, PDF, SVG, OpenEXR and HDR files are refused by name.
@@ -47,7 +47,8 @@ CONVENTIONS = """\
 - `--width`, `--height` or `--max-side` stand instead of `-s`. The named side is exact; the other is
   the input's side times the same factor, rounded. `--width` and `--height` together are a frame:
   the result is the largest that fits. Each picture has its own factor, from 1 to 16 as for `-s`;
-  one outside of that fails alone. Names then end in `_800w`, `_600h`, `_800x600` or `_max1000`.
+  one outside of that fails alone; a picture that is larger than `--max-side` already is left as it
+  is. Names then end in `_800w`, `_600h`, `_800x600` or `_max1000`.
 - `--name` is a template with the fields `{stem}`, `{scale}`, `{ext}`, `{width}`, `{height}`,
   `{model}`, `{seed}`, `{index}` (from 1, in the order of the inputs) and `{frame}`; numbers may be
   formatted, as in `{index:04d}`. It names files; folders are named by `-o`.
@@ -63,7 +64,10 @@ CONVENTIONS = """\
   candidates with their scores. `-o FILE` names the sheet, and the candidates are `FILE-1`, `FILE-2`
   and so on.
 - `-o` is a folder where it is one, ends in a slash, or has no extension; folders are made.
-- Every name is decided before anything runs. Two outputs of one name, or an output that is one of
+- `a.jpg` and `a.png` become `a_jpg_4x.png` and `a_png_4x.png`; equal names of several folders get
+  numbers. `--format same` writes each picture in its input's format, where that can be written.
+- Every name is decided before anything runs. Two outputs of one name by `--name`, `-o` a file that
+  is there and was not made by this program (`--overwrite` replaces it), or an output that is one of
   the inputs or `--reference` files (also through a link), end the command with 2.
 - A `--reference` file that cannot be read ends the command with 2 before anything runs. It is
   resized to the frame of the result; where its aspect ratio differs by more than 2 %, it covers the

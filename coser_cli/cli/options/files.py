@@ -88,8 +88,8 @@ class Files:
             "--format",
             metavar="FORMAT",
             panel=FORMAT,
-            help=f"Write {', '.join(row.name.lower() for row in FORMATS)}; default: png, or by the "
-            "extension of -o FILE.",
+            help=f"Write {', '.join(row.name.lower() for row in FORMATS)}, or same (as the input); "
+            "default: png, or by the extension of -o FILE.",
         ),
     ] = None
     quality: Annotated[

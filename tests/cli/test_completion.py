@@ -61,7 +61,7 @@ def test_options():
 
 def test_commands_of_commands():
     assert "speed" in complete("coser", "bench", "")
-    assert complete("coser", "bench", "speed", "--ga") == ["--gains"]
+    assert complete("coser", "bench", "speed", "--netw") == ["--networks"]
     assert complete("coser", "bench", "speed", "--device", "c") == ["cuda", "cpu"]
 
 
@@ -86,8 +86,8 @@ def test_installed_models(no_weights, tmp_path):
 def test_sets_and_licences_of_weights():
     assert {"default", "turbo"} <= set(complete("coser", "download-weights", ""))
     assert complete("coser", "download-weights", "tur") == ["turbo"]
-    words = ("coser", "download-weights", "--accept-license", "mit-ta")
-    assert complete(*words) == ["mit-taesd"]
+    words = ("coser", "download-weights", "--accept-license", "mit-la")
+    assert complete(*words) == ["mit-laion"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

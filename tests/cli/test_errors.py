@@ -22,7 +22,7 @@ CASES = [
     ("upscale a --max-memory 4", "'4' is an amount of bytes; did you mean 4GiB?"),
     ("upscale a --max-memory 4XB", "'4xb' is no amount of memory; write it like 4GiB"),
     ("upscale https://example.org/a.jpg", "is an address, and only files are read; fetch it: curl"),
-    ("compare a", "B is missing; write it like coser compare A B [OPTIONS]"),
+    ("compare a", "B... is missing; write it like coser compare A B... [OPTIONS]"),
     ("train", "STAGE is missing; write it like coser train STAGE [OPTIONS]"),
 ]
 

@@ -120,7 +120,7 @@ def _first_sentence(text: str) -> str:
 def argument_of(parameter: Any) -> str:
     """An argument's name, with dots where it may be several."""
     name = parameter.metavar or parameter.name.upper()
-    return f"{name}..." if parameter.nargs == -1 else str(name)
+    return f"{name.rstrip('.')}..." if parameter.nargs == -1 else str(name)
 
 
 def _is_argument(parameter: Any) -> bool:

@@ -12,6 +12,7 @@ from coser_cli.imageio.photo import FloatArray, Samples
 from coser_cli.imageio.profiles import (
     ProfileError,
     can_be_written,
+    has_srgb_primaries,
     is_srgb,
     profile_space,
     to_srgb,
@@ -54,7 +55,9 @@ def to_colours(decoded: Decoded, icc: bytes | None, *, is_made: bool = False) ->
         return _as_they_are(values, bits, (_DAMAGED if space is None else _WRONG,))
     kept = icc if space == wanted and wanted != "CMYK" and can_be_written(icc) else None
     notes: tuple[str, ...] = ()
-    if kept is None:
+    if is_made and has_srgb_primaries(icc):  # a mere gamma: many programs would not look for it
+        kept = None
+    elif kept is None:
         notes = (_CMYK if wanted == "CMYK" else _GREY_AS_RGB if space != wanted else _ONE_WAY,)
     if is_srgb(icc):
         if grey:

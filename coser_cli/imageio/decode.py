@@ -33,6 +33,8 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
         return _deep_heif(path, frame or 0)
     image = file.image
     notes: tuple[str, ...] = ()
+    tiles = getattr(image, "tile", ()) if file.kind == "GIF" and not frame else ()
+    covered = tiles[0].extents if tiles else None
     try:
         image.load()
     except OSError:
@@ -40,7 +42,21 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
             raise
         image, notes = _without_end(path), (_NO_END,)
     values, alpha = _of_pillow(image)
+    if covered is not None:
+        alpha = _visible_in(covered, alpha, (image.height, image.width))
     return _turned(Decoded(values, alpha, notes), orientation)
+
+
+def _visible_in(
+    extents: tuple[int, int, int, int], alpha: FloatArray | None, shape: tuple[int, int]
+) -> FloatArray | None:
+    """Alpha of a GIF's first frame, which need not cover the canvas: the rest is transparent."""
+    left, top, right, bottom = extents
+    if (left, top, right, bottom) == (0, 0, shape[1], shape[0]):
+        return alpha
+    visible = np.zeros(shape, np.float32)
+    visible[top:bottom, left:right] = 1 if alpha is None else alpha[top:bottom, left:right]
+    return visible
 
 
 def _turned(decoded: Decoded, orientation: int) -> Decoded:

@@ -135,3 +135,8 @@ def _curve(curve: Floats | float) -> bytes:
 def _description(name: str) -> bytes:
     text = name.encode("ascii", "replace") + b"\0"
     return b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
+
+
+_SRGB = _to_d50(SRGB)
+SRGB_COLUMNS = () if _SRGB is None else tuple(_xyz(_SRGB[:, index]) for index in range(3))
+"""As they stand in a profile that is made here."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageCms
 
+from coser_cli.imageio.icc import SRGB_COLUMNS
 from coser_cli.imageio.photo import Samples
 
 _INTERPRETATIONS = {1: "b-w", 3: "srgb", 4: "cmyk"}
@@ -51,6 +52,11 @@ def is_srgb(icc: bytes) -> bool:
     except ProfileError:
         return False
     return bool(np.abs(shown / 65535 - patches / 65535).max() <= _ALIKE)
+
+
+def has_srgb_primaries(icc: bytes) -> bool:
+    """Whether a profile made here differs from sRGB by its curve alone."""
+    return profile_space(icc) == "GRAY" or all(column in icc for column in SRGB_COLUMNS)
 
 
 @lru_cache(maxsize=16)

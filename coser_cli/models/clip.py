@@ -7,6 +7,8 @@ between its releases (spec sec. 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,9 +79,7 @@ class ClipText(nn.Module):
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """Token ids `(B, context_length)`; longer prompts are cut, the end token is kept."""
-        from open_clip.tokenizer import SimpleTokenizer
-
-        tokens: Tensor = SimpleTokenizer(context_length=self.config.context_length)(list(prompts))
+        tokens: Tensor = _tokenizer(self.config.context_length)(list(prompts))
         return tokens.to(self.tower.positional_embedding.device)
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
@@ -92,6 +92,14 @@ class ClipText(nn.Module):
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """States `(B, context_length, width)` of prompts."""
         return self.encode_tokens(self.tokenize(prompts))
+
+
+@cache
+def _tokenizer(context_length: int) -> Any:
+    """open_clip's tokenizer: it takes half a second to make."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=context_length)
 
 
 def token_lengths(tokens: Tensor) -> Tensor:

@@ -170,3 +170,16 @@ def test_transparency_of_one_colour(tmp_path, bits):
     photo = read(tmp_path, hidden, bits=bits, values=values)
     assert photo.alpha[2, 3] == 0
     assert (photo.alpha == 0).sum() == 1
+
+
+def test_the_first_frame_of_a_gif_need_not_cover_its_canvas(tmp_path):
+    Image.new("P", (8, 6), 1).save(tmp_path / "a.gif")
+    data = bytearray((tmp_path / "a.gif").read_bytes())
+    data[6:10] = struct.pack("<HH", 20, 16)
+    at = data.index(b"\x2c\0\0\0\0\x08\0\x06\0")
+    data[at + 1 : at + 5] = struct.pack("<HH", 5, 4)
+    (tmp_path / "a.gif").write_bytes(data)
+    photo = read_photo(tmp_path / "a.gif")
+    assert photo.size == (20, 16)
+    assert photo.alpha[4:10, 5:13].all()
+    assert photo.alpha.sum() == 48

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coser_cli.batch.lengths import require_short
 from coser_cli.errors import (
     CoserError,
     DeviceError,
@@ -65,8 +66,7 @@ def require_writable(paths: Sequence[Path], size: tuple[int, int]) -> None:
 
     for path in paths:
         require_fits(path, *size)
-        with suppress(FileNotFoundError):
-            path.lstat()  # raises where the name is too long for the file system
+        require_short(path)
         if path.is_dir():
             raise InputError(f"cannot write {shown(path)}: it is a folder", "give another name")
         if not os.access(path.parent, os.W_OK):

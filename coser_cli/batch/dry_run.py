@@ -71,9 +71,10 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
         with naming(job.source):
             settings = work.settings_for(size)
             plan = replace(plan, source_size=size, target_size=target(size, settings))
-            require_writable(job.outputs, target(size, settings))
-            if upscaler is None:
-                return plan
+        require_writable(job.outputs, target(size, settings))
+        if upscaler is None:
+            return plan
+        with naming(job.source):
             return _costed(plan, upscaler, work, settings)
     except CoserError as error:
         return replace(plan, error=error)

@@ -60,7 +60,7 @@ def find(words: Iterable[Path], *, recursive: bool = False, all_frames: bool = F
     """
     found, words = Found(), list(words)
     for word in words:
-        if word.is_dir():
+        if os.path.isdir(word):  # which a name that is too long does not end
             _Folder(word, found, recursive, alone=len(words) == 1).search()
         elif not os.path.lexists(_safe(word)) and glob.has_magic(str(word)):
             found.sources += _matches(word)

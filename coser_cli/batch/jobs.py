@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from coser_cli.batch.inputs import Source, unique
+from coser_cli.batch.lengths import is_short
 from coser_cli.batch.naming import SAME, Naming
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_named, format_of
@@ -223,7 +224,7 @@ def _target(source: Source, output: str | None, name: str, naming: Naming, count
 def _is_folder(output: str) -> bool:
     """A folder is what is one, ends in a slash, or has no extension."""
     seps = tuple(sep for sep in (os.sep, os.altsep) if sep)
-    return output.endswith(seps) or Path(output).is_dir() or not Path(output).suffix
+    return output.endswith(seps) or os.path.isdir(output) or not Path(output).suffix
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
@@ -281,11 +282,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _make_folders(jobs: Sequence[Job], output: str | None, save_reference: str | None) -> None:
-    """Create the folders that the user named; those of the inputs exist or the inputs do not."""
+    """Create the folders that the user named; those of the inputs exist or the inputs do not.
+
+    What is too long for a folder is left to the pictures that would lie in it: others go on.
+    """
     folders = {job.target.parent for job in jobs} if output is not None else set()
     if save_reference:
         folders.add(Path(save_reference))
-    for folder in sorted(folders):
+    for folder in sorted(filter(is_short, folders)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

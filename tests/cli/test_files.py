@@ -327,3 +327,19 @@ def test_reader_that_has_gone(shell, photo, tmp_path):
     assert (tmp_path / "code").read_text() == "1\n"
     assert "cannot write to standard output" in (tmp_path / "err").read_text()
     assert "Traceback" not in (tmp_path / "err").read_text()
+
+
+def test_a_name_that_is_too_long_stops_no_other(plain, photo):
+    long = "é" * 125 + ".png"
+    for name in ("a.png", long, "z.png"):
+        photo(name)
+    ran = plain("upscale", "a.png", long, "z.png", "-s", 2, "-o", "out/")
+    assert ran.code == Exit.FAILED
+    assert lines(ran) == ["out/a_2x.png", "out/z_2x.png"]
+    (error,) = [line for line in ran.err.splitlines() if line.startswith("coser: ")]
+    assert "its name has 257 bytes, and at most 255 are possible; " in error
+    dry = plain("upscale", long, "-s", 2, "-o", "out/", "--dry-run")
+    assert dry.code == Exit.FAILED
+    assert error.removeprefix("coser: ") in dry.out
+    assert plain("upscale", long, "-s", 2, "--name", "{index}{ext}").code == Exit.OK
+    assert plain("upscale", "a.png", "-o", f"{'n' * 300}.png").code == Exit.FAILED

@@ -86,12 +86,14 @@ def test_comparison_that_would_be_an_input(coser, photo):
     assert sorted(os.listdir()) == ["a.png", "a_4x_compare.png"]
 
 
-def test_comparison_that_would_be_another_result(coser, photo):
+def test_comparisons_of_the_same_stem_are_kept_apart(coser, photo):
     photo("a.png")
     photo("a.jpg")
     ran = coser("upscale", "a.png", "a.jpg", "--compare")
-    assert ran.code == Exit.USAGE
-    assert "would both be written" in ran.err
+    assert ran.code == Exit.OK
+    stems = ["a_jpg_4x", "a_png_4x"]
+    written = [f"{stem}{end}.png" for stem in stems for end in ("", "_compare")]
+    assert sorted(os.listdir()) == sorted(["a.jpg", "a.png", *written])
 
 
 def test_folder_in_the_place_of_the_comparison(coser, photo):

@@ -1,6 +1,7 @@
 """Options about files, as a user meets them: sizes, names, formats, lists, folders and pipes."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -314,7 +315,10 @@ def test_streams_that_would_be_two_things(shell, photo, words):
     data = photo("photo.png").read_bytes()
     ran = shell("upscale", "-s", 1, *words, stdin=data)
     assert ran.returncode == Exit.USAGE
-    assert ran.stdout == b""
+    if "--json" in words:
+        assert json.loads(ran.stdout)["exit_code"] == Exit.USAGE
+    else:
+        assert ran.stdout == b""
     assert sorted(os.listdir()) == ["photo.png"]
 
 

@@ -245,7 +245,7 @@ def test_collisions_of_candidates_are_found_before_anything_runs(coser, photo):
     photo("a.png")
     photo("a.jpg")
     before = sorted(os.listdir())
-    ran = coser("reference", "a.png", "a.jpg", "-n", 2)
+    ran = coser("reference", "a.png", "a.jpg", "-n", 2, "--name", "same.png")
     assert ran.code == Exit.USAGE
     assert "would both be written" in ran.err
     photo("b.png")

@@ -107,7 +107,7 @@ def test_dry_run_tells_and_writes_nothing(coser, photo):
     a, b, none, summary = ran.records
     assert (a["source_size"], a["size"], a["tiled"]) == ([30, 20], [120, 80], True)
     assert (a["tiles"], a["steps"], a["reference_steps"]) == (6, 2, 2)
-    assert a["evaluations"] == {"unet": 24, "controlnet": 12}
+    assert a["evaluations"] == {"unet": 18, "controlnet": 12}  # 3 tiles' worth of reference
     assert a["memory_bytes"] > 0
     assert a["disk_bytes"] > 120 * 80 * 24
     assert a["seconds"] > 0
@@ -119,10 +119,21 @@ def test_dry_run_tells_and_writes_nothing(coser, photo):
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [("4GiB", 2**32), ("500 MB", 5 * 10**8), ("1.5k", 1500), ("7", 7), ("2TiB", 2**41)],
+    [
+        ("4GiB", 2**32),
+        ("500 MB", 5 * 10**8),
+        ("1.5m", 1500000),
+        ("7000000", 7000000),
+        ("2TiB", 2**41),
+    ],
 )
 def test_amounts_of_memory(text, amount):
     assert parse_bytes(text) == amount
+
+
+def test_an_amount_without_its_unit_is_asked_about():
+    with pytest.raises(UsageError, match="did you mean 7GiB"):
+        parse_bytes("7")
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1", "0", "1.2.3", "4 gigs"])

@@ -46,7 +46,7 @@ def test_rows_are_what_they_say(upscaler, pictures):
     assert torch.equal(MODEL_ROWS["no-diffusion"](upscaler, low, settings), plain)
     everything = MODEL_ROWS["everything"](upscaler, low, settings)
     assert torch.equal(everything, upscaler.upscale(low).pixels)
-    enlarged = upscaler.prepare(low).enlarged  # of the SRResNet, in this model
+    enlarged = upscaler.prepare(low, settings=SETTINGS).enlarged  # of the SRResNet, in this model
     assert torch.equal(MODEL_ROWS["srresnet"](upscaler, low, settings), enlarged)
     levels = (low[0] * 255).byte().permute(1, 2, 0).numpy()
     expected = Image.fromarray(levels).resize((32, 24), Image.Resampling.BICUBIC)

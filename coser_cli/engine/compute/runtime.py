@@ -53,10 +53,12 @@ def stage(method: Callable[P, Made]) -> Callable[P, Made]:
     @torch.inference_mode()
     def run(*values: P.args, **options: P.kwargs) -> Made:
         runtime: Any = values[0]
-        resolved: Any = (
-            runtime.resolve(each) if isinstance(each, Settings) else each for each in values
-        )
-        return method(*resolved, **options)
+
+        def resolved(value: Any) -> Any:
+            return runtime.resolve(value) if isinstance(value, Settings) else value
+
+        named: Any = {name: resolved(value) for name, value in options.items()}
+        return method(*(resolved(value) for value in values), **named)
 
     return run
 

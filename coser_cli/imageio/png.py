@@ -161,9 +161,9 @@ def without_damage(path: Path) -> io.BytesIO:
     at = len(SIGNATURE)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in _OF_PIXELS and kind != b"IEND":
-            kept.append(data[at : at + 12 + length])
-        at += 12 + length
+        start, at = at, at + 12 + length
+        if kind in _OF_PIXELS and kind != b"IEND" and at <= len(data):
+            kept.append(data[start:at])
     return io.BytesIO(b"".join([*kept, chunk(b"IEND", b"")]))
 
 

@@ -7,7 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms
 
 SIZE = (13, 9)
 Make = Callable[[Path], None]
+Floats = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Odd:
     `size` is the upright source's; `mode` Pillow's of the PNG written (16-bit colour shows as
     `RGB16`, `RGBA16`, `LA16`). `failure` are words of the message where it is refused.
     `note` are words of a note, or None: no note.
+    `shows` are the colours `(H, W, C)` in [0, 1] of the result at scale 1, where they are known
+    otherwise than by another decoder; `within` is how far off they may be, in levels of the
+    result's depth.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Odd:
     mode: str = "RGB"
     failure: str | None = None
     note: str | None = None
+    shows: Floats | None = field(default=None, compare=False)
+    within: float = 0.5001
 
     @property
     def fails(self) -> bool:
@@ -58,6 +64,10 @@ def saved(format, image=None, **options):
 def holding(data: bytes) -> Make:
     """Makes a file of these bytes."""
     return lambda path: path.write_bytes(data) and None
+
+
+def reopened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
 
 
 def packed(format, image=None, **options) -> bytes:
@@ -190,7 +200,36 @@ def bad_checksum(kind: bytes) -> bytes:
     return bytes(data)
 
 
+def fractions(values):
+    """Whole numbers of full range in [0, 1]."""
+    return values / np.iinfo(values.dtype).max
+
+
+def without_ink(cmyk):
+    """The light that inks in [0, 1] leave."""
+    return (1 - cmyk[..., :3]) * (1 - cmyk[..., 3:])
+
+
+def shown_by_profile(make_image, profile):
+    """RGB of a CMYK picture by its profile (relative, as everywhere)."""
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    from_, to = io.BytesIO(profile), ImageCms.createProfile("sRGB")
+    image = ImageCms.profileToProfile(make_image, from_, to, intent, outputMode="RGB")
+    return fractions(np.asarray(image))
+
+
+def bad_data() -> bytes:
+    """A PNG in which a byte of the pixels is wrong."""
+    data = bytearray(packed("PNG", Image.fromarray(noise(64, 64, 3))))
+    data[data.index(b"IDAT") + 2000] ^= 0xFF
+    return bytes(data)
+
+
 W16 = noise(9, 13, 4, dtype=np.uint16)
+U32 = noise(9, 13, 1, dtype=np.uint32)
+MANY = noise(9, 13, 42)
+COLOURS = fractions(np.asarray(picture()))
+GUESSED = "CMYK without a usable profile"
 FLOAT = np.random.default_rng(0).random((9, 13, 3)).astype(np.float32)
 DAMAGED = "damaged|not a picture"
 RAW = "camera RAW is not read"
@@ -223,7 +262,13 @@ CORPUS: tuple[Odd, ...] = (
     Odd("zero.png", lambda path: path.touch(), failure="empty"),
     Odd("zeros.png", holding(b"\0" * 4096), failure="not a picture"),
     Odd("bad_checksum.png", holding(bad_checksum(b"IHDR")), failure=DAMAGED),
-    Odd("bad_data_checksum.png", holding(bad_checksum(b"IDAT"))),  # Pillow looks at the data alone
+    Odd(
+        "bad_data_checksum.png",
+        holding(bad_checksum(b"IDAT")),
+        note="a checksum of its pixels is wrong; the pixels are whole",
+        shows=COLOURS,
+    ),
+    Odd("bad_data.png", holding(bad_data()), failure=DAMAGED),
     Odd("magic_only.jpg", holding(b"\xff\xd8\xff"), failure=DAMAGED),
     Odd("tail.jpg", holding(packed("JPEG") + b"\0" * 999)),
     Odd("huge_header.png", holding(png(60000, 60000, 8, 2, b"")), failure="too many pixels"),
@@ -243,14 +288,33 @@ CORPUS: tuple[Odd, ...] = (
     Odd("palette_alpha.png", saved("PNG", picture("RGBA").quantize(16)), mode="RGBA"),
     Odd("alpha.webp", saved("WEBP", Image.new("RGBA", SIZE, (9, 8, 7, 99))), mode="RGBA"),
     Odd("alpha.avif", saved("AVIF", Image.new("RGBA", SIZE, (9, 8, 7, 99))), mode="RGBA"),
-    Odd("cmyk.jpg", saved("JPEG", picture("CMYK"))),
-    Odd("cmyk_profile.jpg", saved("JPEG", picture("CMYK"), icc_profile=cmyk_profile())),
-    Odd("cmyk.tif", saved("TIFF", picture("CMYK"))),
+    Odd("cmyk.jpg", saved("JPEG", picture("CMYK")), note=GUESSED, shows=COLOURS, within=4),
+    Odd(
+        "cmyk_profile.jpg",
+        saved("JPEG", picture("CMYK"), icc_profile=cmyk_profile()),
+        note="CMYK is converted to RGB",
+        shows=shown_by_profile(reopened(packed("JPEG", picture("CMYK"))), cmyk_profile()),
+        within=1,
+    ),
+    Odd("cmyk.tif", saved("TIFF", picture("CMYK")), note=GUESSED, shows=COLOURS),
     Odd("ycc.tif", saved("TIFF", picture("YCbCr"))),
-    Odd("lab.tif", saved("TIFF", picture("LAB")), failure="type LAB"),
-    Odd("float.tif", holding(tiff(FLOAT)), failure="floating point"),
-    Odd("float_grey.tif", holding(tiff(FLOAT[..., :1])), failure="floating point"),
-    Odd("int32.tif", holding(tiff(noise(9, 13, 1, dtype=np.uint32))), failure="type I"),
+    Odd(
+        "lab.tif",
+        saved("TIFF", picture("LAB")),
+        mode="RGB16",
+        note=r"L\*a\*b\* is converted",
+        shows=COLOURS,
+        within=19 * 257,  # what one step of 8-bit L*a*b* is worth in a dark channel
+    ),
+    Odd("float.tif", holding(tiff(FLOAT)), mode="RGB16", note="floating-point", shows=FLOAT),
+    Odd(
+        "float_grey.tif",
+        holding(tiff(FLOAT[..., :1])),
+        mode="I;16",
+        note="floating-point",
+        shows=FLOAT[..., :1],
+    ),
+    Odd("int32.tif", holding(tiff(U32)), mode="I;16", shows=fractions(U32)),
     Odd("progressive.jpg", saved("JPEG", progressive=True)),
     Odd("interlaced.png", vips(".png", interlace=True)),
     Odd("tiled.tif", vips(".tif", tile=True, compression="deflate")),
@@ -267,12 +331,22 @@ CORPUS: tuple[Odd, ...] = (
     Odd("rgb16_big_endian.tif", holding(tiff(W16[..., :3], order=">")), mode="RGB16"),
     Odd("rgb16_planes.tif", holding(tiff(W16[..., :3], planar=True)), mode="RGB16"),
     Odd("rgba16.tif", holding(tiff(W16, tags=[(338, 3, [2])])), mode="RGBA16"),
-    Odd("premultiplied16.tif", holding(tiff(W16, tags=[(338, 3, [1])])), mode="RGBA16"),
-    Odd("rgb_and_other16.tif", holding(tiff(W16, tags=[(338, 3, [0])])), mode="RGB16"),
-    Odd("cmyk16.tif", holding(tiff(W16, photometric=5)), note="16-bit colour is read as 8-bit"),
     Odd(
-        "many16.tif", holding(tiff(noise(9, 13, 42), photometric=2)), failure="TIFF file is damaged"
+        "premultiplied16.tif",
+        holding(tiff(W16, tags=[(338, 3, [1])])),
+        mode="RGBA16",
+        shows=np.dstack([np.minimum(W16[..., :3] / W16[..., 3:], 1), fractions(W16[..., 3:])]),
     ),
+    Odd("rgb_and_other16.tif", holding(tiff(W16, tags=[(338, 3, [0])])), mode="RGB16"),
+    Odd(
+        "cmyk16.tif",
+        holding(tiff(W16, photometric=5)),
+        mode="RGB16",
+        note=GUESSED,
+        shows=without_ink(fractions(W16)),
+        within=0.51,
+    ),
+    Odd("many.tif", holding(tiff(MANY, photometric=2)), shows=fractions(MANY[..., :3])),
     # Several pictures in one file.
     Odd("frames.gif", frames("GIF"), note=FIRST),
     Odd("frames.webp", frames("WEBP"), note=FIRST),
@@ -282,13 +356,24 @@ CORPUS: tuple[Odd, ...] = (
     # Metadata.
     *(Odd(f"orientation_{number}.jpg", oriented(number)) for number in range(1, 9)),
     Odd("damaged_profile.png", saved("PNG", icc_profile=b"nonsense"), note="profile is damaged"),
-    Odd(
+    Odd(  # sRGB is what counts without a profile, too
         "wrong_profile.png",
         saved("PNG", picture("L"), icc_profile=srgb()),
         mode="L",
-        note="does not fit",
+        shows=fractions(np.asarray(picture("L"))[..., None]),
     ),
-    Odd("damaged_exif.jpg", saved("JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x0f\x01")),
+    Odd(
+        "cmyk_profile.png",
+        saved("PNG", picture("L"), icc_profile=cmyk_profile()),
+        mode="L",
+        note="does not fit",
+        shows=fractions(np.asarray(picture("L"))[..., None]),
+    ),
+    Odd(
+        "damaged_exif.jpg",
+        saved("JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x0f\x01"),
+        note="EXIF data is damaged and was left out",
+    ),
     Odd("damaged_xmp.jpg", saved("JPEG", xmp=b"\xff\xfe\0<")),
     # Never read, by name.
     Odd("a.cr2", holding(b"II*\0\x10\0\0\0CR\x02\0" + b"\0" * 99), failure=RAW),

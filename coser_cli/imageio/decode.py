@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from coser_cli.imageio import png
 from coser_cli.imageio.decoded import Decoded, Numbers, full_range, upright
 from coser_cli.imageio.header import OpenedFile
 from coser_cli.imageio.photo import FloatArray
 
 _NO_END = "the end mark is missing; all pixels are there"
+_BAD_CHECKSUM = "a checksum of its pixels is wrong; the pixels are whole"
 _EOI = b"\xff\xd9"
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")
 
@@ -91,19 +93,27 @@ def _png(path: Path, image: Image.Image) -> Decoded:
     repaired = stream if isinstance(stream, io.BytesIO) else None
     import pyvips
 
-    if repaired is not None:
-        opened = pyvips.Image.pngload_buffer(repaired.getvalue(), fail_on="error")
-    else:
-        with path.open("rb") as file:
-            source = pyvips.Source.new_from_descriptor(file.fileno())
-            opened = pyvips.Image.pngload_source(source, fail_on="error").copy_memory()
+    notes: tuple[str, ...] = ()
+    try:
+        if repaired is not None:
+            opened = pyvips.Image.pngload_buffer(repaired.getvalue(), fail_on="error").copy_memory()
+        else:
+            with path.open("rb") as file:
+                source = pyvips.Source.new_from_descriptor(file.fileno())
+                opened = pyvips.Image.pngload_source(source, fail_on="error").copy_memory()
+    except pyvips.Error:
+        stored = path.read_bytes() if repaired is None else repaired.getvalue()
+        data = png.with_right_checksums(stored)
+        if data is None:
+            raise
+        opened, notes = pyvips.Image.pngload_buffer(data, fail_on="error"), (_BAD_CHECKSUM,)
     values: Any = opened.numpy()
     if values.ndim == 2:
         values = values[..., None]
     if values.shape[2] in (1, 3):
-        return Decoded(values)
+        return Decoded(values, notes=notes)
     top = np.float32(np.iinfo(values.dtype).max)
-    return Decoded(values[..., :-1], values[..., -1].astype(np.float32) / top)
+    return Decoded(values[..., :-1], values[..., -1].astype(np.float32) / top, notes)
 
 
 def _without_end(path: Path) -> Image.Image:

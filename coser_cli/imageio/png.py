@@ -21,6 +21,7 @@ _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _OF_PIXELS = _CRITICAL | {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
 _LARGE = {b"IDAT", b"fdAT"}
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+_PIECE = 2**20
 _PILLOW_TEXT = 2**20  # what Pillow reads of a text or a profile
 _RAW_PROFILE = b"Raw profile type "
 _THUMBNAIL = b"Thumb::"  # of the freedesktop.org thumbnail specification
@@ -160,10 +161,39 @@ def without_damage(path: Path) -> io.BytesIO:
     at = len(SIGNATURE)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if kind in _OF_PIXELS and kind != b"IEND":
-            kept.append(data[at : at + 12 + length])
-        at += 12 + length
+        start, at = at, at + 12 + length
+        if kind in _OF_PIXELS and kind != b"IEND" and at <= len(data):
+            kept.append(data[start:at])
     return io.BytesIO(b"".join([*kept, chunk(b"IEND", b"")]))
+
+
+def with_right_checksums(data: bytes) -> bytes | None:
+    """The file with the checksums that its pixels' chunks should have.
+
+    None where the pixels themselves are not whole: packed, they have a checksum of their own.
+    """
+    parts, packed = [SIGNATURE], b""
+    at = len(SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        content = data[at + 8 : at + 8 + length]
+        if kind == b"IDAT":
+            packed += content
+        parts.append(chunk(kind, content) if kind in _LARGE else data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(parts) if _unpacks(packed) else None
+
+
+def _unpacks(packed: bytes) -> bool:
+    """Whether it is packed whole, and its checksum is right."""
+    unpacker, more = zlib.decompressobj(), True
+    try:
+        while more and not unpacker.eof:
+            more = bool(unpacker.decompress(packed, _PIECE)) or len(unpacker.unconsumed_tail) > 0
+            packed = unpacker.unconsumed_tail
+    except zlib.error:
+        return False
+    return unpacker.eof
 
 
 def _crc(kind: bytes, data: bytes) -> bytes:

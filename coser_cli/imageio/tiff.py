@@ -43,6 +43,7 @@ _TO_SRGB = np.linalg.inv(
     [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
 ).astype(np.float32)
 _FLOATS_NOTE = "floating-point values are taken as they are from 0 (black) to 1 (white)"
+_LAB_NOTE = "CIE L*a*b* is converted to RGB"
 
 
 class NotReadError(ValueError):
@@ -142,7 +143,8 @@ class TiffPage:
         if photometric == _PALETTE:
             return Decoded(self._from_palette(values))
         if photometric in (_CIELAB, _ICCLAB):
-            return Decoded(from_floats(_lab_to_srgb(self._lab(values, photometric))), is_srgb=True)
+            converted = from_floats(_lab_to_srgb(self._lab(values, photometric)))
+            return Decoded(converted, notes=(_LAB_NOTE,), is_srgb=True)
         notes = (_FLOATS_NOTE,) if np.issubdtype(values.dtype, np.floating) else ()
         whole: Any = self._whole_numbers(values)
         if photometric == _WHITE_IS_ZERO:

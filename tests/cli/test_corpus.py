@@ -12,7 +12,8 @@ from PIL import Image
 from coser_cli.errors import Exit
 
 ODD = [pytest.param(odd, id=ascii(odd.name[:40])) for odd in CORPUS]
-LOSSLESS = [odd for odd in CORPUS if odd.mode.endswith("16") and not odd.fails]
+LOSSLESS = [odd for odd in CORPUS if odd.mode.endswith("16") and odd.shows is None]
+STATED = [odd for odd in CORPUS if odd.shows is not None]
 
 
 def made(odd, folder):
@@ -142,3 +143,16 @@ def test_16_bits_survive_to_the_last(plain, tmp_path, odd, suffix):
         seen = wanted[..., -1] > 0
         values, wanted = values[seen], wanted[seen]
     assert np.array_equal(values, wanted)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("odd", [pytest.param(odd, id=odd.name) for odd in STATED])
+def test_colours_are_as_stated(plain, tmp_path, odd, suffix):
+    path = made(odd, tmp_path)
+    assert plain("upscale", "-s", 1, path, "-o", f"out.{suffix}").code == Exit.OK
+    values = pyvips.Image.new_from_file(str(tmp_path / f"out.{suffix}")).numpy()
+    values = values.reshape(odd.shows.shape)
+    assert values.dtype == (np.uint16 if odd.mode.endswith("16") else np.uint8)
+    off = np.abs(values - odd.shows * np.iinfo(values.dtype).max)
+    assert off.max() <= odd.within
+    assert off.mean() <= np.iinfo(values.dtype).max / 255

@@ -27,11 +27,13 @@ def require_short(path: Path) -> None:
         length, limit = _length(part.name), _limit(part.parent, "PC_NAME_MAX", WINDOWS_NAME_MAX)
         if limit is not None and length > limit:
             what = "its name" if part is path else f"the name of the folder {shown(part)}"
-            raise _too_long(path, f"{what} has {length} bytes", limit, is_name=part is path)
+            raise _too_long(
+                path, f"{what} is too long: {length} bytes", limit, is_name=part is path
+            )
     length = _length(str(path.parent)) + 1 + max(_length(path.name), _BESIDE)
     limit = _limit(path.parent, "PC_PATH_MAX", None)
     if limit is not None and length >= limit:  # which counts the zero at the end
-        words = f"with the files that are needed beside it its path has {length} bytes"
+        words = f"with the files that are needed beside it its path is too long: {length} bytes"
         raise _too_long(path, words, limit - 1, is_name=False)
     try:
         path.lstat()

@@ -33,10 +33,10 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
         return _turned(_deep_avif(path, file.header.bits), orientation)
     if file.kind == "HEIF" and file.header.bits > 8:
         return _deep_heif(path, frame or 0)
+    if file.kind == "GIF":
+        return _turned(_gif(path, file.image, frame or 0), orientation)
     image = file.image
     notes: tuple[str, ...] = ()
-    tiles = getattr(image, "tile", ()) if file.kind == "GIF" and not frame else ()
-    covered = tiles[0].extents if tiles else None
     try:
         image.load()
     except OSError:
@@ -44,21 +44,18 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
             raise
         image, notes = _without_end(path), (_NO_END,)
     values, alpha = _of_pillow(image)
-    if covered is not None:
-        alpha = _visible_in(covered, alpha, (image.height, image.width))
     return _turned(Decoded(values, alpha, notes), orientation)
 
 
-def _visible_in(
-    extents: tuple[int, int, int, int], alpha: FloatArray | None, shape: tuple[int, int]
-) -> FloatArray | None:
-    """Alpha of a GIF's first frame, which need not cover the canvas: the rest is transparent."""
-    left, top, right, bottom = extents
-    if (left, top, right, bottom) == (0, 0, shape[1], shape[0]):
-        return alpha
-    visible = np.zeros(shape, np.float32)
-    visible[top:bottom, left:right] = 1 if alpha is None else alpha[top:bottom, left:right]
-    return visible
+def _gif(path: Path, image: Image.Image, frame: int) -> Decoded:
+    """A frame on the canvas; grey where the first table is and nothing has added colour."""
+    from coser_cli.imageio.gif import gif_frame
+
+    rgba, has_transparency = gif_frame(path, frame, image.size)
+    alpha = rgba[..., 3].astype(np.float32) / np.float32(255) if has_transparency else None
+    colours = rgba[..., :3]
+    grey = image.mode in _GREY_MODES and bool((colours == colours[..., :1]).all())
+    return Decoded(colours[..., :1] if grey else colours, alpha)
 
 
 def _turned(decoded: Decoded, orientation: int) -> Decoded:

@@ -58,7 +58,7 @@ def opened(
     """
     try:
         image = Image.open(source or path, formats=_GUESSED if kind is None else (kind,))
-        if frame:
+        if frame and image.format != "GIF":  # whose frames `imageio.gif` makes
             image.seek(frame)
     except UnidentifiedImageError:
         raise _unidentified(path, kind) from None

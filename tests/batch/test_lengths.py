@@ -34,7 +34,9 @@ def test_bytes_count_and_the_longest_name_is_none_too_many(name_max, letter):
     longest += "b" * (name_max - 4 - len(longest.encode())) + ".png"
     require_short(Path(longest))
     Path(longest).write_bytes(b"")
-    with pytest.raises(InputError, match=rf"its name has {name_max + 1} bytes, and at most"):
+    with pytest.raises(
+        InputError, match=rf"its name is too long: {name_max + 1} bytes, and at most"
+    ):
         require_short(Path("b" + longest))
 
 
@@ -42,7 +44,7 @@ def test_the_longest_path(name_max):
     most = os.pathconf(".", "PC_PATH_MAX")
     folder = "/".join(["d" * 99] * (most // 100 + 1))
     assert is_short(Path(folder[: most - 250]) / "a.png")
-    with pytest.raises(InputError, match=r"its path has .* bytes.*shorter path with -o"):
+    with pytest.raises(InputError, match=r"its path is too long: .* bytes.*shorter path with -o"):
         require_short(Path(folder) / "a.png")
 
 

@@ -341,7 +341,7 @@ def test_a_name_that_is_too_long_stops_no_other(plain, photo):
     assert ran.code == Exit.FAILED
     assert lines(ran) == ["out/a_2x.png", "out/z_2x.png"]
     (error,) = [line for line in ran.err.splitlines() if line.startswith("coser: ")]
-    assert "its name has 257 bytes, and at most 255 are possible; " in error
+    assert "its name is too long: 257 bytes, and at most 255 are possible; " in error
     dry = plain("upscale", long, "-s", 2, "-o", "out/", "--dry-run")
     assert dry.code == Exit.FAILED
     assert error.removeprefix("coser: ") in dry.out

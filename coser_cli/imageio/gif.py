@@ -1,0 +1,108 @@
+"""Frames of a GIF as viewers show them, on its canvas.
+
+The rules are those of the GIF89a specification (sections 20 and 23), and of browsers where it
+leaves something open: what no frame covers is transparent, and so is what disposal 2 clears.
+Pillow and libnsgif fill that with a colour in some files; here Pillow decodes single frames only.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+_TO_BACKGROUND = 2
+_TO_PREVIOUS = (3, 4)  # 4 by old programs that mistook the bits
+_EXTENSION, _IMAGE, _END = b"!", b",", b";"
+_GRAPHIC_CONTROL = b"\xf9"
+_INTERLACED = 0x40
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """`extent` is (left, top, width, height) on the canvas; `file` a GIF of this frame alone."""
+
+    extent: tuple[int, int, int, int]
+    disposal: int
+    has_transparency: bool
+    file: bytes
+
+
+def gif_frame(path: Path, number: int, size: tuple[int, int]) -> tuple[Any, bool]:
+    """RGBA `(H, W, 4)` uint8 of a frame counted from 0, and whether the file may be transparent
+    there. `size` is (width, height) of the canvas; what is outside is not shown.
+
+    Raises whatever Pillow raises on damaged data, and EOFError where there is no such frame.
+    """
+    width, height = size
+    canvas = np.zeros((height, width, 4), np.uint8)
+    has_transparency = False
+    with path.open("rb") as file:
+        for index, frame in enumerate(_frames(file)):
+            before = canvas.copy() if frame.disposal in _TO_PREVIOUS else canvas
+            left, top, columns, rows = frame.extent
+            part = canvas[top : top + rows, left : left + columns]
+            pixels = _pixels(frame)[: part.shape[0], : part.shape[1]]
+            visible = pixels[..., 3] > 0
+            part[visible] = pixels[visible]
+            has_transparency |= frame.has_transparency
+            if index == number:
+                return canvas, has_transparency or not bool(canvas[..., 3].all())
+            if frame.disposal == _TO_BACKGROUND:
+                part[:] = 0
+            canvas = before
+    raise EOFError("the file has fewer frames")
+
+
+def _pixels(frame: _Frame) -> Any:
+    with Image.open(io.BytesIO(frame.file), formats=("GIF",)) as image:
+        return np.asarray(image.convert("RGBA"))
+
+
+def _frames(file: BinaryIO) -> Iterator[_Frame]:
+    header = file.read(13)
+    table = _table(file, header[10])
+    control = bytes(4)
+    while (mark := file.read(1)) not in (b"", _END):
+        if mark == _EXTENSION:
+            label, data = file.read(1), _blocks(file)
+            if label == _GRAPHIC_CONTROL and len(data) >= 5:
+                control = data[1:5]
+        elif mark == _IMAGE:
+            left, top, width, height, flags = struct.unpack("<4HB", file.read(9))
+            own = _table(file, flags)
+            # as the only table: Pillow takes the global one for a local one that is a grey ramp
+            depth = flags & 0x87 if own else header[10] & 0x87
+            screen = header[:6] + struct.pack("<2H3B", width, height, depth, 0, 0) + (own or table)
+            extension = _EXTENSION + _GRAPHIC_CONTROL + b"\4" + bytes([control[0] & 1, 0, 0])
+            extension += control[3:4] + b"\0"
+            image = _IMAGE + struct.pack("<4HB", 0, 0, width, height, flags & _INTERLACED)
+            data = file.read(1) + _blocks(file)
+            yield _Frame(
+                (left, top, width, height),
+                control[0] >> 2 & 7,
+                bool(control[0] & 1),
+                screen + extension + image + data + _END,
+            )
+            control = bytes(4)
+
+
+def _table(file: BinaryIO, flags: int) -> bytes:
+    """A colour table, where flags say that there is one."""
+    return file.read(3 << ((flags & 7) + 1)) if flags & 0x80 else b""
+
+
+def _blocks(file: BinaryIO) -> bytes:
+    """Data in blocks, each with its length before it; up to the empty one, or the file's end."""
+    blocks = []
+    while size := file.read(1):
+        blocks.append(size + file.read(size[0]))
+        if size == b"\0":
+            break
+    return b"".join(blocks)

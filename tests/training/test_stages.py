@@ -1,6 +1,7 @@
 """The stages at toy size, from pictures to a model that enlarges."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,9 +80,9 @@ def test_a_finished_stage_runs_no_further(trained):
     assert file.stat().st_mtime_ns == before
 
 
-def test_a_stage_names_the_one_it_needs(space):
+def test_a_stage_names_the_one_it_needs(space, tmp_path):
     with pytest.raises(UsageError, match="run `coser train cognition` first"):
-        STAGES["restoration"](space)
+        STAGES["restoration"](replace(space, folder=tmp_path))
 
 
 def test_a_trained_model_is_distilled_to_one_step(trained, recipes, classes, tmp_path):

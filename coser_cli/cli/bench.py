@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from itertools import count
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +15,14 @@ from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
+from coser_cli.cli.output.bars import Bars
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings
+
+if TYPE_CHECKING:
+    from coser_cli.bench.speed import Finding, SpeedTest
+
+    Beside = Callable[[Iterable[Finding]], Iterator[Finding]]
 
 MEASURED = "What is measured"
 MIN_SIZE, MAX_SIZE, MAX_REPEAT = 8, 4096, 1000
@@ -111,11 +121,36 @@ def speed(
     what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
     test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
 
+    with _progress(test, quiet=quiet) as (on_progress, beside):
+        report(beside(measure(test, on_progress)), as_json=as_json)
+
+
+@contextmanager
+def _progress(test: SpeedTest, *, quiet: bool) -> Iterator[tuple[Callable[[str], None], Beside]]:
+    """Tells on stderr which part begins: by a bar on a terminal, else a line each.
+
+    The second function makes room for what is printed of each finding.
+    """
+    total = 3 + test.warmup + test.repeat + test.networks + len(test.tiles)
+    bars = Bars(total, unit="parts") if sys.stderr.isatty() and not quiet else None
+    begun = count()
+
     def on_progress(words: str) -> None:
-        if not quiet:
+        if bars is not None:
+            bars.count(min(next(begun), total - 1))
+        elif not quiet:
             typer.echo(words, err=True)
 
-    report(measure(test, on_progress), as_json=as_json)
+    def beside(findings: Iterable[Finding]) -> Iterator[Finding]:
+        for finding in findings:
+            with nullcontext() if bars is None else bars.paused():
+                yield finding
+
+    try:
+        yield on_progress, beside
+    finally:
+        if bars is not None:
+            bars.close()
 
 
 bench.command(cls=Command)(quality)

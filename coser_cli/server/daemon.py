@@ -180,15 +180,17 @@ class Server:
             self._runs += 1
         try:
             with self._pool.seat(kind_of(run)) as seat:
-                done = do_run(run, client, seat)
-            with self._lock:
-                self._jobs += done
+                do_run(run, client, seat, self._count_job)
         except BusyError as error:
             client.send(Refused(str(error)))
         finally:
             with self._lock:
                 self._runs -= 1
                 self._last_run = time.monotonic()
+
+    def _count_job(self) -> None:
+        with self._lock:
+            self._jobs += 1
 
     def _state(self) -> State:
         models = self._pool.models

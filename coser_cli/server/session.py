@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import wait
 from typing import Self
@@ -116,23 +116,21 @@ class _SeatCrew:
             self._client.send(protocol.Message("note", event.text))
 
 
-def do_run(run: Run, client: Client, seat: Seat) -> int:
-    """Do the jobs of a run and send what becomes of them; returns how many have ended.
+def do_run(run: Run, client: Client, seat: Seat, on_ended: Callable[[], None]) -> None:
+    """Do the jobs of a run and send what becomes of them; `on_ended` is called for each.
 
     Raises `ClientGoneError`, having made the worker drop them.
     """
     request = run.request
     share = 1 if request.fail_fast else max(MAX_SHARE, request.batch_size or 1)
-    done = 0
     with _SeatCrew(seat, run, client) as crew:
         try:
-            for result in dispatch(run.jobs, crew, share):
+            for done, result in enumerate(dispatch(run.jobs, crew, share)):
+                on_ended()
                 client.send(protocol.ended(done, result))
-                done += 1
                 if request.fail_fast and result.status == "failed":
                     break
         except CoserError as error:
             client.send(Broken(failure_of(error)))
-            return done
+            return
     client.send(Finished())
-    return done

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import coser_cli
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
@@ -36,7 +38,10 @@ def test_the_readme_is_one_screen():
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in LINK.findall(text):
-        assert ((ROOT / page).parent / target).exists(), target
+        file = (ROOT / page).parent / target
+        if target.startswith("coser_cli/"):  # where the package is installed, not beside the tests
+            file = Path(coser_cli.__file__).parent / target.removeprefix("coser_cli/")
+        assert file.exists(), target
 
 
 def test_extras_are_those_of_the_package():

@@ -9,6 +9,7 @@ from coser_cli.config import SRResNetConfig
 from coser_cli.models.convolution import RELU, activated, added, leaky
 
 LEAKY = leaky(0.1)
+UPSAMPLINGS = ("pixel_shuffle", "nearest")
 RECONSTRUCT_REACH = 2
 """Pixel shuffle: one convolution at each resolution and two at the last, 1 + ⌈(1 + ⌈2/2⌉)/2⌉.
 Nearest: one at ×2 and three at ×4, ⌈(1 + ⌈3/2⌉)/2⌉."""
@@ -30,6 +31,7 @@ class SRResNet(nn.Module):
     """Pre-restorer of the cognitive encoder (CoSeR sec. 3.1; layout of the published checkpoint).
 
     Input `(B, 3, H, W)` in [0, 1]; output `(B, 3, 4H, 4W)`, nominally [0, 1] but not clamped.
+    Raises ValueError for an unknown `upsampling`.
     """
 
     scale = 4
@@ -40,6 +42,8 @@ class SRResNet(nn.Module):
         width = config.num_feat
         self.conv_first = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(config.num_block)))
+        if config.upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling {config.upsampling!r} is none of {UPSAMPLINGS}")
         self.shuffles = config.upsampling == "pixel_shuffle"
         finest = width if self.shuffles else config.up_feat
         more = 4 if self.shuffles else 1

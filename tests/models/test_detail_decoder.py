@@ -77,3 +77,8 @@ def test_nearest_upsampling_draws_no_mesh() -> None:
     config = SRResNetConfig(num_feat=4, num_block=1, upsampling="nearest", up_feat=3)
     flat = SRResNet(config).double()(torch.full((1, 3, 16, 16), 0.5, dtype=torch.float64))
     assert flat[..., 28:-28, 28:-28].std(dim=(-2, -1)).max() < 1e-12
+
+
+def test_an_unknown_upsampling_is_refused() -> None:
+    with pytest.raises(ValueError, match="'bilinear' is none of"):
+        SRResNet(SRResNetConfig(upsampling="bilinear"))

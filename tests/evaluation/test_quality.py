@@ -79,10 +79,17 @@ def test_the_best_has_held_with_every_seed(measured):
     assert best is None or best.seeds == 2
 
 
-def test_the_best_is_measured_again_until_one_holds(upscaler, crops, model):
+@pytest.fixture
+def rows(upscaler, crops, model, measured):
+    """A ledger of its own with all that has been measured."""
+    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, measured[1])
+    ledger.file = None
+    return ledger
+
+
+def test_the_best_is_measured_again_until_one_holds(upscaler, crops, rows):
     """Whatever is within noise with one seed, here everything: a baseline with vast noise."""
-    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config)
-    measure_grid(upscaler, crops, GRID, ledger, lambda *_: None)
+    ledger = rows
     baseline = GRID.with_seeds(GRID.baseline.resolve(upscaler.model.config))
     for settings, value in zip(baseline, (-100.0, 100.0), strict=True):
         metrics = dict.fromkeys(("st_lpips", "psnr_y"), (value, value))
@@ -258,9 +265,8 @@ def test_batches_are_what_single_pictures_are(upscaler, crops):
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-def test_a_best_that_was_found_before_is_confirmed_as_well(upscaler, crops, model):
-    config = upscaler.model.config
-    ledger = Ledger(subject_of(model, upscaler, crops), config)
+def test_a_best_that_was_found_before_is_confirmed_as_well(upscaler, crops, rows):
+    ledger = rows
     found = measure_grid(upscaler, crops, GRID, ledger, lambda *_: None)
     if found.best is None:
         pytest.skip("nothing is within noise of this toy's baseline")

@@ -17,7 +17,6 @@ def imported(module):
         ("coser_cli.config", {"torch"}),
         ("coser_cli.weights.store", {"torch", "safetensors"}),
         ("coser_cli.weights.checkpoints.tables", {"torch"}),
-        ("coser_cli.models.build", {"diffusers", "open_clip", "torchvision", "accelerate"}),
         ("coser_cli.engine.upscaler", {"diffusers", "open_clip", "torchvision", "accelerate"}),
         ("coser_cli.models.autoencoder", {"torch._dynamo", "open_clip", "diffusers"}),
         ("coser_cli.models.controlnet", {"torch._dynamo", "open_clip", "transformers"}),
@@ -44,6 +43,7 @@ print(import_utils._package_map.get("no such package"))
     assert output_of(code).split() == ["False", "True", "True", "False", "None"]
 
 
+@pytest.mark.slow
 def test_a_diffusers_that_needs_the_compiler_is_imported_the_ordinary_way(tmp_path):
     """A made-up one stands for later versions, whose import is not guarded."""
     (tmp_path / "diffusers" / "utils").mkdir(parents=True)
@@ -72,6 +72,7 @@ def test_the_towers_come_without_torchvision_and_timm():
     assert output_of(code) == "set()"
 
 
+@pytest.mark.slow
 def test_open_clip_itself_is_not_affected():
     code = f"""{TOWERS}
 import inspect, open_clip, torchvision.ops.misc
@@ -83,6 +84,7 @@ print(import_towers() is open_clip.transformer)
     assert output_of(code).split() == ["True", "torchvision.ops.misc", "True"]
 
 
+@pytest.mark.slow
 def test_an_open_clip_that_cannot_be_taken_apart_is_imported_the_ordinary_way():
     code = """
 import coser_cli.lean_open_clip as lean

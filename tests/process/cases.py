@@ -28,7 +28,11 @@ class Case:
 def _pictures(command: str) -> list[Case]:
     """What `upscale` and `tile` have in common."""
     return [
-        Case(f"{command} photo.jpg -s 2 --dry-run --json", out='"type": "plan"', quick=True),
+        Case(
+            f"{command} photo.jpg -s 2 --dry-run --json --tile-size 64 --overlap 16",
+            out='"type": "plan"',
+            quick=command == "upscale",
+        ),
         Case(
             f"{command} photo.jpg --scale 2 --output out/ --overwrite --model mini --device cpu"
             " --dtype float32 --json",

@@ -21,6 +21,7 @@ LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"
 ANY_PORT = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 
 
+@pytest.mark.slow
 def test_gradients_of_two_are_those_of_one_with_the_joint_batch(recipes, classes, tmp_path):
     args = [recipes / "sd21.toml", classes, tmp_path / "work"]
     with_cognition(args, recipes)

@@ -294,6 +294,7 @@ print(peak)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_low_memory_takes_less_of_it():
     """The bundled model's 72 MB of weights in float32 are most of what differs."""

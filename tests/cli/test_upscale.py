@@ -15,7 +15,6 @@ from coser_cli.engine.compute import memory
 from coser_cli.errors import Exit
 from coser_cli.weights.load import part_sizes
 
-
 OFFLOADS = ("none", "model", "sequential")
 
 

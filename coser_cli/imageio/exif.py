@@ -200,12 +200,6 @@ def names_adobe_rgb(exif: bytes | None) -> bool:
     return space == (2,) or (r03 and space != (1,))
 
 
-def has_user_comment(exif: bytes | None) -> bool:
-    """Whether it has a comment of the user."""
-    entry = find(_Block(exif).photo, _USER_COMMENT) if exif else None
-    return entry is not None and bool(entry.value[8:].strip(b"\0 "))
-
-
 def resolution_in(exif: bytes | None) -> tuple[float, float] | None:
     """Dots per inch across and down, where both are given; None where not, or without a unit."""
     if not exif:

@@ -28,8 +28,6 @@ class Format:
     max_side: int = 2**31 - 1
     streamed: bool = True
     """Whether it is written row by row, so that the picture may be larger than memory."""
-    bytes_per_pixel: int = 0
-    """Memory that even then grows with the picture."""
 
 
 FORMATS = (
@@ -42,8 +40,7 @@ FORMATS = (
         iptc=True,
         comments=True,
     ),
-    # libwebp encodes from a whole picture; 12.2 bytes per pixel were measured at 100 Mpx.
-    Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383, bytes_per_pixel=13),
+    Format("WEBP", (".webp",), {"quality": 95}, alpha=True, max_side=16383),
     Format("TIFF", (".tif", ".tiff"), alpha=True, sixteen_bits=True, iptc=True),
     Format(
         "AVIF",
@@ -98,8 +95,3 @@ def require_streamable(path: Path, width: int, height: int) -> None:
             f"which {width}×{height} pixels need",
             "write .png or .tif",
         )
-
-
-def memory_to_write(path: Path, width: int, height: int) -> int:
-    """Bytes of memory that grow with the picture while it is written row by row."""
-    return format_of(path).bytes_per_pixel * width * height

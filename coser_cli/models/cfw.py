@@ -83,12 +83,6 @@ class CFWDecoder(nn.Module):
             {str(level): Fusion(config, widths[level]) for level in config.fuse_levels}
         )
 
-    def quieten_fusions(self) -> None:
-        """Make what the fusions add small, so that training starts near the plain decoder."""
-        for fusion in cast("list[Fusion]", list(self.fusions.values())):
-            nn.init.zeros_(cast("Tensor", fusion.finish.conv2.bias))
-            fusion.finish.conv2.weight.data.mul_(0.1)
-
     def features(self, pixels: Tensor) -> Features:
         """Own encoder's level outputs, finest first, of pixels `(B, 3, H, W)` in [0, 1].
 

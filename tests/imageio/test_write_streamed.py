@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import InputError
 from coser_cli.imageio.exif import usable_exif
-from coser_cli.imageio.formats import format_of, memory_to_write
+from coser_cli.imageio.formats import format_of
 from coser_cli.imageio.keep import Kept, kept_of
 from coser_cli.imageio.metadata import Metadata
 from coser_cli.imageio.photo import Photo
@@ -281,11 +281,6 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path, suffix):
             process.kill()
     assert said.strip().endswith(b"KeyboardInterrupt")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_memory_of_formats():
-    assert memory_to_write(Path("a.png"), 1000, 1000) == 0
-    assert memory_to_write(Path("a.webp"), 1000, 1000) > 8_000_000
 
 
 MEASURE = """

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,14 +12,9 @@ from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.groups import with_groups
-from coser_cli.cli.output.bars import Bars
+from coser_cli.cli.output.counted import Counted
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings
-
-if TYPE_CHECKING:
-    from coser_cli.bench.speed import Finding, SpeedTest
-
-    Beside = Callable[[Iterable[Finding]], Iterator[Finding]]
 
 MEASURED = "What is measured"
 MIN_SIZE, MAX_SIZE, MAX_REPEAT = 8, 4096, 1000
@@ -121,36 +113,13 @@ def speed(
     what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
     test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
 
-    with _progress(test, quiet=quiet) as (on_progress, beside):
-        report(beside(measure(test, on_progress)), as_json=as_json)
+    total, begun = 3 + test.warmup + test.repeat + test.networks + len(test.tiles), count()
+    with Counted("parts", quiet=quiet) as counted:
 
+        def on_progress(words: str) -> None:
+            counted.begin(min(next(begun), total - 1), total, words)
 
-@contextmanager
-def _progress(test: SpeedTest, *, quiet: bool) -> Iterator[tuple[Callable[[str], None], Beside]]:
-    """Tells on stderr which part begins: by a bar on a terminal, else a line each.
-
-    The second function makes room for what is printed of each finding.
-    """
-    total = 3 + test.warmup + test.repeat + test.networks + len(test.tiles)
-    bars = Bars(total, unit="parts") if sys.stderr.isatty() and not quiet else None
-    begun = count()
-
-    def on_progress(words: str) -> None:
-        if bars is not None:
-            bars.count(min(next(begun), total - 1))
-        elif not quiet:
-            typer.echo(words, err=True)
-
-    def beside(findings: Iterable[Finding]) -> Iterator[Finding]:
-        for finding in findings:
-            with nullcontext() if bars is None else bars.paused():
-                yield finding
-
-    try:
-        yield on_progress, beside
-    finally:
-        if bars is not None:
-            bars.close()
+        report(counted.results(measure(test, on_progress)), as_json=as_json)
 
 
 bench.command(cls=Command)(quality)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +12,11 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import Compared, Count, Crop, Kept, Scale
-from coser_cli.cli.output.bars import Bars
+from coser_cli.cli.output.counted import Counted
 from coser_cli.errors import InputError, UsageError, reason_of, shown
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
-    from coser_cli.evaluation.quality import OnProgress
     from coser_cli.settings import Settings
 
 Sets = Annotated[
@@ -57,7 +53,7 @@ def quality(
     """
     kept.require_sane()
     _require_packages(kept.plot)
-    from coser_cli.cli.output.quality import report, title
+    from coser_cli.cli.output.quality import report, title, words
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.evaluation.crops import read_crops
     from coser_cli.evaluation.ledger import Ledger
@@ -71,7 +67,14 @@ def quality(
     if kept.measured:
         comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
-        with _progress_printer(quiet=quiet) as on_progress:
+        began = time.monotonic()
+        with Counted("settings", quiet=quiet) as counted:
+
+            def on_progress(settings: Settings, done: int, total: int) -> None:
+                minutes = (time.monotonic() - began) / 60
+                line = f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}"
+                counted.begin(done, total, line)
+
             comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
     report(comparison, len(crops), as_json=as_json)
     if kept.plot is not None:
@@ -89,30 +92,6 @@ def _require_packages(plot: Path | None) -> None:
             raise UsageError(
                 f"{what} {name}, which is not installed", "pip install 'coser-cli[eval]'"
             )
-
-
-@contextmanager
-def _progress_printer(*, quiet: bool) -> Iterator[OnProgress]:
-    """Says on stderr what comes next, and after what time; on a terminal by a bar."""
-    began, bars = time.monotonic(), list[Bars]()
-
-    def on_progress(settings: Settings, done: int, total: int) -> None:
-        if quiet:
-            return
-        if sys.stderr.isatty():
-            bars[:] = bars or [Bars(total, unit="settings")]
-            bars[0].count(done)
-            return
-        from coser_cli.cli.output.quality import words
-
-        minutes = (time.monotonic() - began) / 60
-        typer.echo(f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}", err=True)
-
-    try:
-        yield on_progress
-    finally:
-        for each in bars:
-            each.close()
 
 
 def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from coser_cli.cli.output.columns import plain_columns
+from coser_cli.cli.output.counted import Counted
 from coser_cli.cli.output.evaluation_tables import Section, differences_table, scores_table
 from coser_cli.cli.output.json_lines import JSON_VERSION
 
@@ -32,7 +33,7 @@ class Report:
     quiet: bool = False
     notes: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
-    _bar: Any = None
+    _counted: Counted = field(default_factory=lambda: Counted("pictures", quiet=True))
 
     def note(self, words: str) -> None:
         """Something to know, on stderr and on the page, once."""
@@ -59,24 +60,14 @@ class Report:
 
     def progress(self, method: str, done: int, total: int) -> None:
         """Before each picture: a bar on a terminal, one line per method elsewhere."""
-        if self.quiet:
-            return
-        if not _is_terminal():
-            if not done:
-                typer.echo(f"measuring {method}: {total} pictures", err=True)
-            return
-        from tqdm import tqdm
-
         if not done:
-            self._bar = tqdm(total=total, desc=method, unit="picture", leave=False)
-        else:
-            self._bar.update()
+            self._counted = Counted(f"by {method}", quiet=self.quiet)
+        words = "" if done else f"measuring {method}: {total} pictures"
+        self._counted.begin(done, total, words)
 
     def add(self, scores: MethodScores) -> None:
         """A method of the present set is measured."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self._counted.close()
         self.sections[-1].scores.append(scores)
         if self.as_json:
             typer.echo(json.dumps(_evaluation_record(scores, self.metrics)))
@@ -147,9 +138,3 @@ def _comparison_record(difference: Difference) -> dict[str, Any]:
         "losses": paired.losses,
         "ties": paired.ties,
     }
-
-
-def _is_terminal() -> bool:
-    import sys
-
-    return sys.stderr.isatty()

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache, wraps
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -80,7 +81,24 @@ def name_of(path: Path) -> str:
 
 
 FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-each_file = pytest.mark.parametrize("name", FILES, ids=lambda name: name or "__init__")
+
+
+def each_file(rule):
+    """A test that asks a rule of every file, and names those that break it: one test, as there are
+    hundreds of files."""
+
+    @wraps(rule)
+    def test():
+        broken = []
+        for name in FILES:
+            try:
+                rule(name)
+            except AssertionError as error:
+                broken.append(f"{name or '__init__'}: {error}")
+        assert not broken, "\n".join(broken)
+
+    del test.__wrapped__  # its parameter is no fixture
+    return test
 
 
 def folder_of(name: str) -> str:
@@ -92,8 +110,13 @@ def folder_of(name: str) -> str:
     return name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
 
 
-def imports_of(name: str) -> Iterator[str]:
+@cache
+def imports_of(name: str) -> list[str]:
     """Every imported module, wherever in the file, also for type checks alone."""
+    return list(_imports_of(name))
+
+
+def _imports_of(name: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 
 from coser_cli.config import AutoencoderConfig, CFWConfig
 from coser_cli.models.autoencoder import Autoencoder
@@ -17,6 +16,8 @@ from .conftest import AUTOENCODER, assert_near, randomise
     ids=["three levels", "four levels"],
 )
 def test_it_is_diffusers_autoencoder_by_name_and_by_number(config):
+    from diffusers import AutoencoderKL  # seconds, for this test alone
+
     levels = len(config.block_out_channels)
     theirs = AutoencoderKL(
         block_out_channels=config.block_out_channels,

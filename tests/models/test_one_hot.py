@@ -122,6 +122,7 @@ print(json.dumps([chunked, peak() - before - made]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_at_4096_tokens_and_five_heads_chunks_take_less_than_64_mb():
     """Beyond inputs and results, float32 and bfloat16; the process's own peak, which nothing
@@ -160,6 +161,7 @@ def test_the_kernel_equals_the_definition(interpreted, case, dtype):
     assert interpreted[f"{str(dtype).removeprefix('torch.')} {case}"] >= 0.99
 
 
+@pytest.mark.slow
 @needs_triton
 def test_the_kernel_compiles_for_gpus(tmp_path):
     """Triton's compiler and assembler need no GPU: what the interpreter lets pass, they do not."""

@@ -198,6 +198,7 @@ print(json.dumps({name: after[name] - before[name] for name in before}))
 MB = 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_loading_makes_no_second_copy(tmp_path):
     """A part of 200 MB in float32: read as it is stored, with convolutions, and as bfloat16."""

@@ -12,7 +12,7 @@ from coser_cli.batch.checks import naming, require_writable, target
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load
 from coser_cli.batch.request import Work
-from coser_cli.batch.resume import lies
+from coser_cli.batch.resume import is_present
 from coser_cli.engine.tiled.cost import Cost, Task, cost_at_once, cost_in_tiles
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.settings import ResolvedSettings
@@ -51,7 +51,7 @@ def plans(jobs: Sequence[Job], load: Load, work: Work) -> Iterator[Plan]:
         upscaler, missing = None, error
     rates: _Rates | None = None
     for job in jobs:
-        existing = tuple(path for path in job.outputs if lies(path))
+        existing = tuple(path for path in job.outputs if is_present(path))
         plan = _planned(Plan(job, existing=existing), upscaler, work)
         if missing is not None and plan.error is None:
             plan = replace(plan, error=missing)
@@ -126,14 +126,14 @@ def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
     settings = replace(work.settings, steps=steps, reference_steps=steps, references=1)
     moments: list[tuple[str, float]] = []
 
-    def tell(stage: str, done: int, total: int) -> None:
+    def on_progress(stage: str, done: int, total: int) -> None:
         if done == total:
             moments.append((stage, time.monotonic()))
 
     for _ in range(2):
         began = time.monotonic()
         moments.clear()
-        upscaler.upscale(pixels, settings, on_progress=tell)
+        upscaler.upscale(pixels, settings, on_progress=on_progress)
     rates, before, rest = _Rates(), began, 0.0
     for stage, moment in moments:
         if stage in ("imagine", "restore"):

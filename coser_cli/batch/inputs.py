@@ -11,6 +11,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,15 +26,15 @@ _DOCUMENTS = ("PDF", "SVG")
 class Source:
     """One picture to read. `below`: its folder inside of the one that was named, kept under -o.
 
-    `frame` counts from 0, None is the first of `frames`. `found`: in a folder or by a pattern, and
-    not named itself. `label` stands for the stem of its name where that would not do.
+    `frame` counts from 0, None is the first of `frames`. `from_search`: found in a folder or by a
+    pattern, and not named itself. `label` stands for the stem of its name where that would not do.
     """
 
     path: Path
     below: Path = Path()
     frame: int | None = None
     frames: int = 1
-    found: bool = False
+    from_search: bool = False
     label: str | None = None
 
     @property
@@ -43,7 +44,7 @@ class Source:
 
 
 @dataclass
-class Found:
+class Inputs:
     """Pictures in order, what failed on the way to others, and what the user should know."""
 
     sources: list[Source] = field(default_factory=list)
@@ -51,51 +52,54 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def find(words: Iterable[Path], *, recursive: bool = False, all_frames: bool = False) -> Found:
+def find(words: Iterable[Path], *, recursive: bool = False, all_frames: bool = False) -> Inputs:
     """Expand files, folders (with `recursive`, what is below them) and patterns like `*.jpg`.
 
     A word that exists is itself, whatever characters it has. What a folder or a pattern has of this
     program's results is left out. Raises `UsageError` for a pattern that matches nothing, and for a
     folder without pictures where nothing else is named.
     """
-    found, words = Found(), list(words)
+    inputs, words = Inputs(), list(words)
     for word in words:
         if os.path.isdir(word):  # which a name that is too long does not end
-            _Folder(word, found, recursive, alone=len(words) == 1).search()
+            _Folder(word, inputs, recursive, alone=len(words) == 1).search()
         elif not os.path.lexists(_safe(word)) and glob.has_magic(str(word)):
-            found.sources += _matches(word)
+            inputs.sources += _matches(word)
         else:
-            found.sources.append(Source(word))
-    _leave_out_results(found)
+            inputs.sources.append(Source(word))
+    _leave_out_results(inputs)
     if all_frames:
-        found.sources = [each for source in found.sources for each in _frames(source)]
-    return found
+        inputs.sources = [each for source in inputs.sources for each in _frames(source)]
+    return inputs
 
 
-def _leave_out_results(found: Found) -> None:
+def _leave_out_results(inputs: Inputs) -> None:
     """Of what was found, and not named; raises `UsageError` where nothing is left."""
     from coser_cli.imageio.record import read_record
 
-    kept = [each for each in found.sources if not each.found or read_record(each.path) is None]
-    count = len(found.sources) - len(kept)
-    found.sources = kept
+    remaining = [
+        each for each in inputs.sources if not each.from_search or read_record(each.path) is None
+    ]
+    count = len(inputs.sources) - len(remaining)
+    inputs.sources = remaining
     if not count:
         return
     words = f"{count} result{'s' if count > 1 else ''} of earlier runs left out"
     advice = "name a result itself to enlarge it"
-    if not kept and not found.problems:
+    if not remaining and not inputs.problems:
         raise UsageError(f"no pictures but results: {words}", advice)
-    found.notes.append(f"{words} ({advice})")
+    inputs.notes.append(f"{words} ({advice})")
 
 
 def read_list(data: bytes) -> list[Path]:
     """Names, one a line, or ended by NUL where the data has any (a name cannot contain one).
 
-    In UTF-16 where its byte order mark says so, as some editors and shells write. Empty lines are
-    left out. Raises `UsageError` where no name is left.
+    In UTF-16 where its byte order mark says so and it is, as some editors and shells write. Empty
+    lines are left out. Raises `UsageError` where no name is left.
     """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        data = os.fsencode(data.decode("utf-16", "surrogateescape"))
+        with suppress(UnicodeDecodeError):  # a name may begin with these bytes
+            data = os.fsencode(data.decode("utf-16", "surrogateescape"))
     if b"\0" in data:
         names = data.split(b"\0")
     else:
@@ -121,18 +125,18 @@ def _matches(pattern: Path) -> list[Source]:
             shortest.setdefault(os.path.join(os.path.realpath(folder), base), name)
     if not shortest:
         raise UsageError(f"no file matches {shown(pattern)}", "check the pattern and the folder")
-    return [Source(Path(name), found=True) for name in sorted(shortest.values())]
+    return [Source(Path(name), from_search=True) for name in sorted(shortest.values())]
 
 
 class _Folder:
     """The search of one named folder."""
 
-    def __init__(self, root: Path, found: Found, recursive: bool, *, alone: bool) -> None:
+    def __init__(self, root: Path, inputs: Inputs, recursive: bool, *, alone: bool) -> None:
         self._alone = alone
         self._root = root
-        self._found = found
+        self._inputs = inputs
         self._recursive = recursive
-        self._seen: set[tuple[int, int]] = set()
+        self._visited: set[tuple[int, int]] = set()
         self._links: list[Path] = []
         self._sources: list[Source] = []
         self._refused: Counter[str] = Counter()
@@ -142,19 +146,19 @@ class _Folder:
         """Add the folder's pictures; where there are none and nothing went wrong, say so: by a
         `UsageError` if nothing else is named.
         """
-        failed = len(self._found.problems)
+        failed = len(self._inputs.problems)
         self._enter(self._root)
         while self._links:  # after all real folders, so that a picture keeps its real place
             self._enter(self._links.pop(0))
-        if not self._sources and len(self._found.problems) == failed:
+        if not self._sources and len(self._inputs.problems) == failed:
             message, advice = f"no pictures in {shown(self._root)}", self._advice()
             if self._alone:
                 raise UsageError(message, advice)
-            self._found.notes.append(f"{message}; {advice}")
-        self._found.sources += sorted(self._sources, key=lambda source: source.path.parts)
+            self._inputs.notes.append(f"{message}; {advice}")
+        self._inputs.sources += sorted(self._sources, key=lambda source: source.path.parts)
         for kind, count in sorted(self._refused.items()):
             files = f"{count} {kind} file{'s' if count > 1 else ''}"
-            self._found.notes.append(f"{files} in {shown(self._root)} not read: {REFUSED[kind]}")
+            self._inputs.notes.append(f"{files} in {shown(self._root)} not read: {REFUSED[kind]}")
 
     def _advice(self) -> str:
         if self._refused:
@@ -168,17 +172,17 @@ class _Folder:
         try:
             status = folder.stat()
             identity = status.st_dev, status.st_ino
-            if identity in self._seen:
-                self._found.notes.append(
+            if identity in self._visited:
+                self._inputs.notes.append(
                     f"link {shown(folder)} not followed: it leads to a folder that is searched"
                 )
                 return
-            self._seen.add(identity)
+            self._visited.add(identity)
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries)
         except OSError as error:
             reason = reason_of(error)
-            self._found.problems.append(
+            self._inputs.problems.append(
                 InputError(f"cannot read the folder {shown(folder)}: {reason}", "check it")
             )
             return
@@ -206,7 +210,7 @@ class _Folder:
                 self._refused[kind] += 1
         elif kind is not None or path.suffix.lower() in PICTURE_SUFFIXES:
             below = path.parent.relative_to(self._root)
-            self._sources.append(Source(path, below, found=True))
+            self._sources.append(Source(path, below, from_search=True))
 
 
 def _frames(source: Source) -> Iterator[Source]:
@@ -225,7 +229,7 @@ def _frames(source: Source) -> Iterator[Source]:
 
 def unique(sources: Sequence[Source]) -> list[Source]:
     """The sources without repetitions of one and the same path and frame."""
-    seen: dict[tuple[str, int | None], Source] = {}
+    unique: dict[tuple[str, int | None], Source] = {}
     for source in sources:
-        seen.setdefault((os.path.abspath(_safe(source.path)), source.frame), source)
-    return list(seen.values())
+        unique.setdefault((os.path.abspath(_safe(source.path)), source.frame), source)
+    return list(unique.values())

@@ -80,7 +80,7 @@ def plan(
 
     jobs = jobs_of(sources)
     if how.naming.template is None and output_is_folder(output):
-        sources = _told_apart(sources, jobs)
+        sources = _with_labels(sources, jobs)
         jobs = jobs_of(sources)
     others = _without_results(sources, jobs)
     if len(others) < len(sources):
@@ -152,7 +152,7 @@ def output_is_folder(output: str | None) -> bool:
     return output is None or _is_folder(output)
 
 
-def _told_apart(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Source]:
+def _with_labels(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Source]:
     """Sources that would have one result (`a.jpg` and `a.png`) get their extension into its name;
     those that still would, of several folders, get numbers.
     """
@@ -192,7 +192,7 @@ def _without_results(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Sou
         for path in job.outputs
         if path.stem.casefold() != job.source.stem.casefold()
     }
-    return [each for each in sources if not (each.found and _place(each.path) in ours)]
+    return [each for each in sources if not (each.from_search and _place(each.path) in ours)]
 
 
 def _place(path: Path) -> str:

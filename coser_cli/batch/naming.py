@@ -49,8 +49,8 @@ class Naming:
         _check(self.template)
         ext = ".png" if self.format == SAME else format_named(self.format or "PNG").suffixes[0]
         sample = self._filled(self.template, "stem", 1, "1", (1, 1), ext)
-        wanted = None if self.format in (None, SAME) else format_named(str(self.format))
-        if wanted is not None and format_of(Path(sample)) != wanted:
+        output_format = None if self.format in (None, SAME) else format_named(str(self.format))
+        if output_format is not None and format_of(Path(sample)) != output_format:
             raise UsageError(
                 f"--name {shown(self.template)} is no name for {self.format}", "end it in {ext}"
             )
@@ -58,7 +58,7 @@ class Naming:
     def ext(self, source: Source) -> str:
         """Extension of a source's result, with its dot."""
         if self.format == SAME:
-            return _own_suffix(source.path)
+            return _suffix_of(source.path)
         return format_named(self.format or "PNG").suffixes[0]
 
     def default(self, ending: str | None, frames: int) -> str:
@@ -114,7 +114,7 @@ class Naming:
             raise UsageError(f"--name {shown(template)}: {error}", "as in {index:04d}") from None
 
 
-def _own_suffix(path: Path) -> str:
+def _suffix_of(path: Path) -> str:
     """The extension of a picture's own format; PNG's where that is not written."""
     try:
         row = format_named(sniff(path) or "")

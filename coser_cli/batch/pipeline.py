@@ -36,7 +36,9 @@ WINDOW = 4
 """For so many batches' length of jobs a picture waits for others that share its batch."""
 
 
-def run_here(jobs: Sequence[Job], load: Load, work: Work, emit: Emit = ignore) -> Generator[Result]:
+def run_in_process(
+    jobs: Sequence[Job], load: Load, work: Work, emit: Emit = ignore
+) -> Generator[Result]:
     """Do the jobs in this process and yield a result for each, in order.
 
     `load` is called when a model is first needed, and once. A job whose outputs all exist is
@@ -122,11 +124,11 @@ class _Ahead:
             return None if last is None else self._read(last)
         job, future = self._queue.popleft()
         self._fill()
-        found = future.result()
-        if found is None:
+        item = future.result()
+        if item is None:
             return self._read(job)
-        step, held = found
-        self._room.leave(held)
+        step, bytes_held = item
+        self._room.leave(bytes_held)
         return step
 
     def _fill(self) -> None:
@@ -135,11 +137,11 @@ class _Ahead:
 
     def _read_ahead(self, job: Job) -> tuple[_Step, int] | None:
         """The step and the bytes it holds; None for a picture that is too large to wait."""
-        held = _photo_bytes(job)
-        if held > AHEAD_BYTES:
+        bytes_held = _photo_bytes(job)
+        if bytes_held > AHEAD_BYTES:
             return None
-        self._room.enter(held)
-        return self._read(job), held
+        self._room.enter(bytes_held)
+        return self._read(job), bytes_held
 
     def _read(self, job: Job) -> _Step:
         began = time.monotonic()
@@ -163,21 +165,23 @@ class _Behind:
 
     def write(self, loaded: LoadedJob, outputs: Outputs, seconds: float) -> Future[Result]:
         """Write it in the background, as soon as there is room for it to wait."""
-        held = outputs.nbytes + loaded.photo.pixels.nbytes
-        self._room.enter(held)
+        bytes_held = outputs.nbytes + loaded.photo.pixels.nbytes
+        self._room.enter(bytes_held)
         if not self._alone:
-            return self._pool.submit(self._write, loaded, outputs, seconds, held)
+            return self._pool.submit(self._write, loaded, outputs, seconds, bytes_held)
         written: Future[Result] = Future()
-        written.set_result(self._write(loaded, outputs, seconds, held))
+        written.set_result(self._write(loaded, outputs, seconds, bytes_held))
         return written
 
-    def _write(self, loaded: LoadedJob, outputs: Outputs, seconds: float, held: int) -> Result:
+    def _write(
+        self, loaded: LoadedJob, outputs: Outputs, seconds: float, bytes_held: int
+    ) -> Result:
         began = time.monotonic()
         try:
             result = attempt(self._worker, loaded.job, lambda: write(loaded, outputs))
             return replace(result, seconds=seconds + time.monotonic() - began)
         finally:
-            self._room.leave(held)
+            self._room.leave(bytes_held)
 
 
 class _Flow:

@@ -157,20 +157,22 @@ def role_of(job: Job, path: Path) -> tuple[str, int | None]:
     return ("sheet", None) if job.references else ("reference", 1)
 
 
-def differences(record: Mapping[str, Any], wanted: Mapping[str, Any], origin: Origin) -> list[str]:
+def differences(
+    record: Mapping[str, Any], expected: Mapping[str, Any], origin: Origin
+) -> list[str]:
     """What a record has otherwise than one that would be written now, in words.
 
     The program's version, the device and what was found out by the free memory may differ.
     """
-    idle = _idle_in(wanted["role"], origin)
+    idle = _idle_in(expected["role"], origin)
     reasons = [
-        *_settings(record, wanted, idle),
-        *_origins(record, wanted),
-        *_encoding(record, wanted),
+        *_settings(record, expected, idle),
+        *_origins(record, expected),
+        *_encoding(record, expected),
     ]
     tiling, spec = _table(record, "tiling"), origin.tiles
     samples = "seed" not in idle or "prompt" not in idle
-    if wanted["role"] != "comparison":
+    if expected["role"] != "comparison":
         if origin.always_tiles and not tiling:
             reasons.append("it was not made in tiles")
         reasons += [
@@ -195,9 +197,9 @@ def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
 
 
 def _settings(
-    record: Mapping[str, Any], wanted: Mapping[str, Any], idle: Collection[str]
+    record: Mapping[str, Any], expected: Mapping[str, Any], idle: Collection[str]
 ) -> list[str]:
-    recorded, now = _table(record, "settings"), wanted["settings"]
+    recorded, now = _table(record, "settings"), expected["settings"]
     # what a version before had no setting for was as it is by default
     was = _as_json(Settings(), ()) | dict(recorded)
     names = [name for name in now if name not in idle and was.get(name) != now[name]]
@@ -206,28 +208,28 @@ def _settings(
     return [f"{name} was {was.get(name)}, is {now[name]}" for name in names]
 
 
-def _origins(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _origins(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     reasons = []
-    if any(record.get(name) != wanted[name] for name in ("kind", "role", "number")):
+    if any(record.get(name) != expected[name] for name in ("kind", "role", "number")):
         reasons.append(f"it is a {record.get('role')}")
-    was, now = _table(record, "input"), wanted["input"]
+    was, now = _table(record, "input"), expected["input"]
     if was.get("sha256") != now["sha256"]:
         reasons.append("the input has changed")
     elif was.get("frame") != now["frame"]:
         reasons.append("it is another frame")
-    was, now = _table(record, "model"), wanted["model"]
+    was, now = _table(record, "model"), expected["model"]
     if was.get("weights") != now["weights"]:
         same = was.get("name") == now["name"]
         reasons.append(
             "the weights have changed" if same else f"model was {was.get('name')}, is {now['name']}"
         )
-    if _hashes(record) != _hashes(wanted):
+    if _hashes(record) != _hashes(expected):
         reasons.append("the reference files are others")
     return reasons
 
 
-def _encoding(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    was, now = _table(record, "encoding"), wanted["encoding"]
+def _encoding(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    was, now = _table(record, "encoding"), expected["encoding"]
     return [
         f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]
     ]

@@ -29,7 +29,7 @@ class Pending:
     origin: Origin | None = None
 
 
-def lies(path: Path) -> bool:
+def is_present(path: Path) -> bool:
     """Whether something lies there, even a link to nothing."""
     return os.path.lexists(path)
 
@@ -41,7 +41,7 @@ def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[s
     own, but was made otherwise. "foreign": it has no record that is understood, or nothing is known
     to compare it with.
     """
-    if not lies(path):
+    if not is_present(path):
         return "absent", []
     from coser_cli.imageio.record import read_record
     from coser_cli.imageio.seal import is_sealed

@@ -25,8 +25,8 @@ COMMANDS = (
 ROOT_OPTIONS = ("-h", "--help", "-V", "--version", "--install-completion", "--show-completion")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"coser {__version__}")
         raise typer.Exit
 

@@ -81,8 +81,8 @@ class Consent:
         """Licences of these files that are not accepted, after asking where that can be done."""
         licenses = self._manifest.licenses_of(names)
         for each in licenses:
-            asked = each.id in self._accepted | self._refused
-            if self._asks and not asked:
+            answered = each.id in self._accepted | self._refused
+            if self._asks and not answered:
                 typer.echo("\n".join(license_lines([each])), err=True)
                 agreed = typer.confirm(f"Accept {each.id}?", default=False, err=True)
                 (self._accepted if agreed else self._refused).add(each.id)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """The options, as far as the work itself looks at them."""
 
     sets: Sequence[str]
@@ -81,7 +81,7 @@ def download_weights(
             raise UsageError("every --import needs its --as", "write --import FILE --as ID")
         from coser_cli.weights.fetch.hosts import is_offline
 
-        asked = Asked(
+        request = Request(
             sets or [],
             list(zip(files, names, strict=True)),
             from_dir,
@@ -96,7 +96,7 @@ def download_weights(
         inventory = _inventory(manifest, dest)
         consent = Consent(inventory.manifest, accept_license or [], trust=trust_first_use)
         try:
-            _act(chosen[0] if chosen else "", reporter, inventory, asked, consent)
+            _act(chosen[0] if chosen else "", reporter, inventory, request, consent)
         except (KeyboardInterrupt, typer.Abort):
             reporter.interrupted()
             raise typer.Exit(Exit.INTERRUPTED) from None
@@ -111,59 +111,59 @@ def _inventory(manifest: Path | None, dest: Path | None) -> Inventory:
 
 
 def _act(
-    mode: str, reporter: WeightsReporter, inventory: Inventory, asked: Asked, consent: Consent
+    mode: str, reporter: WeightsReporter, inventory: Inventory, request: Request, consent: Consent
 ) -> None:
     """Do what the options say, and end with the exit code."""
     if mode == "--list":
         list_all(reporter, inventory)
     elif mode == "--verify":
-        _verify(reporter, inventory, asked)
+        _verify(reporter, inventory, request)
     elif mode == "--print-pins":
-        _print_pins(reporter, inventory, asked)
+        _print_pins(reporter, inventory, request)
     elif mode == "--pin":
-        _write_pins(reporter, inventory, asked)
+        _write_pins(reporter, inventory, request)
     else:
-        choice = _choice(inventory, asked)
-        imports = _imports(reporter, inventory, asked, asking=mode != "--dry-run")
+        choice = _choice(inventory, request)
+        imports = _imports(reporter, inventory, request, asking=mode != "--dry-run")
         if mode == "--dry-run":
-            _dry_run(reporter, inventory, asked, choice, [name for name, _ in imports])
+            _dry_run(reporter, inventory, request, choice, [name for name, _ in imports])
         else:
-            _install(reporter, inventory, asked, consent, choice, imports)
+            _install(reporter, inventory, request, consent, choice, imports)
     raise typer.Exit(reporter.end())
 
 
-def _choice(inventory: Inventory, asked: Asked) -> Choice:
+def _choice(inventory: Inventory, request: Request) -> Choice:
     """What SET means; nothing where only files are imported."""
     from coser_cli.weights.install.plan import Choice, choose
 
-    if not asked.sets and (asked.imports or asked.from_dir):
+    if not request.sets and (request.imports or request.from_dir):
         return Choice(())
-    return choose(inventory.manifest, asked.sets)
+    return choose(inventory.manifest, request.sets)
 
 
 def _imports(
-    reporter: WeightsReporter, inventory: Inventory, asked: Asked, *, asking: bool
+    reporter: WeightsReporter, inventory: Inventory, request: Request, *, asking: bool
 ) -> list[tuple[str, Path]]:
     """Ids and files to import. Raises UsageError for an id that the manifest does not have."""
     from coser_cli.weights.install.discover import discover
 
     files: dict[str, Path] = {}
-    if asked.from_dir is not None:
-        label = f"looking at {asked.from_dir}"
+    if request.from_dir is not None:
+        label = f"looking at {request.from_dir}"
         matches = discover(
             inventory,
-            asked.from_dir,
+            request.from_dir,
             lambda done, total: reporter.progress(label, done, total),
             reporter.say,
         )
-        named = {name for _, name in asked.imports}
+        named = {name for _, name in request.imports}
         matches = {name: match for name, match in matches.items() if name not in named}
         if not matches:
-            reporter.say(f"nothing in {shown(asked.from_dir)} is in the manifest")
+            reporter.say(f"nothing in {shown(request.from_dir)} is in the manifest")
         recognised = {name: match for name, match in matches.items() if match.description}
-        confirm_matches(reporter, recognised, asking=asking and not asked.yes)
+        confirm_matches(reporter, recognised, asking=asking and not request.yes)
         files = {name: match.path for name, match in matches.items()}
-    for path, name in asked.imports:
+    for path, name in request.imports:
         if name not in inventory.manifest.files:
             known = ", ".join(inventory.manifest.files)
             raise UsageError(f"--as: there is no file {name!r}", f"known are {known}")
@@ -176,7 +176,7 @@ def _imports(
 def _install(
     reporter: WeightsReporter,
     inventory: Inventory,
-    asked: Asked,
+    request: Request,
     consent: Consent,
     choice: Choice,
     imports: list[tuple[str, Path]],
@@ -186,7 +186,7 @@ def _install(
     from coser_cli.weights.install.plan import make_plan, require_space
     from coser_cli.weights.install.run import Callbacks, Installer, require_network
 
-    hosts, patience = hosts_from(mirror=asked.mirror), patience_from()
+    hosts, patience = hosts_from(mirror=request.mirror), patience_from()
     coming = [name for name, _ in imports]
 
     def check(name: str) -> bool:
@@ -200,12 +200,12 @@ def _install(
         return right
 
     plan = make_plan(inventory, choice, coming=coming, check=check)
-    require_network(plan, offline=asked.offline)
-    _announce(reporter, inventory, plan, imports, asked.dtype)
+    require_network(plan, offline=request.offline)
+    _announce(reporter, inventory, plan, imports, request.dtype)
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
-        _say_left_out(reporter, inventory, name)
-    require_space(inventory, plan, asked.dtype)
+        _report_left_out(reporter, inventory, name)
+    require_space(inventory, plan, request.dtype)
     callbacks = Callbacks(
         reporter.say, reporter.progress, lambda names: consent.require(names, inventory)
     )
@@ -214,10 +214,10 @@ def _install(
         hosts,
         patience,
         callbacks,
-        dtype=asked.dtype,
-        offline=asked.offline,
-        keep_originals=asked.keep_originals,
-        strict=asked.strict,
+        dtype=request.dtype,
+        offline=request.offline,
+        keep_originals=request.keep_originals,
+        strict=request.strict,
     )
     if plan.fetch or imports or plan.variants:
         with inventory.locked(reporter.say):
@@ -264,7 +264,7 @@ def _announce(
         reporter.say("\n".join(license_lines(licenses)))
 
 
-def _say_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
+def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
     flags = " ".join(f"--accept-license {each}" for each in inventory.file(name).licenses)
     uses = "; ".join(each.commercial for each in inventory.manifest.licenses_of([name]))
     reporter.say(
@@ -274,65 +274,69 @@ def _say_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) ->
 
 
 def _dry_run(
-    reporter: WeightsReporter, inventory: Inventory, asked: Asked, choice: Choice, coming: list[str]
+    reporter: WeightsReporter,
+    inventory: Inventory,
+    request: Request,
+    choice: Choice,
+    coming: list[str],
 ) -> None:
     from coser_cli.weights.install import plan as planning
 
     plan = planning.make_plan(inventory, choice, coming=coming)
-    conversion = planning.conversion_bytes(inventory, plan, asked.dtype)
+    conversion = planning.conversion_bytes(inventory, plan, request.dtype)
     needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
     free = planning.free_bytes(inventory.root)
     show_plan(reporter, inventory, plan, needed=needed, conversion=conversion, free=free)
 
 
-def _all_or(inventory: Inventory, asked: Asked) -> list[str]:
+def _all_or(inventory: Inventory, request: Request) -> list[str]:
     """Single files of the sets that were named; without one, all of the manifest."""
     from coser_cli.weights.install.plan import choose
 
-    if asked.sets:
-        return list(choose(inventory.manifest, asked.sets).files)
+    if request.sets:
+        return list(choose(inventory.manifest, request.sets).files)
     return [name for name, file in inventory.manifest.files.items() if not file.parts]
 
 
-def _verify(reporter: WeightsReporter, inventory: Inventory, asked: Asked) -> None:
+def _verify(reporter: WeightsReporter, inventory: Inventory, request: Request) -> None:
     from coser_cli.weights.install.plan import Choice, choose
     from coser_cli.weights.install.run import Callbacks
     from coser_cli.weights.install.verify import verify
 
     callbacks = Callbacks(reporter.say, reporter.progress, lambda names: None)
-    choice = choose(inventory.manifest, asked.sets) if asked.sets else Choice(())
+    choice = choose(inventory.manifest, request.sets) if request.sets else Choice(())
     required = set(choice.files) - choice.optional
-    for outcome in verify(inventory, _all_or(inventory, asked), callbacks, required):
+    for outcome in verify(inventory, _all_or(inventory, request), callbacks, required):
         reporter.outcome(outcome)
 
 
-def _print_pins(reporter: WeightsReporter, inventory: Inventory, asked: Asked) -> None:
+def _print_pins(reporter: WeightsReporter, inventory: Inventory, request: Request) -> None:
     from coser_cli.errors import WeightsError
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.verify import pins
 
-    if asked.offline:
+    if request.offline:
         raise WeightsError("offline: --print-pins asks the hosts", "allow the network")
-    hosts = hosts_from(mirror=asked.mirror)
-    for pin in pins(inventory, _all_or(inventory, asked), hosts, patience_from()):
+    hosts = hosts_from(mirror=request.mirror)
+    for pin in pins(inventory, _all_or(inventory, request), hosts, patience_from()):
         reporter.pin(pin)
 
 
-def _write_pins(reporter: WeightsReporter, inventory: Inventory, asked: Asked) -> None:
+def _write_pins(reporter: WeightsReporter, inventory: Inventory, request: Request) -> None:
     """Write the manifest in use with the hashes of what was installed; nothing is overwritten."""
     from coser_cli.weights.install.pin import pinned_manifest
 
     text, names = pinned_manifest(inventory)
-    if str(asked.pin) == "-":
+    if str(request.pin) == "-":
         typer.echo(text, nl=False)
     else:
-        assert asked.pin is not None
+        assert request.pin is not None
         try:
-            with asked.pin.open("x", encoding="utf-8") as file:
+            with request.pin.open("x", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise UsageError(
-                f"cannot write {shown(asked.pin)}: {reason_of(error)}", "name another file"
+                f"cannot write {shown(request.pin)}: {reason_of(error)}", "name another file"
             ) from error
-        reporter.file(asked.pin)
+        reporter.file(request.pin)
     reporter.say(f"pinned: {', '.join(names)}; to use it: --manifest FILE")

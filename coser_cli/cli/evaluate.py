@@ -217,15 +217,15 @@ def measure(
     settings = Settings(**asdict(sampled))
     load = _loader(model)
     with ExitStack() as stack:
-        keep = outputs.save
-        if keep is None and outputs.page is not None:
-            keep = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        save_dir = outputs.save
+        if save_dir is None and outputs.page is not None:
+            save_dir = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         report = Report(metrics, data.against, outputs.scores or (), as_json=as_json, quiet=quiet)
         for pictures in _sets(sets or (), data):
             require_references(pictures, metrics)
             methods = _methods(data, pictures, settings, load, report.note)
-            kept = None if keep is None else keep / pictures.name
-            measurement = Measurement(pictures, metrics, protocol, kept)
+            results_dir = None if save_dir is None else save_dir / pictures.name
+            measurement = Measurement(pictures, metrics, protocol, results_dir)
             report.begin(measurement, methods)
             for method in methods:
                 report.add(measurement.run(method, report.progress))

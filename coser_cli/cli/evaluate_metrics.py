@@ -55,7 +55,7 @@ def metrics(
         for row in rows:
             typer.echo(json.dumps({"type": "metric", "version": JSON_VERSION, **row}))
         return
-    heads = ("metric", "better", "compares", "state", "what it is")
+    header = ("metric", "better", "compares", "state", "what it is")
     cells = [
         (
             str(row["name"]),
@@ -66,7 +66,7 @@ def metrics(
         )
         for row in rows
     ]
-    typer.echo(plain_columns([heads, *cells]))
+    typer.echo(plain_columns([header, *cells]))
     for command in table.commands_for(list(table.METRICS.values())):
         typer.echo(f"to get what is missing: {command}", err=True)
 

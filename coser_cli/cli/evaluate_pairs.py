@@ -100,10 +100,10 @@ def _require_new(output: Path, sources: Sequence[Path], *, overwrite: bool) -> N
     from coser_cli.evaluation.pair_maker import MANIFEST, require_distinct_names
 
     require_distinct_names(sources)
-    taken = [each for each in ("HR", "LR", MANIFEST) if (output / each).exists()]
-    if taken and not overwrite:
+    existing = [each for each in ("HR", "LR", MANIFEST) if (output / each).exists()]
+    if existing and not overwrite:
         raise UsageError(
-            f"{shown(output)} has {taken[0]} already", "use a new folder, or --overwrite"
+            f"{shown(output)} has {existing[0]} already", "use a new folder, or --overwrite"
         )
     inputs = {source.resolve().parent for source in sources}
     if inputs & {(output / kind).resolve() for kind in ("HR", "LR")}:

@@ -139,8 +139,8 @@ def _extras() -> dict[str, list[str]]:
         match = re.match(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]", requirement)
         if match:
             package, extra = match.groups()
-            lacking = [] if _version_of(package) else [package]
-            missing.setdefault(extra, []).extend(lacking)
+            packages = [] if _version_of(package) else [package]
+            missing.setdefault(extra, []).extend(packages)
     return missing
 
 
@@ -154,7 +154,7 @@ def _version_of(package: str) -> str | None:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    packages = ", ".join(f"{name} {found or '-'}" for name, found in facts["packages"].items())
+    packages = ", ".join(f"{name} {version or '-'}" for name, version in facts["packages"].items())
     lines = [
         f"coser {facts['coser']} on Python {facts['python']}, {facts['platform']}",
         f"packages   {packages}",
@@ -165,8 +165,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"model      {model['name']}: {state} {model['folder']}")
         lines += [f"           {line}" for line in _model_lines(model)]
     lines.append(f"device     {_compute_line(facts['compute'])}")
-    for extra, lacking in facts["extras"].items():
-        state = f"missing {', '.join(lacking)}" if lacking else "installed"
+    for extra, packages in facts["extras"].items():
+        state = f"missing {', '.join(packages)}" if packages else "installed"
         lines.append(f"optional   [{extra}] {state}")
     return lines
 

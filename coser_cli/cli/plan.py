@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from coser_cli.cli.options.files import Files
-from coser_cli.cli.options.groups import given_options
+from coser_cli.cli.options.groups import explicit_options
 from coser_cli.cli.stdio import Pipes
 from coser_cli.errors import CoserError, UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_of
@@ -111,7 +111,7 @@ def make_plan(
 
     `references` are written for each input; `compare` asks for a comparison beside each result.
     """
-    from coser_cli.batch.inputs import Found, find
+    from coser_cli.batch.inputs import Inputs, find
     from coser_cli.batch.jobs import output_is_folder, plan
     from coser_cli.batch.naming import Naming
 
@@ -121,9 +121,9 @@ def make_plan(
     if not words:
         raise UsageError("no inputs", "name pictures, folders or patterns, or give --from-file")
     _refuse_addresses(words)
-    found: Found = find(words, recursive=files.recursive, all_frames=files.all_frames)
+    inputs: Inputs = find(words, recursive=files.recursive, all_frames=files.all_frames)
     jobs = plan(
-        found.sources,
+        inputs.sources,
         pipes.output,
         save_reference=save_reference,
         kind=kind,
@@ -137,7 +137,7 @@ def make_plan(
         _refuse_foreign(jobs)
     for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
         request.encoding.options(row)  # raises where the format cannot do as asked
-    return Planned(jobs, found.problems, found.notes, pipes)
+    return Planned(jobs, inputs.problems, inputs.notes, pipes)
 
 
 def _refuse_foreign(jobs: Sequence[Job]) -> None:
@@ -189,7 +189,7 @@ def require_fitting(
             "--reference has no use": bool(files),
             f"--references {settings.references} has no use": settings.references > 1,
         }
-        for words in (words for words, given in idle.items() if given):
+        for words in (words for words, is_set in idle.items() if is_set):
             raise UsageError(f"{words} with --reference-mode none", "leave one out")
     if files and settings.references > 1:
         raise UsageError(
@@ -219,7 +219,7 @@ def warn_of_idle_options(
     settings_check.require_possible(
         settings, config, files=bool(files), want_reference=want_reference
     )
-    given = given_options(ctx)
+    explicit = explicit_options(ctx)
     names = {} if want_result else {"reference_steps": "steps"}  # that command has no other steps
     idle = settings_check.idle_settings(
         settings,
@@ -227,15 +227,15 @@ def warn_of_idle_options(
         files=files,
         want_reference=want_reference,
         want_result=want_result,
-        given=given.difference(names.values())
-        | {name for name, option in names.items() if option in given},
+        given=explicit.difference(names.values())
+        | {name for name, option in names.items() if option in explicit},
     )
     reasons: dict[str, list[str]] = {}
     for each in idle:
         reasons.setdefault(each.why, []).append(names.get(each.name, each.name))
     if work.settings.strength == 0 and (files or not want_reference):
-        found = sorted(given & OF_DIFFUSION)
-        reasons.setdefault(settings_check.NO_DIFFUSION, []).extend(found)
+        of_diffusion = sorted(explicit & OF_DIFFUSION)
+        reasons.setdefault(settings_check.NO_DIFFUSION, []).extend(of_diffusion)
     for why, options in reasons.items():
         *others, last = [f"--{name.replace('_', '-')}" for name in options] or [""]
         words = f"{', '.join(others)} and {last} have" if others else f"{last} has"

@@ -11,7 +11,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
-from coser_cli.cli.options.quality import Compared, Count, Crop, Kept, Scale
+from coser_cli.cli.options.quality import ComparedSettings, Count, Crop, OutputOptions, Scale
 from coser_cli.cli.output.counted import Counted
 from coser_cli.errors import InputError, UsageError, reason_of, shown
 
@@ -28,11 +28,11 @@ Sets = Annotated[
 def quality(
     sets: Sets,
     *,
-    compared: Compared,
+    compared: ComparedSettings,
     scale: Scale = 4,
     crop: Crop = 32,
     count: Count = None,
-    kept: Kept,
+    outputs: OutputOptions,
     model: options.Model = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -51,8 +51,8 @@ def quality(
     metrics with the fewest evaluations; as it may be that by luck, it is named
     only once it has held with all seeds.
     """
-    kept.require_sane()
-    _require_packages(kept.plot)
+    outputs.require_sane()
+    _require_packages(outputs.plot)
     from coser_cli.cli.output.quality import report, title, words
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.evaluation.crops import read_crops
@@ -63,8 +63,8 @@ def quality(
     grid = compared.grid(scale)
     crops = read_crops(sets, crop, scale, count)
     upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
-    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, kept.results)
-    if kept.measured:
+    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, outputs.results)
+    if outputs.measured:
         comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
         began = time.monotonic()
@@ -77,9 +77,12 @@ def quality(
 
             comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
     report(comparison, len(crops), as_json=as_json)
-    if kept.plot is not None:
+    if outputs.plot is not None:
         _draw(
-            comparison, title(ledger.subject.model, len(crops), crop, grid), kept.plot, quiet=quiet
+            comparison,
+            title(ledger.subject.model, len(crops), crop, grid),
+            outputs.plot,
+            quiet=quiet,
         )
 
 

@@ -99,18 +99,20 @@ def _located(file: Path, named: Mapping[str, Any]) -> LocatedFile:
     """Looked for beside the picture, in the folder above it, and here; the same file goes first."""
     name = Path(named["name"]).name
     folders = dict.fromkeys((file.parent, file.parent / os.pardir, Path()))
-    there = [folder / name for folder in folders if (folder / name).is_file()]
-    for path in there:
+    candidates = [folder / name for folder in folders if (folder / name).is_file()]
+    for path in candidates:
         with path.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() == named["sha256"]:
                 return LocatedFile(path, "unchanged")
-    return LocatedFile(there[0], "changed") if there else LocatedFile(Path(name), "missing")
+    return (
+        LocatedFile(candidates[0], "changed") if candidates else LocatedFile(Path(name), "missing")
+    )
 
 
-def _note(found: LocatedFile, word: str) -> str:
-    if found.state == "missing":
-        return f"the {word} {shown(found.path)} is not here: put its path into the command"
-    return f"the {word} {shown(found.path)} has changed since"
+def _note(file: LocatedFile, word: str) -> str:
+    if file.state == "missing":
+        return f"the {word} {shown(file.path)} is not here: put its path into the command"
+    return f"the {word} {shown(file.path)} has changed since"
 
 
 def _model_notes(model: Mapping[str, Any]) -> Iterator[str]:

@@ -38,10 +38,10 @@ def parse_seconds(text: str) -> float | None:
     """A time like `90s`, `10m` or `2h` in seconds; None for `never`. Raises `UsageError`."""
     if text == "never":
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.lower())
-    if found is None or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.lower())
+    if match is None or float(match[1]) == 0:
         raise UsageError(f"{text!r} is no time", "write it like 90s, 10m or 2h, or never")
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 @dataclass(frozen=True)

@@ -56,21 +56,21 @@ def train(
         raise UsageError(f"--mixed-precision {mixed_precision!r} is none of no, fp16, bf16")
     _require_launcher()
     _require_extra()
-    overrides = {
+    choices = {
         "mixed_precision": mixed_precision,
         "accumulation": accumulation,
         "gradient_checkpointing": gradient_checkpointing,
         "workers": data_workers,
         "samples_every": samples_every,
     }
-    given = {name: value for name, value in overrides.items() if value is not None}
+    overrides = {name: value for name, value in choices.items() if value is not None}
     recipe = config or RECIPES / "mini.toml"
     if dry_run:
-        _dry_run(stage, recipe, data, work, given, gpus, rate)
+        _dry_run(stage, recipe, data, work, overrides, gpus, rate)
         return
     if data is None and stage != "export":
         raise UsageError("a stage needs pictures", "add --data DIR")
-    _run(stage, recipe, data, work, given, tensorboard)
+    _run(stage, recipe, data, work, overrides, tensorboard)
 
 
 def _require_launcher() -> None:
@@ -100,14 +100,14 @@ def _run(
     recipe: Path,
     data: Path | None,
     work: Path,
-    given: dict[str, Any],
+    overrides: dict[str, Any],
     tensorboard: bool,
 ) -> None:
     from coser_cli.training.recipe import read_recipe
     from coser_cli.training.stages import STAGES
     from coser_cli.training.workspace import Workspace
 
-    space = Workspace(read_recipe(recipe), data, work, given, tensorboard)
+    space = Workspace(read_recipe(recipe), data, work, overrides, tensorboard)
     if data is not None:
         space.require_pictures()
     STAGES[stage](space)
@@ -120,7 +120,7 @@ def _dry_run(
     recipe: Path,
     data: Path | None,
     work: Path,
-    given: dict[str, Any],
+    overrides: dict[str, Any],
     gpus: int,
     rate: float,
 ) -> None:
@@ -130,6 +130,6 @@ def _dry_run(
     from coser_cli.training.recipe import read_recipe
     from coser_cli.training.workspace import Workspace
 
-    space = Workspace(read_recipe(recipe), data, work, given, meta=True)
+    space = Workspace(read_recipe(recipe), data, work, overrides, meta=True)
     for line in report(stage, needs_of(space, stage, gpus), gpus, rate):
         typer.echo(line)

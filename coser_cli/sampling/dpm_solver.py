@@ -48,5 +48,5 @@ class DPMSolver3MSDEScheduler(DPMSolverMultistepScheduler):
         decay = (-2 * h).exp()
         weight = (decay - 1) / (2 * h) + 1
         predicted = (1 - decay) * newest + weight * slope + (0.5 - weight / (2 * h)) * bend
-        spread = sigma_t * (1 - decay).sqrt()
-        return sigma_t / sigma_s * (-h).exp() * sample + alpha_t * predicted + spread * noise
+        deviation = sigma_t * (1 - decay).sqrt()
+        return sigma_t / sigma_s * (-h).exp() * sample + alpha_t * predicted + deviation * noise

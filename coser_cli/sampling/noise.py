@@ -33,11 +33,11 @@ def noise_rows(seed: int, stream: str, step: int, channels: int, rows: range, wi
     for channel, top, left in product(range(channels), tops, range(0, width, columns)):
         counter = np.random.Philox(key=key, counter=[0, top // height, channel, left // columns])
         block = np.random.Generator(counter).standard_normal(_NOISE_BLOCK, np.float32)
-        here = range(max(top, rows.start), min(top + height, rows.stop))
+        overlap = range(max(top, rows.start), min(top + height, rows.stop))
         right = min(left + columns, width)
-        drawn[0, channel, here.start - rows.start : here.stop - rows.start, left:right] = block[
-            here.start - top : here.stop - top, : right - left
-        ]
+        drawn[0, channel, overlap.start - rows.start : overlap.stop - rows.start, left:right] = (
+            block[overlap.start - top : overlap.stop - top, : right - left]
+        )
     return torch.from_numpy(drawn)
 
 

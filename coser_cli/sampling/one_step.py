@@ -22,8 +22,8 @@ def clean_latents(
     With a² = ᾱ: epsilon gives (x − √(1−a²)·ε)/a, v gives a·x − √(1−a²)·v (Salimans and Ho 2022),
     sample is x₀ itself. Raises ValueError for another prediction type.
     """
-    kept = alphas_cumprod(schedule)[timestep].item()
-    signal, noise = math.sqrt(kept), math.sqrt(1 - kept)
+    alpha = alphas_cumprod(schedule)[timestep].item()
+    signal, noise = math.sqrt(alpha), math.sqrt(1 - alpha)
     prediction, latents = prediction.float(), latents.float()
     if schedule.prediction_type == "epsilon":
         return (latents - noise * prediction) / signal

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from coser_cli.batch.events import Advanced, Event
 from coser_cli.batch.load import forward_log, load_model
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.request import prepare
 from coser_cli.batch.results import Result
 from coser_cli.errors import CoserError
@@ -165,7 +165,7 @@ class _Life:
 
         adopt(run.context)
         work = prepare(run.request)  # the client has reported what there is to report of it
-        for result in run_here(run.jobs, load, work, emit):
+        for result in run_in_process(run.jobs, load, work, emit):
             self._send(result)
 
     def _warned(

@@ -235,16 +235,16 @@ def _check_names(manifest: Manifest) -> None:
 
 def _check_places(manifest: Manifest) -> None:
     """No two files may lie in one place, nor a file in the folder of an installed model."""
-    taken: dict[PurePosixPath, str] = {}
+    owners: dict[PurePosixPath, str] = {}
     folders = {PurePosixPath(variant.folder) for variant in manifest.variants.values()}
     for file in manifest.files.values():
         table = f"file.{file.id}"
         place = PurePosixPath(file.dest)
-        if place in taken:
-            raise TableError(table, "dest", f"is where [{taken[place]}] lies, too")
+        if place in owners:
+            raise TableError(table, "dest", f"is where [{owners[place]}] lies, too")
         if folders.intersection([place, *place.parents]):
             raise TableError(table, "dest", f"lies in the folder of a variant: {file.dest!r}")
-        taken[place] = table
+        owners[place] = table
         for part in file.parts:
             if PurePosixPath(file.dest) not in PurePosixPath(manifest.files[part].dest).parents:
                 raise TableError(table, "parts", f"{part!r} does not lie below {file.dest!r}")

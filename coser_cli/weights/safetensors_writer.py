@@ -78,7 +78,7 @@ def _blocks(
         yield _bytes(name, tensors[name], dtype)
 
 
-def _kept(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+def _stored_dtype(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
     return dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
 
 
@@ -87,10 +87,10 @@ def _header(tensors: Mapping[str, Tensor], names: list[str], dtype: torch.dtype 
     place = 0
     for name in names:
         tensor = tensors[name]
-        kept = _kept(tensor, dtype)
-        end = place + tensor.numel() * kept.itemsize
+        stored = _stored_dtype(tensor, dtype)
+        end = place + tensor.numel() * stored.itemsize
         shape = list(tensor.shape)
-        entries[name] = {"dtype": DTYPES[kept], "shape": shape, "data_offsets": [place, end]}
+        entries[name] = {"dtype": DTYPES[stored], "shape": shape, "data_offsets": [place, end]}
         place = end
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % ALIGNMENT)
@@ -99,7 +99,7 @@ def _header(tensors: Mapping[str, Tensor], names: list[str], dtype: torch.dtype 
 
 def _bytes(name: str, tensor: Tensor, dtype: torch.dtype | None) -> memoryview:
     """The numbers of one tensor as they go into the file."""
-    cast = tensor.to(_kept(tensor, dtype))
+    cast = tensor.to(_stored_dtype(tensor, dtype))
     if cast.dtype == torch.float16 != tensor.dtype and not bool(cast.isfinite().all()):
         raise WeightsError(
             f"{name} has numbers that float16 cannot hold", "choose float32 for the weights"

@@ -227,12 +227,12 @@ def save_part(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {
+    converted = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else None).contiguous()
         for name, tensor in tensors.items()
     }
     part = folder / f"{WEIGHTS_FILE}.part"
-    save_file(kept, part, metadata={"format": "pt"})
+    save_file(converted, part, metadata={"format": "pt"})
     part.replace(folder / WEIGHTS_FILE)
     write_json(folder / CONFIG_FILE, config)
 

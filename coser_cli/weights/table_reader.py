@@ -41,17 +41,17 @@ def read_table(cls: type[Table], values: Mapping[str, Any], table: str, **known:
     Strict: raises TableError for a key that is not known, is missing, has another type, or that
     the dataclass refuses.
     """
-    hints, left = get_type_hints(cls), dict(values)
+    hints, unread = get_type_hints(cls), dict(values)
     for field in fields(cls):  # type: ignore[arg-type]
         key = field.metadata.get("key", field.name)
         if field.name in known:
             continue
-        if key in left:
-            known[field.name] = _value(hints[field.name], left.pop(key), table, key)
+        if key in unread:
+            known[field.name] = _value(hints[field.name], unread.pop(key), table, key)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise TableError(table, key, "is missing")
-    if left:
-        raise TableError(table, next(iter(left)), "is not a known key")
+    if unread:
+        raise TableError(table, next(iter(unread)), "is not a known key")
     try:
         return cls(**known)
     except _BadValueError as error:

@@ -39,7 +39,7 @@ def names(found):
 def test_a_folder_is_its_pictures_by_content_or_name(tree):
     found = find([Path("d")])
     assert names(found) == ["d/a", "d/b.jpg", "d/broken.jpg"]
-    assert all(source.found and source.below == Path() for source in found.sources)
+    assert all(source.from_search and source.below == Path() for source in found.sources)
 
 
 def test_recursively_the_tree_is_remembered(tree):
@@ -147,7 +147,12 @@ def test_raw_files_in_a_folder_are_named_and_passed_by(tree):
         find([Path("raw")])
 
 
-@given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name), min_size=1))
+def is_plain(name):
+    """No NUL, which ends a name, and no beginning like that of UTF-16."""
+    return b"\0" not in name and name[:2] not in (b"\xff\xfe", b"\xfe\xff")
+
+
+@given(st.lists(st.binary(min_size=1).filter(is_plain), min_size=1))
 def test_lists_ended_by_nul_hold_any_name(lines):
     assert read_list(b"\0".join(lines) + b"\0") == [Path(os.fsdecode(line)) for line in lines]
 
@@ -157,6 +162,11 @@ def test_lists_ended_by_nul_hold_any_name(lines):
 )
 def test_lists_of_lines(data):
     assert read_list(data) == [Path("a"), Path("b c")]
+
+
+@pytest.mark.parametrize("name", [b"\xfe\xff", b"\xff\xfeab"])
+def test_a_name_that_begins_like_utf16(name):
+    assert read_list(name + b"\0") == [Path(os.fsdecode(name))]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"\0"])

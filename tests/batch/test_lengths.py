@@ -9,7 +9,7 @@ from PIL import Image
 from coser_cli.batch.dry_run import plans
 from coser_cli.batch.jobs import plan
 from coser_cli.batch.lengths import is_short, require_short
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.errors import InputError
 from coser_cli.settings import Settings
 from tests.toy_work import toy_work
@@ -78,7 +78,7 @@ def test_only_that_picture_fails_and_nothing_is_computed(name_max, kind, output)
     name = "b" * (name_max - 4 - len(ending) + 1)
     Image.new("RGB", (5, 4), "red").save(f"{name}.png")
     (job,) = plan([Path(f"{name}.png")], output, **options)
-    (result,) = run_here([job], never, toy_work(Settings()))
+    (result,) = run_in_process([job], never, toy_work(Settings()))
     assert result.status == "failed"
     words = str(result.error)
     assert f"bytes, and at most {name_max} are possible; " in words
@@ -96,5 +96,5 @@ def test_the_others_are_done(name_max):
 
 def test_a_folder_that_is_too_long_is_left_to_its_pictures(name_max):
     jobs = plan(pictures(name_max)[:1], f"{'d' * (name_max + 1)}/")
-    (result,) = run_here(jobs, never, toy_work(Settings()))
+    (result,) = run_in_process(jobs, never, toy_work(Settings()))
     assert "the name of the folder" in str(result.error)

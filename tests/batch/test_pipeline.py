@@ -15,7 +15,7 @@ from PIL import Image
 from coser_cli.batch import pipeline
 from coser_cli.batch.events import Started
 from coser_cli.batch.jobs import Job
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.engine.upscaler import Upscaled
 from coser_cli.errors import InputError, WeightsError
 from coser_cli.imageio import read, write
@@ -70,7 +70,7 @@ def test_next_pictures_are_read_while_one_is_made(tmp_path, monkeypatch):
     )
     ahead = []
     enlarger = Doubling(lambda number: ahead.append(until(lambda: len(seen) >= 2)))
-    results = list(run_here(jobs_in(tmp_path, [(4, 3)] * 3), lambda: enlarger, toy_work()))
+    results = list(run_in_process(jobs_in(tmp_path, [(4, 3)] * 3), lambda: enlarger, toy_work()))
     assert [result.status for result in results] == ["done"] * 3
     assert ahead[0]
 
@@ -86,7 +86,7 @@ def test_finished_pictures_are_written_while_the_next_is_made(tmp_path, monkeypa
 
     monkeypatch.setattr(write, "write_photo", write_photo)
     enlarger = Doubling(lambda number: second.set() if number == 2 else None)
-    results = list(run_here(jobs_in(tmp_path, [(4, 3)] * 2), lambda: enlarger, toy_work()))
+    results = list(run_in_process(jobs_in(tmp_path, [(4, 3)] * 2), lambda: enlarger, toy_work()))
     assert [result.status for result in results] == ["done"] * 2
     assert waited == [True, True]
 
@@ -94,7 +94,7 @@ def test_finished_pictures_are_written_while_the_next_is_made(tmp_path, monkeypa
 def test_one_job_needs_no_threads(tmp_path):
     names = []
     enlarger = Doubling(lambda number: names.extend(t.name for t in threading.enumerate()))
-    list(run_here(jobs_in(tmp_path, [(4, 3)]), lambda: enlarger, toy_work()))
+    list(run_in_process(jobs_in(tmp_path, [(4, 3)]), lambda: enlarger, toy_work()))
     assert names
     assert not any(name.startswith("coser") for name in names)
 
@@ -114,14 +114,14 @@ def test_what_is_read_ahead_is_bounded(tmp_path, monkeypatch):
         most.append(len(seen) - number)
 
     jobs = jobs_in(tmp_path, [(4, 3)] * 6)
-    assert len(list(run_here(jobs, lambda: Doubling(before), toy_work()))) == 6
+    assert len(list(run_in_process(jobs, lambda: Doubling(before), toy_work()))) == 6
     assert max(most) == 2
 
 
 def test_pictures_too_large_to_wait_are_read_in_their_turn(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "AHEAD_BYTES", 1)
     monkeypatch.setattr(pipeline, "BEHIND_BYTES", 1)
-    results = list(run_here(jobs_in(tmp_path, [(4, 3)] * 4), Doubling, toy_work()))
+    results = list(run_in_process(jobs_in(tmp_path, [(4, 3)] * 4), Doubling, toy_work()))
     assert [result.status for result in results] == ["done"] * 4
 
 
@@ -139,7 +139,7 @@ def test_each_error_belongs_to_its_own_job_and_order_is_kept(tmp_path, monkeypat
 
     monkeypatch.setattr(write, "write_photo", write_photo)
     events = []
-    results = list(run_here(jobs, Doubling, toy_work(), events.append))
+    results = list(run_in_process(jobs, Doubling, toy_work(), events.append))
     assert [result.job for result in results] == jobs
     assert [event.job for event in events if isinstance(event, Started)] == jobs
     statuses = [result.status for result in results]
@@ -158,7 +158,7 @@ def test_what_is_made_is_told_before_the_run_ends(tmp_path, error):
 
     told = []
     with pytest.raises(type(error)):
-        for result in run_here(jobs, lambda: Doubling(before), toy_work()):
+        for result in run_in_process(jobs, lambda: Doubling(before), toy_work()):
             told.append(result.job)
     assert told == jobs[:2]
     outputs = sorted(name for name in os.listdir(tmp_path) if "_2x" in name)
@@ -169,7 +169,7 @@ def test_what_is_made_is_told_before_the_run_ends(tmp_path, error):
 
 def test_who_stops_asking_still_gets_what_is_made(tmp_path):
     jobs = jobs_in(tmp_path, [(4, 3)] * 5)
-    results = run_here(jobs, Doubling, toy_work())
+    results = run_in_process(jobs, Doubling, toy_work())
     assert next(results).job == jobs[0]
     results.close()
     assert jobs[0].target.exists()
@@ -179,12 +179,16 @@ def test_who_stops_asking_still_gets_what_is_made(tmp_path):
 def test_batches_are_of_one_size_and_as_long_as_asked(tmp_path):
     sizes = [(4, 3), (3, 4), (4, 3), (3, 4), (4, 3), (5, 5)]
     enlarger = Doubling(limit=3)
-    results = list(run_here(jobs_in(tmp_path, sizes), lambda: enlarger, toy_work(batch_size=None)))
+    results = list(
+        run_in_process(jobs_in(tmp_path, sizes), lambda: enlarger, toy_work(batch_size=None))
+    )
     assert [result.status for result in results] == ["done"] * 6
     assert enlarger.batches == [3, 2, 1]
     enlarger = Doubling(limit=3)
     list(
-        run_here(jobs_in(tmp_path, sizes), lambda: enlarger, toy_work(batch_size=2, overwrite=True))
+        run_in_process(
+            jobs_in(tmp_path, sizes), lambda: enlarger, toy_work(batch_size=2, overwrite=True)
+        )
     )
     assert sorted(enlarger.batches) == [1, 1, 2, 2]
 
@@ -202,7 +206,7 @@ def test_a_batch_that_fails_is_made_one_by_one(tmp_path):
 
     enlarger = Weak(limit=4)
     jobs = jobs_in(tmp_path, [(4, 3)] * 4)
-    results = list(run_here(jobs, lambda: enlarger, toy_work(batch_size=None)))
+    results = list(run_in_process(jobs, lambda: enlarger, toy_work(batch_size=None)))
     assert [result.status for result in results] == ["done", "failed", "done", "done"]
     assert enlarger.batches == [4, 1, 1, 1, 1]
     assert results[0].notes == ("made by itself, as a batch of 4 failed",)
@@ -257,7 +261,7 @@ def test_batch_size_and_order_change_nothing(upscaler, tmp_path_factory, sizes, 
 
     def made(some, size):
         results = list(
-            run_here(some, lambda: upscaler, toy_work(how, batch_size=size, overwrite=True))
+            run_in_process(some, lambda: upscaler, toy_work(how, batch_size=size, overwrite=True))
         )
         assert [result.job for result in results] == some
         assert all(result.status == "done" and not result.notes for result in results)
@@ -275,5 +279,5 @@ def test_paths_are_what_they_were(tmp_path):
     source = tmp_path / "line\nbreak.png"
     Image.new("RGB", (3, 2)).save(source)
     jobs = [Job(source, tmp_path / "a.png"), Job(Path("nowhere.png"), tmp_path / "b.png")]
-    results = list(run_here(jobs, Doubling, toy_work()))
+    results = list(run_in_process(jobs, Doubling, toy_work()))
     assert [result.status for result in results] == ["done", "failed"]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from coser_cli.batch.jobs import Job, plan
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.results import Tally
 from coser_cli.engine.reference import Candidates
 from coser_cli.engine.upscaler import Upscaled
@@ -63,7 +63,7 @@ def pictures(tmp_path, monkeypatch):
 
 def work(pictures, enlarger, scale=2.0, **options):
     jobs = plan(pictures, None, scale=scale)
-    return list(run_here(jobs, lambda: enlarger, toy_work(Settings(scale=scale), **options)))
+    return list(run_in_process(jobs, lambda: enlarger, toy_work(Settings(scale=scale), **options)))
 
 
 def test_pixels_arrive_unchanged(pictures):
@@ -114,7 +114,7 @@ def test_load_is_needed_once_and_its_failure_ends_the_batch(pictures, error):
         raise error
 
     with pytest.raises(type(error)):
-        list(run_here(plan(pictures, None, scale=2), load, toy_work()))
+        list(run_in_process(plan(pictures, None, scale=2), load, toy_work()))
     assert loads == [1]
 
 
@@ -124,7 +124,7 @@ def test_nothing_is_loaded_where_nothing_can_be_done(pictures):
 
     Image.new("RGB", (1, 1)).save("a_2x.png")
     jobs = plan([pictures[0], Path("missing.png")], None, scale=2)
-    results = list(run_here(jobs, load, toy_work()))
+    results = list(run_in_process(jobs, load, toy_work()))
     assert [result.status for result in results] == ["skipped", "failed"]
 
 
@@ -157,7 +157,7 @@ def test_exit_code_of_a_batch(pictures, statuses, code):
 def test_reference_kind(pictures):
     jobs = plan(pictures[:1], "out", scale=1, kind="reference")
     assert jobs == [Job(Path("a.png"), Path("out/a_reference.png"), kind="reference")]
-    results = list(run_here(jobs, Repeating, toy_work(Settings(scale=1))))
+    results = list(run_in_process(jobs, Repeating, toy_work(Settings(scale=1))))
     assert results[0].status == "done"
     assert Path("out/a_reference.png").exists()
 

@@ -61,21 +61,21 @@ def dispatch(
     """A result per job, in order. Jobs are handed out `share` at a time while there are many.
 
     A job whose worker dies is given to another, by itself, `ATTEMPTS` times in all. What ends the
-    run, as in `pipeline.run_here`, is raised when the results before it are told.
+    run, as in `pipeline.run_in_process`, is raised when the results before it are told.
     """
     state = _State(jobs, deque(_shares(len(jobs), crew.size, share)), emit)
-    told = 0
-    while told < len(jobs):
+    reported = 0
+    while reported < len(jobs):
         while crew.idle and state.waiting:
             crew.hand(state.next())
         for index, outcome in crew.wait():
             state.note(index, outcome)
-        emit(Advanced("pictures", len(state.ended) + told, len(jobs)))
-        while told in state.ended:
-            outcome = state.ended.pop(told)
+        emit(Advanced("pictures", len(state.ended) + reported, len(jobs)))
+        while reported in state.ended:
+            outcome = state.ended.pop(reported)
             if isinstance(outcome, CoserError):
                 raise outcome
-            told += 1
+            reported += 1
             yield outcome
 
 

@@ -13,7 +13,7 @@ from coser_cli.batch.events import Advanced, Event
 from coser_cli.batch.inputs import Source
 from coser_cli.batch.jobs import plan
 from coser_cli.batch.naming import Naming
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.request import Request, prepare
 from coser_cli.engine.images import chosen
 from coser_cli.engine.progress import Progress, silent, tqdm_progress
@@ -54,7 +54,9 @@ def upscale_file(
     request = Request(settings, compute, tiles=tiles or TileSpec(), overwrite=overwrite)
     show = tqdm_progress() if progress else silent
     work = prepare(request)
-    (result,) = run_here([job], lambda: _loaded(compute), work, lambda event: _show(event, show))
+    (result,) = run_in_process(
+        [job], lambda: _loaded(compute), work, lambda event: _show(event, show)
+    )
     if result.error is not None:
         raise result.error
     for note in result.notes:

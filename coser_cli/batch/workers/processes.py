@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load, loader
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.request import Work
 from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, warn_in_one_line
@@ -56,7 +56,7 @@ class DeviceCrew:
 
     def wait(self) -> Iterable[tuple[int, Outcome]]:
         busy = {member.connection: member for member in self._members if member.busy}
-        return [found for each in wait(list(busy)) for found in busy[each].receive()]  # type: ignore[index, arg-type]
+        return [outcome for each in wait(list(busy)) for outcome in busy[each].receive()]  # type: ignore[index, arg-type]
 
 
 class Member:
@@ -145,7 +145,7 @@ def _serve(connection: Connection, device: str, work: Work) -> None:
 
 def _work_off(connection: Connection, jobs: list[Job], load: Load, work: Work) -> None:
     try:
-        for result in run_here(jobs, load, work):
+        for result in run_in_process(jobs, load, work):
             connection.send(result)
     except CoserError as error:
         connection.send(error)

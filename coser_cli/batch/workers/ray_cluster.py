@@ -20,10 +20,10 @@ from typing import Any, Self
 from coser_cli.batch.checks import require_writable
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import loader
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.resume import lies, pending_of
+from coser_cli.batch.resume import is_present, pending_of
 from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, reason_of, shown
 
@@ -68,7 +68,7 @@ class Bench:
                 _Benched(parcel, Path(folder) / str(index)) for index, parcel in enumerate(parcels)
             ]
             try:
-                results = run_here([each.job for each in benched], self._load, self._work)
+                results = run_in_process([each.job for each in benched], self._load, self._work)
                 for each, result in zip(benched, results, strict=True):
                     replies.append(each.reply(result))
             except CoserError as error:
@@ -91,13 +91,13 @@ class _Benched:
         contents = {own.source: parcel.source, **parcel.existing}
         for path, content in contents.items():
             self._places[path].write_bytes(content)
-        there = self._places
+        places = self._places
         self.job = replace(
             own,
-            source=there[own.source],
-            target=there[own.target],
-            references=tuple(there[path] for path in own.references),
-            comparison=None if own.comparison is None else there[own.comparison],
+            source=places[own.source],
+            target=places[own.target],
+            references=tuple(places[path] for path in own.references),
+            comparison=None if own.comparison is None else places[own.comparison],
         )
 
     def reply(self, result: Result) -> Reply:
@@ -182,7 +182,7 @@ class ClusterCrew:
     def _received(self, member: _Actor) -> Iterable[tuple[int, Outcome]]:
         """What an actor answers; a new one takes its place where it has died."""
         try:
-            answer = self._ray.get(member.awaited)
+            reply = self._ray.get(member.awaited)
         except self._ray.exceptions.RayActorError as error:
             self._starts += not member.ready
             if self._starts >= MAX_STARTS:
@@ -195,9 +195,9 @@ class ClusterCrew:
             lost, member.share, member.awaited = member.share, [], None
             return [(index, Lost(_first_line(error))) for index, _ in lost]
         if not member.ready:
-            member.number, member.awaited, self._starts = answer, None, 0
+            member.number, member.awaited, self._starts = reply, None, 0
             return []
-        return member.settle(answer)
+        return member.settle(reply)
 
 
 class _Actor:
@@ -242,7 +242,9 @@ def _packed(job: Job, work: Work) -> Parcel | Result:
         pending = pending_of(job, work)
         if not pending.missing and job.source.exists():
             return Result(job, "skipped", notes=pending.notes)
-        existing = [each for each in job.outputs if each not in pending.missing and lies(each)]
+        existing = [
+            each for each in job.outputs if each not in pending.missing and is_present(each)
+        ]
         require_writable(pending.missing, (1, 1))
         source = job.source.read_bytes()
         return Parcel(job, source, {path: path.read_bytes() for path in existing})

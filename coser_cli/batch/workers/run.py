@@ -23,15 +23,15 @@ CLUSTER_SHARE = 4
 def run(jobs: Sequence[Job], work: Work, emit: Emit = ignore) -> Generator[Result]:
     """A result per job, in order, wherever they are done; what happens meanwhile goes to `emit`.
 
-    Raises what `pipeline.run_here` raises, after the results before it.
+    Raises what `pipeline.run_in_process` raises, after the results before it.
     """
     request = work.request
     devices = request.devices or (request.compute.device,)
     if request.cluster is None and min(len(devices), len(jobs)) < 2:
-        from coser_cli.batch.pipeline import run_here
+        from coser_cli.batch.pipeline import run_in_process
 
         load = loader(replace(request.compute, device=devices[0]), emit)
-        yield from run_here(jobs, load, work, emit)
+        yield from run_in_process(jobs, load, work, emit)
         return
     from coser_cli.batch.workers.dispatch import MAX_SHARE, dispatch
 

@@ -88,13 +88,13 @@ class PictureCommand(Command):
         return super().parse_args(ctx, list(_with_optional_dir(args)))
 
 
-def show_everything(ctx: typer.Context, asked: bool) -> bool:
+def show_everything(ctx: typer.Context, requested: bool) -> bool:
     """`--help-all`."""
-    if asked and not ctx.resilient_parsing:
+    if requested and not ctx.resilient_parsing:
         often = getattr(ctx.command, "often", ())
         typer.echo(command_help(ctx, often, everything=True))
         raise typer.Exit
-    return asked
+    return requested
 
 
 def _with_optional_dir(args: list[str]) -> Iterable[str]:

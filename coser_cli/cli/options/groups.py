@@ -31,11 +31,11 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def spelt_out(**values: Any) -> None:
-        given = {
+        group_values = {
             name: group(**{each.name: values.pop(each.name) for each in fields(group)})
             for name, group in groups.items()
         }
-        command(**given, **values)
+        command(**group_values, **values)
 
     return _with_signature(spelt_out, parameters)
 
@@ -49,7 +49,7 @@ def like(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable
     return decorate
 
 
-def given_options(ctx: typer.Context) -> set[str]:
+def explicit_options(ctx: typer.Context) -> set[str]:
     """Names of the options that the user gave: on the command line, by variables, or in a file."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
@@ -57,14 +57,14 @@ def given_options(ctx: typer.Context) -> set[str]:
 
 def _spelt_out(group: type, options: Mapping[str, Any] | None = None) -> list[inspect.Parameter]:
     hints = options or inspect.get_annotations(group, eval_str=True)
-    found = []
+    parameters = []
     for each in fields(group):
         default = inspect.Parameter.empty if each.default is MISSING else each.default
         keyword = inspect.Parameter.KEYWORD_ONLY
-        found.append(
+        parameters.append(
             inspect.Parameter(each.name, keyword, default=default, annotation=hints[each.name])
         )
-    return found
+    return parameters
 
 
 def _with_signature(

@@ -119,7 +119,7 @@ Overwrite = Annotated[
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedSettings:
     """The values of the options that say what is compared."""
 
     samplers: Samplers = EVERY_SAMPLER
@@ -148,7 +148,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Kept:
+class OutputOptions:
     """The values of the options about files."""
 
     results: Results = None
@@ -177,13 +177,13 @@ class Kept:
 
 def _by_commas(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, ...]:
     """Each value once, in its order. Raises `UsageError`."""
-    found = []
+    values = []
     for each in text.split(","):
         try:
-            found.append(parse(each.strip()))
+            values.append(parse(each.strip()))
         except ValueError as error:
             raise UsageError(f"{option}: {each.strip()!r} {error}") from None
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(values))
 
 
 def _sampler(text: str) -> str:

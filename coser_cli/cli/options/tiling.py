@@ -24,12 +24,12 @@ def parse_bytes(text: str) -> int:
 
     Raises `UsageError`.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
-    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
+    if match is None or match[2] not in _UNITS or float(match[1]) == 0:
         raise UsageError(f"{text!r} is no amount of memory", "write it like 4GiB, 4GB or 500MB")
-    if not found[2] and float(found[1]) < LEAST_BYTES:
-        raise UsageError(f"{text!r} is an amount of bytes", f"did you mean {found[1]}GiB?")
-    return round(float(found[1]) * _UNITS[found[2]])
+    if not match[2] and float(match[1]) < LEAST_BYTES:
+        raise UsageError(f"{text!r} is an amount of bytes", f"did you mean {match[1]}GiB?")
+    return round(float(match[1]) * _UNITS[match[2]])
 
 
 @dataclass(frozen=True)

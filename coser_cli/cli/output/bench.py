@@ -57,10 +57,10 @@ class _Writer:
         self._note(findings[0])
         if _kind(findings[0]) == "Setup":
             return "\n".join(_setup_lines(findings[0]))
-        heads, cells = _TABLES[_kind(findings[0])]
+        header, cells = _TABLES[_kind(findings[0])]
         if _kind(findings[0]) == "Stage":
-            heads, cells = (*heads, "of ceiling"), self._stage_cells
-        return plain_columns([heads, *(cells(each) for each in findings)])
+            header, cells = (*header, "of ceiling"), self._stage_cells
+        return plain_columns([header, *(cells(each) for each in findings)])
 
     def _note(self, finding: Any) -> None:
         if _kind(finding) == "Ceiling":

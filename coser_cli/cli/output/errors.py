@@ -44,8 +44,8 @@ def as_coser_error(error: Exception, words: Sequence[str]) -> CoserError:
 
 def closest(word: str, known: Sequence[str]) -> str:
     """`did you mean ...?`, or "" where nothing is like the word."""
-    found = get_close_matches(word, known, n=1)
-    return f"did you mean {found[0]}?" if found else ""
+    matches = get_close_matches(word, known, n=1)
+    return f"did you mean {matches[0]}?" if matches else ""
 
 
 def usage_error(error: typer.TyperException, words: Sequence[str]) -> UsageError:
@@ -68,7 +68,7 @@ def usage_error(error: typer.TyperException, words: Sequence[str]) -> UsageError
 
 def _bad_value(error: typer.TyperException, parameter: Any, words: Sequence[str]) -> UsageError:
     """A value that an option does not take."""
-    name, value = _name(parameter), _value_given(parameter, words)
+    name, value = _name(parameter), _value_of(parameter, words)
     tail = "" if value is None else f", not {shown(value)}"
     choices = [str(each) for each in parameter.type_descriptor.choices or ()]
     if choices:
@@ -83,7 +83,7 @@ def _bad_value(error: typer.TyperException, parameter: Any, words: Sequence[str]
     return UsageError(f"{name}: {reason[:1].lower()}{reason[1:]}", "check the value")
 
 
-def _value_given(parameter: Any, words: Sequence[str]) -> str | None:
+def _value_of(parameter: Any, words: Sequence[str]) -> str | None:
     """What the user wrote as the value, where that can be found."""
     for name in parameter.opts:
         for index, word in enumerate(words):

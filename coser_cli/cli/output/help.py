@@ -113,8 +113,8 @@ def _right(parameter: Any, *, brief: bool) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    found = FIRST_SENTENCE.match(" ".join(text.split()))
-    return found[1] if found else text
+    match = FIRST_SENTENCE.match(" ".join(text.split()))
+    return match[1] if match else text
 
 
 def argument_of(parameter: Any) -> str:

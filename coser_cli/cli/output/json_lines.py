@@ -121,8 +121,8 @@ def plan_text(plan: Plan) -> str:
     if plan.source_size and plan.target_size:
         lines.append(f"  {_size(plan.source_size)} → {_size(plan.target_size)} pixels")
     if plan.existing:
-        there = ", ".join(shown(path) for path in plan.existing)
-        lines.append(f"  exists already: {there}")
+        existing = ", ".join(shown(path) for path in plan.existing)
+        lines.append(f"  exists already: {existing}")
     lines += _cost_lines(plan)
     return "\n".join(lines)
 

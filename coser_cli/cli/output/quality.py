@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coser_cli.evaluation.settings_grid import Grid
     from coser_cli.settings import Settings
 
-HEADS = (
+HEADER = (
     "sampler", "steps", "reference", "guided", "evaluations", "U-Net", "ControlNet", "s/picture",
     "ST-LPIPS", "± baseline", "PSNR-Y", "± baseline", "within noise",
 )  # fmt: skip
@@ -40,7 +40,7 @@ def report(comparison: Comparison, pictures: int, *, as_json: bool) -> None:
         _cells(each, is_baseline=each.settings == comparison.baseline)
         for each in comparison.standings
     ]
-    typer.echo(_markdown(HEADS, rows))
+    typer.echo(_markdown(HEADER, rows))
     typer.echo("\n" + "\n".join(_noise_lines(comparison, pictures)))
 
 
@@ -69,20 +69,20 @@ def _guided(settings: Settings) -> str:
     return f"{first:g}-{last:g}"
 
 
-def _cells(standing: Standing, *, is_baseline: bool) -> list[str]:
-    settings, count = standing.settings, standing.evaluations
+def _cells(row: Standing, *, is_baseline: bool) -> list[str]:
+    settings, count = row.settings, row.evaluations
     how = ["none", "", "", ""]
     if settings.strength:
         steps = str(settings.steps), str(settings.reference_steps)
         how = [str(settings.sampler), *steps, _guided(settings)]
-    verdict = {None: "", True: "yes", False: "no"}[standing.within_noise]
+    verdict = {None: "", True: "yes", False: "no"}[row.within_noise]
     return [
         *how,
         str(count.total),
         f"{count.reference_unet}+{count.unet}",
         str(count.controlnet),
-        f"{standing.seconds:.2f}",
-        *(text for name in NAMES for text in _value_cells(standing.values[name], name)),
+        f"{row.seconds:.2f}",
+        *(text for name in NAMES for text in _value_cells(row.values[name], name)),
         "baseline" if is_baseline else verdict,
     ]
 
@@ -96,9 +96,9 @@ def _value_cells(value: Value, name: str) -> tuple[str, str]:
     return mean, change if value.error is None else f"{change} ± {value.error:.{digits}f}"
 
 
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of Markdown that is aligned as text as well, the first column to the left."""
-    table = [list(heads), *(list(row) for row in rows)]
+    table = [list(header), *(list(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -148,13 +148,13 @@ def _level_record(level: Level) -> dict[str, Any]:
     }
 
 
-def _record(standing: Standing, kind: str) -> dict[str, Any]:
+def _record(row: Standing, kind: str) -> dict[str, Any]:
     return {
         "type": kind,
-        "settings": asdict(standing.settings),
-        "seeds": standing.seeds,
-        "evaluations": {"total": standing.evaluations.total, **asdict(standing.evaluations)},
-        "seconds": standing.seconds,
-        "metrics": {name: asdict(value) for name, value in standing.values.items()},
-        "within_noise": standing.within_noise,
+        "settings": asdict(row.settings),
+        "seeds": row.seeds,
+        "evaluations": {"total": row.evaluations.total, **asdict(row.evaluations)},
+        "seconds": row.seconds,
+        "metrics": {name: asdict(value) for name, value in row.values.items()},
+        "within_noise": row.within_noise,
     }

@@ -161,8 +161,8 @@ class Reporter:
         if result.error is not None:
             self._error(result.error)
         elif result.status == "skipped":
-            there = shown(result.job.target)
-            self.message(f"skipped {shown(result.job.source)}: {there} exists (--overwrite)")
+            target = shown(result.job.target)
+            self.message(f"skipped {shown(result.job.source)}: {target} exists (--overwrite)")
         elif result.status == "done" and self._total > 1 and not (self._live or self._quiet):
             write_line(f"{self._ended} of {self._total}: {_done_line(result)}", err=True)
         for note in result.notes:

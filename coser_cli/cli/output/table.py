@@ -53,8 +53,8 @@ def listed(rows: Sequence[Row]) -> tuple[list[Row], int]:
     if len(rows) <= MAX_ROWS:
         return list(rows), 0
     odd = [row for row in rows if row.status not in ("done", "skipped") or row.remark]
-    kept = odd[:MAX_ROWS]
-    return kept, len(rows) - len(kept)
+    listed_rows = odd[:MAX_ROWS]
+    return listed_rows, len(rows) - len(listed_rows)
 
 
 def rich_table(rows: Sequence[Row]) -> Table:
@@ -62,11 +62,11 @@ def rich_table(rows: Sequence[Row]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    kept, left_out = listed(rows)
+    listed_rows, left_out = listed(rows)
     table = Table(box=None, pad_edge=False, caption=f"and {left_out} more" if left_out else None)
     for heading in HEADINGS:
         right = heading in ("size", "seconds")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    for row in kept:
+    for row in listed_rows:
         table.add_row(*(escape(text) for text in row.cells))
     return table

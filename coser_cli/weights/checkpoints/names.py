@@ -119,11 +119,13 @@ def translate(
 ) -> tuple[Names, frozenset[str]]:
     """Where every name of a checkpoint of that kind goes, and the names that no table knows."""
     at_home = {_at_home(kind, name): name for name in published}
-    left = frozenset(name for name in at_home if not _is_left_out(name))
-    unknown = set(left)
+    remaining = frozenset(name for name in at_home if not _is_left_out(name))
+    unknown = set(remaining)
     ours: Names = {}
     for place in places(kind, config):
-        plain = {name.removeprefix(place.prefix) for name in left if name.startswith(place.prefix)}
+        plain = {
+            name.removeprefix(place.prefix) for name in remaining if name.startswith(place.prefix)
+        }
         known, strange = _place_names(plain, place.table)
         unknown -= {place.prefix + name for name in plain - strange}
         for name, olds in known.items():

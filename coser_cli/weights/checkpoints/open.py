@@ -80,9 +80,9 @@ class _State(TensorMap):
     """Tensors of a pickle, mapped by torch."""
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
-        named = {str(name): value for name, value in values.items()}
-        self._tensors = {n: v.detach() for n, v in named.items() if isinstance(v, Tensor)}
-        self.others = tuple(name for name in named if name not in self._tensors)
+        items = {str(name): value for name, value in values.items()}
+        self._tensors = {n: v.detach() for n, v in items.items() if isinstance(v, Tensor)}
+        self.others = tuple(name for name in items if name not in self._tensors)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]

@@ -78,7 +78,7 @@ class Download:
         self._patience = patience
         self._sha256 = sha256
         self._room = room
-        self._tell = listener or Listener()
+        self._listener = listener or Listener()
         self._address = ""
         self._is_drive = False
 
@@ -92,14 +92,14 @@ class Download:
         size = self._file.size
         with (
             Web(self._hosts, self._patience) as web,
-            self._part.open(lambda done: self._tell.progress(done, size)),
+            self._part.open(lambda done: self._listener.progress(done, size)),
         ):
             for source in self._file.sources:
                 try:
                     return self._from(web, source)
                 except SourceError as error:
                     failures.append(error)
-                    self._tell.say(f"{self._file.id}: {self._failure(source, error)}")
+                    self._listener.say(f"{self._file.id}: {self._failure(source, error)}")
         raise self._all_failed(failures)
 
     def _failure(self, source: Source, error: SourceError) -> str:
@@ -128,7 +128,7 @@ class Download:
         except SourceError as error:
             if not inherited:
                 raise
-            self._tell.say(f"{self._file.id}: {error.message}; once more from the beginning")
+            self._listener.say(f"{self._file.id}: {error.message}; once more from the beginning")
         self._transfer_patiently(web)
         return self._verified()
 
@@ -156,10 +156,10 @@ class Download:
             pause = self._patience.backoff * 2 ** (failed - 1) * random.uniform(0.5, 1.0)
         if pause > self._patience.longest_wait:
             raise SourceError(f"{trouble}, and it asks to wait {pause:.0f} seconds") from trouble
-        self._tell.say(f"{self._file.id}: {trouble}; trying again in {pause:.1f} s")
+        self._listener.say(f"{self._file.id}: {trouble}; trying again in {pause:.1f} s")
         time.sleep(pause)
 
-    def _transfer(self, web: Web, url: str, *, asked: bool = False) -> None:
+    def _transfer(self, web: Web, url: str, *, is_confirmed: bool = False) -> None:
         """One request for what is missing. `asked`: Drive's question has been answered."""
         if self._complete():
             return None
@@ -167,10 +167,12 @@ class Download:
             page = page_of(response)
             if page is None:
                 return self._receive(response)
-            follow = confirmed(page, str(response.url)) if self._is_drive and not asked else None
+            follow = (
+                confirmed(page, str(response.url)) if self._is_drive and not is_confirmed else None
+            )
             if follow is None:
                 raise refused(page)
-        return self._transfer(web, follow, asked=True)
+        return self._transfer(web, follow, is_confirmed=True)
 
     def _complete(self) -> bool:
         """Whether the part has all its bytes; one that has more is dropped."""
@@ -259,7 +261,7 @@ class Download:
                 self._part.restart()
                 raise SourceError(f"it sends more than the {total} bytes it should have")
             self._part.write(chunk)
-            self._tell.progress(self._part.size, total)
+            self._listener.progress(self._part.size, total)
         if total is not None and self._part.size < total:
             raise Transient(f"the connection ended after {self._part.size} of {total} bytes")
         if not self._part.size:

@@ -41,7 +41,7 @@ class Transient(Exception):  # noqa: N818 (no error yet: it is tried again)
 
 
 @dataclass(frozen=True)
-class Answer:
+class HeadResponse:
     """What a HEAD request told: final status, and headers of all hops, earlier ones first."""
 
     status: int
@@ -84,7 +84,7 @@ class Web:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _translated(error, url) from error
 
-    def head(self, url: str) -> Answer:
+    def head(self, url: str) -> HeadResponse:
         """HEAD requests along the redirects, up to a hop that tells a linked file's hash."""
         try:
             hops = self._follow("HEAD", url, {})
@@ -97,7 +97,7 @@ class Web:
             headers.pop(name, None)
             if name in hops[-1].headers:
                 headers[name] = hops[-1].headers[name]
-        return Answer(hops[-1].status_code, headers)
+        return HeadResponse(hops[-1].status_code, headers)
 
     def _follow(self, method: str, url: str, headers: Mapping[str, str]) -> list[httpx.Response]:
         """All responses on the way, the last one open."""

@@ -47,7 +47,7 @@ from coser_cli.weights.store import (
     write_json,
 )
 
-__all__ = ["Origin", "Variant", "install_model", "lacking", "verify_model"]
+__all__ = ["Origin", "Variant", "install_model", "missing_files", "verify_model"]
 
 OnProgress = Callable[[str, int, int], None]
 """(part that is being written, bytes written so far, bytes in all)."""
@@ -70,7 +70,9 @@ class _Part:
         return sum(tensor.numel() for tensor in self.tensors.values()) * dtype.itemsize
 
 
-def lacking(variant: Variant, origins: Mapping[str, Origin], *, strict: bool = False) -> list[str]:
+def missing_files(
+    variant: Variant, origins: Mapping[str, Origin], *, strict: bool = False
+) -> list[str]:
     """Ids of files that are still needed beside `origins`: the variant's own files and its base
     first; where these are there, those of `variant.fallback` that hold what they lack.
 

@@ -151,9 +151,9 @@ class Installer:
         for variant in plan.complete:
             yield self._model(variant, "present")
         for variant in plan.variants:
-            for ended in self._install_chosen(variant):
-                yield ended
-                if ended.kind == "model" and ended.status in ("incomplete", "failed"):
+            for outcome in self._install_chosen(variant):
+                yield outcome
+                if outcome.kind == "model" and outcome.status in ("incomplete", "failed"):
                     self._unfinished.append(variant)
         notes = []
         for variant in self._inventory.manifest.variants.values():
@@ -172,10 +172,10 @@ class Installer:
         own = {*variant.files, *variant.fallback, variant.base}
         own |= {each for name in own if name for each in self._inventory.file(name).alternatives}
         own = {each for name in own if name for each in (name, *self._inventory.file(name).parts)}
-        here = [name for name in touched if name in own]
+        touched_own = [name for name in touched if name in own]
         return any(
-            self._inventory.state(name) is State.VERIFIED for name in here
-        ) and not is_complete(self._inventory, variant, here)
+            self._inventory.state(name) is State.VERIFIED for name in touched_own
+        ) and not is_complete(self._inventory, variant, touched_own)
 
     def _is_awaited(self, name: str) -> bool:
         """Whether a chosen variant that could not be installed yet needs this file again."""
@@ -201,9 +201,9 @@ class Installer:
                 self._callbacks.say(f"{variant.name} also needs {', '.join(missing)}")
                 self._callbacks.consent(missing)
                 for name in missing:
-                    ended = self._guarded(name, partial(self._fetch, name))
-                    yield ended
-                    if ended.error is not None:
+                    outcome = self._guarded(name, partial(self._fetch, name))
+                    yield outcome
+                    if outcome.error is not None:
                         yield self._model(variant, "incomplete", (name,))
                         return
                 ready = steps.gather(self._inventory, variant, strict=self._strict)
@@ -238,17 +238,17 @@ class Installer:
             strict=self._strict,
             on_warning=self._callbacks.say,
         )
-        self._used |= dict.fromkeys(ready.served)
+        self._used |= dict.fromkeys(ready.used)
         return self._model(variant, "installed")
 
     def _extended(self, variant: Variant) -> Outcome:
         from coser_cli.weights.install import steps
 
-        served = steps.extend(
+        used = steps.extend(
             self._inventory, variant, self._parts(variant), self._callbacks.say, strict=self._strict
         )
-        self._used |= dict.fromkeys(served)
-        return self._model(variant, "installed" if served else "present")
+        self._used |= dict.fromkeys(used)
+        return self._model(variant, "installed" if used else "present")
 
     def _model(
         self,

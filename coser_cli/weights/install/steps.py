@@ -15,7 +15,7 @@ from coser_cli.weights.install.model import (
     OnProgress,
     OnWarning,
     add_parts,
-    lacking,
+    missing_files,
 )
 from coser_cli.weights.manifest import Variant
 
@@ -25,7 +25,7 @@ class Inputs:
     """What a variant is made of: origins by id, ids of the files that serve, missing ids."""
 
     origins: dict[str, Origin]
-    served: tuple[str, ...]
+    used: tuple[str, ...]
     missing: tuple[str, ...]
 
 
@@ -35,15 +35,17 @@ def gather(inventory: Inventory, variant: Variant, *, strict: bool) -> Inputs:
     Raises WeightsError if a file at hand cannot be opened or is not what its id says.
     """
     own = [*variant.files, *([variant.base] if variant.base else [])]
-    served = {name: serving for name in own if (serving := inventory.substitute(name))}
+    used = {name: substitute for name in own if (substitute := inventory.substitute(name))}
     while True:
-        origins = {name: _origin(inventory, serving) for name, serving in served.items()}
-        more = lacking(variant, origins, strict=strict)
-        more_served = {name: serving for name in more if (serving := inventory.substitute(name))}
-        served |= more_served
-        missing = tuple(name for name in more if name not in more_served)
-        if missing or not more_served:
-            return Inputs(origins, tuple(inventory.single(served.values())), missing)
+        origins = {name: _origin(inventory, substitute) for name, substitute in used.items()}
+        more = missing_files(variant, origins, strict=strict)
+        more_used = {
+            name: substitute for name in more if (substitute := inventory.substitute(name))
+        }
+        used |= more_used
+        missing = tuple(name for name in more if name not in more_used)
+        if missing or not more_used:
+            return Inputs(origins, tuple(inventory.single(used.values())), missing)
 
 
 def extend(
@@ -56,13 +58,13 @@ def extend(
 ) -> tuple[str, ...]:
     """Add optional files at hand to an installed model that has the others; returns their ids."""
     new = [name for name in variant.optional if not inventory.is_in(name, variant)]
-    served = {name: serving for name in new if (serving := inventory.substitute(name))}
-    if not served:
+    used = {name: substitute for name in new if (substitute := inventory.substitute(name))}
+    if not used:
         return ()
-    origins = {name: _origin(inventory, serving) for name, serving in served.items()}
+    origins = {name: _origin(inventory, substitute) for name, substitute in used.items()}
     root = inventory.root
     add_parts(variant, origins, root, on_progress, strict=strict, on_warning=on_warning)
-    return tuple(inventory.single(served.values()))
+    return tuple(inventory.single(used.values()))
 
 
 def drop_originals(inventory: Inventory, names: Iterable[str]) -> None:

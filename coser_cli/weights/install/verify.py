@@ -47,17 +47,17 @@ def pins(
 
 def _pin(web: Web, name: str, url: str) -> Pin:
     try:
-        answer = web.head(url)
+        response = web.head(url)
     except SourceError as error:
         return Pin(name, presentable(url), problem=error.message)
     except Transient as error:
         return Pin(name, presentable(url), problem=str(error))
-    header = answer.headers.get
-    failed = None if answer.status < 400 else f"the host answered {answer.status}"
+    header = response.headers.get
+    failed = None if response.status < 400 else f"the host answered {response.status}"
     return Pin(
         name,
         presentable(url),
-        answer.status,
+        response.status,
         header("x-linked-etag"),
         header("x-linked-size"),
         header("etag"),
@@ -68,7 +68,7 @@ def _pin(web: Web, name: str, url: str) -> Pin:
 
 
 def verify(
-    inventory: Inventory, names: Iterable[str], tell: Callbacks, required: Iterable[str] = ()
+    inventory: Inventory, names: Iterable[str], callbacks: Callbacks, required: Iterable[str] = ()
 ) -> Iterator[Outcome]:
     """Hash again what is there of these files, and of all models made of them.
 
@@ -78,30 +78,30 @@ def verify(
     names, required = list(names), set(required)
     models = [each for each in inventory.manifest.variants.values() if not each.bundled]
     for name in names:
-        ended = _verified(inventory, name, tell)
-        taken_up = any(inventory.is_in(name, variant) for variant in models)
-        if ended.status == "absent" and name in required and not taken_up:
+        outcome = _verified(inventory, name, callbacks)
+        is_installed = any(inventory.is_in(name, variant) for variant in models)
+        if outcome.status == "absent" and name in required and not is_installed:
             error = WeightsError(
                 f"{name} is not there", f"to fetch it: coser download-weights {name}"
             )
-            ended = replace(ended, status="failed", error=error)
-        yield ended
+            outcome = replace(outcome, status="failed", error=error)
+        yield outcome
     for variant in inventory.manifest.variants.values():
         folder = inventory.folder(variant)
         if variant.bundled or not (folder / MODEL_FILE).is_file():
             continue
         if not {*variant.files, variant.base}.isdisjoint(names):
-            yield _verified_model(variant, folder, tell)
+            yield _verified_model(variant, folder, callbacks)
 
 
-def _verified(inventory: Inventory, name: str, tell: Callbacks) -> Outcome:
+def _verified(inventory: Inventory, name: str, callbacks: Callbacks) -> Outcome:
     path, known = inventory.path(name), inventory.known_hash(name)
     if not path.is_file():
         return Outcome("file", name, "absent", path)
-    sha256 = hash_of(path, lambda done, total: tell.progress(f"checking {name}", done, total))
+    sha256 = hash_of(path, lambda done, total: callbacks.progress(f"checking {name}", done, total))
     size = path.stat().st_size
     if known is None:
-        tell.say(f"{name}: no hash is known to compare with")
+        callbacks.say(f"{name}: no hash is known to compare with")
         return Outcome("file", name, "unknown", path, size, sha256)
     if sha256 == known:
         return Outcome("file", name, "verified", path, size, sha256)
@@ -112,10 +112,10 @@ def _verified(inventory: Inventory, name: str, tell: Callbacks) -> Outcome:
     return Outcome("file", name, "failed", path, size, sha256, error=error)
 
 
-def _verified_model(variant: Variant, folder: Path, tell: Callbacks) -> Outcome:
+def _verified_model(variant: Variant, folder: Path, callbacks: Callbacks) -> Outcome:
     from coser_cli.weights.install.model import verify_model
 
-    tell.say(f"checking {variant.name}")
+    callbacks.say(f"checking {variant.name}")
     problems = verify_model(folder)
     if not problems:
         return Outcome("model", variant.name, "verified", folder)

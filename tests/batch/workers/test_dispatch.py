@@ -12,7 +12,7 @@ from PIL import Image
 from coser_cli.batch.events import Advanced, Started
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import loader
-from coser_cli.batch.pipeline import run_here
+from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.results import Result
 from coser_cli.batch.workers.dispatch import ATTEMPTS, Lost, dispatch
 from coser_cli.batch.workers.processes import DeviceCrew
@@ -120,7 +120,7 @@ def work(tmp_path):
 
 def made_here(some, work):
     """The bytes that this process makes of all jobs."""
-    list(run_here(some, loader(work.request.compute), work))
+    list(run_in_process(some, loader(work.request.compute), work))
     return outputs(some)
 
 

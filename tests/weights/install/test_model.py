@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from coser_cli.errors import WeightsError
 from coser_cli.weights.checkpoints.open import Origin
 from coser_cli.weights.install.inventory import Inventory
-from coser_cli.weights.install.model import install_model, lacking, verify_model
+from coser_cli.weights.install.model import install_model, missing_files, verify_model
 from coser_cli.weights.load import load_model
 from coser_cli.weights.manifest import load_manifest
 from coser_cli.weights.store import WEIGHTS_FILE
@@ -135,10 +135,10 @@ def test_a_variant_with_a_base_takes_unet_and_vae_from_it(shelf, tmp_path):
 
 
 def test_a_whole_checkpoint_lacks_nothing(shelf):
-    assert lacking(SD21, {"coser": shelf.origin("coser")}) == []
-    assert lacking(TURBO, both(shelf)) == ["sd-turbo"]
-    assert lacking(SD21, {"cfw": shelf.origin("cfw")}) == ["coser"]
-    assert lacking(TURBO, both(shelf) | {"sd-turbo": shelf.origin("sd-turbo")}) == []
+    assert missing_files(SD21, {"coser": shelf.origin("coser")}) == []
+    assert missing_files(TURBO, both(shelf)) == ["sd-turbo"]
+    assert missing_files(SD21, {"cfw": shelf.origin("cfw")}) == ["coser"]
+    assert missing_files(TURBO, both(shelf) | {"sd-turbo": shelf.origin("sd-turbo")}) == []
 
 
 def small(shelf, *beginnings, lna_only=False):
@@ -163,11 +163,11 @@ def small(shelf, *beginnings, lna_only=False):
 )
 def test_what_a_checkpoint_lacks_is_asked_for_and_taken(shelf, tmp_path, gone, ids):
     origins = {"coser": shelf.origin("coser", small(shelf, *gone))}
-    assert lacking(SD21, origins) == ids
+    assert missing_files(SD21, origins) == ids
     with pytest.raises(WeightsError, match="is missing"):
         install_model(SD21, origins, tmp_path)
     origins |= {file_id: shelf.origin(file_id, pickled=True) for file_id in ids}
-    assert lacking(SD21, origins) == []
+    assert missing_files(SD21, origins) == []
     folder = install_model(SD21, origins, tmp_path)
     for part in PARTS - {"cfw"}:
         assert weights(folder, part)
@@ -175,7 +175,7 @@ def test_what_a_checkpoint_lacks_is_asked_for_and_taken(shelf, tmp_path, gone, i
 
 def test_an_unet_of_adapters_alone_takes_the_rest_from_stable_diffusion(shelf, tmp_path):
     origins = {"coser": shelf.origin("coser", small(shelf, lna_only=True))}
-    assert lacking(SD21, origins) == ["sd21-base"]
+    assert missing_files(SD21, origins) == ["sd21-base"]
     origins["sd21-base"] = shelf.origin("sd21-base")
     state = weights(install_model(SD21, origins, tmp_path), "unet")
     taken = shelf.tensors["sd21-base"]["model.diffusion_model.out.2.bias"]
@@ -185,7 +185,7 @@ def test_an_unet_of_adapters_alone_takes_the_rest_from_stable_diffusion(shelf, t
 def test_what_no_other_file_holds_is_named(shelf):
     origins = {"coser": shelf.origin("coser", small(shelf, "structcond"))}
     with pytest.raises(WeightsError, match="the ControlNet is missing"):
-        lacking(SD21, origins)
+        missing_files(SD21, origins)
 
 
 def test_the_checkpoint_goes_before_what_is_given_beside_it(shelf, tmp_path):
@@ -240,7 +240,7 @@ def test_the_format_of_diffusers_gives_the_same_networks(shelf, tmp_path, old_at
     origin = diffusers_folder(tmp_path / "pipeline", state, old_attention)
     origins = {"coser": shelf.origin("coser"), "sd-turbo": origin}
     folder = install_model(replace(TURBO, files=("coser",)), origins, tmp_path / "b")
-    assert lacking(TURBO, origins) == []
+    assert missing_files(TURBO, origins) == []
     for part in ("unet", "vae"):
         assert contents(folder / part) == contents(expected / part)
     # its text tower, where the checkpoint has none
@@ -348,7 +348,7 @@ def test_a_strict_installation_refuses_surplus_names(shelf, tmp_path):
     origins = changed(shelf, lambda t: t.update(SURPLUS))
     for step in (
         lambda: install_model(SD21, origins, tmp_path, strict=True),
-        lambda: lacking(SD21, origins, strict=True),
+        lambda: missing_files(SD21, origins, strict=True),
     ):
         with pytest.raises(WeightsError, match=r"unknown names.*usm_sharpener\.kernel") as caught:
             step()

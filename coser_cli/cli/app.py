@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options.command import Command, Group, PictureCommand
+from coser_cli.cli.options.declare import option
 from coser_cli.cli.output.errors import as_coser_error, show_error
 from coser_cli.cli.output.streams import flush_stdout, open_missing_streams, write_line
 from coser_cli.errors import Exit, warn_in_one_line
@@ -55,8 +56,8 @@ def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 def _root(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", "-V", callback=_version, is_eager=True, help="Print the version and end."
+        option(
+            "--version -V", None, "Print the version and end.", callback=_version, is_eager=True
         ),
     ] = False,
 ) -> None:

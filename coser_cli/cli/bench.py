@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.counted import Counted
 from coser_cli.cli.quality import quality
@@ -28,10 +29,6 @@ def root() -> None:
     """Measure what this machine makes of the models."""
 
 
-def _measure(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
-    return typer.Option(*flags, help=help, rich_help_panel=MEASURED, **more)
-
-
 @dataclass(frozen=True)
 class Model:
     """The values of the options about model and device."""
@@ -41,10 +38,10 @@ class Model:
     dtype: options.Dtype = "auto"
     synthetic: Annotated[
         bool,
-        typer.Option(
+        option(
             "--synthetic",
-            help="Give the model random weights; so it is done anyway where sd21 is not installed.",
-            rich_help_panel=options.MODEL,
+            options.MODEL,
+            "Give the model random weights; so it is done anyway where sd21 is not installed.",
         ),
     ] = False
 
@@ -67,26 +64,27 @@ class Measured:
     """The values of the options that say what is measured, and how often."""
 
     size: Annotated[
-        int, _measure("--size", min=MIN_SIZE, max=MAX_SIZE, help="Side in pixels of the input.")
+        int, option("--size", MEASURED, "Side in pixels of the input.", min=MIN_SIZE, max=MAX_SIZE)
     ] = 128
     repeat: Annotated[
-        int, _measure("--repeat", min=1, max=MAX_REPEAT, help="Measure everything this often.")
+        int, option("--repeat", MEASURED, "Measure everything this often.", min=1, max=MAX_REPEAT)
     ] = 3
     warmup: Annotated[
-        int, _measure("--warmup", min=0, max=MAX_REPEAT, help="Run it this often untimed before.")
+        int,
+        option("--warmup", MEASURED, "Run it this often untimed before.", min=0, max=MAX_REPEAT),
     ] = 1
     networks: Annotated[
-        bool, _measure("--networks", help="Also count the operations of every network.")
+        bool, option("--networks", MEASURED, "Also count the operations of every network.")
     ] = False
     tiles: Annotated[
         list[int] | None,
-        _measure(
+        choose(
             "--tiles",
+            MEASURED,
+            "Also measure a step in tiles, of a result with this side; repeat it for several.",
             metavar="SIDE",
             min=MIN_TILED,
             max=MAX_TILED,
-            help="Also measure a step in tiles, of a result with this side; repeat it for several.",
-            show_default=False,
         ),
     ] = None
 

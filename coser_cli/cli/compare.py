@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.declare import option
 from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
 from coser_cli.errors import UsageError
 
@@ -31,12 +32,12 @@ def compare(
     overwrite: PageOverwrite = False,
     max_side: Annotated[
         int,
-        typer.Option(
+        option(
             "--max-side",
+            options.IN_OUT,
+            "Reduce larger pictures to this many pixels per side; the page says so.",
             min=64,
             max=16384,
-            help="Reduce larger pictures to this many pixels per side; the page says so.",
-            rich_help_panel=options.IN_OUT,
         ),
     ] = 4096,
     quiet: options.Quiet = False,

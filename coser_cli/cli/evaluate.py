@@ -18,6 +18,7 @@ from coser_cli.cli.evaluate_study import study
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
+from coser_cli.cli.options.declare import choose
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, Settings
@@ -54,75 +55,69 @@ def root() -> None:
     """
 
 
-def _measured(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
-    return typer.Option(*flags, help=help, rich_help_panel=MEASURED, **more)
-
-
 @dataclass(frozen=True)
 class Data:
     """The values of the options about pictures and methods."""
 
     results: Annotated[
         list[Path] | None,
-        _measured(
+        choose(
             "--results",
+            MEASURED,
+            "Measure the results in this folder, of any tool; repeat it for several.",
             metavar="DIR",
-            show_default=False,
-            help="Measure the results in this folder, of any tool; repeat it for several.",
         ),
     ] = None
     reference: Annotated[
         Path | None,
-        _measured(
-            "--reference", metavar="DIR", show_default=False, help="Folder with the true pictures."
-        ),
+        choose("--reference", MEASURED, "Folder with the true pictures.", metavar="DIR"),
     ] = None
     input: Annotated[
         Path | None,
-        _measured(
+        choose(
             "--input",
+            MEASURED,
+            "Folder with the low-resolution pictures; --rows enlarges them.",
             metavar="DIR",
-            show_default=False,
-            help="Folder with the low-resolution pictures; --rows enlarges them.",
         ),
     ] = None
     rows: Annotated[
         str | None,
-        _measured(
+        choose(
             "--rows",
-            metavar="NAMES",
-            show_default=False,
-            help="Also measure these methods, by commas, or `all`: bicubic, realesrgan, srresnet, "
+            MEASURED,
+            "Also measure these methods, by commas, or `all`: bicubic, realesrgan, srresnet, "
             "no-diffusion, white-noise, no-reference, no-cognition, everything. Default: none "
             f"with --results, else {DEFAULT_ROWS}.",
+            metavar="NAMES",
         ),
     ] = None
     metrics: Annotated[
         str | None,
-        _measured(
+        choose(
             "--metrics",
-            metavar="NAMES",
-            show_default=False,
-            help="Metrics, by commas; `paper` and `all` stand for several. `coser evaluate metrics`"
+            MEASURED,
+            "Metrics, by commas; `paper` and `all` stand for several. `coser evaluate metrics`"
             f" lists them. Default: those of --protocol, else {DEFAULT_METRICS}.",
+            metavar="NAMES",
         ),
     ] = None
     protocol: Annotated[
         str | None,
-        _measured(
+        choose(
             "--protocol",
+            MEASURED,
+            "Measure as published figures were: imagenet-test2000, realsr, drealsr.",
             metavar="NAME",
-            show_default=False,
-            help="Measure as published figures were: imagenet-test2000, realsr, drealsr.",
         ),
     ] = None
     against: Annotated[
         str | None,
-        _measured(
+        choose(
             "--against",
+            MEASURED,
+            "Compare all others with this method, picture by picture. Default: the first.",
             metavar="METHOD",
-            show_default=False,
-            help="Compare all others with this method, picture by picture. Default: the first.",
         ),
     ] = None
     accept_license: AcceptLicense = None
@@ -134,30 +129,30 @@ class Outputs:
 
     scores: Annotated[
         list[Path] | None,
-        options.choose(
+        choose(
             "--scores",
-            metavar="FILE",
-            panel=options.IN_OUT,
-            help="Write all scores, picture by picture, to this .csv or .jsonl file; may be given "
+            options.IN_OUT,
+            "Write all scores, picture by picture, to this .csv or .jsonl file; may be given "
             "twice.",
+            metavar="FILE",
         ),
     ] = None
     page: Annotated[
         Path | None,
-        options.choose(
+        choose(
             "--page",
+            options.IN_OUT,
+            "Write an HTML page with tables, box plots, and the pictures that differ most.",
             metavar="FILE",
-            panel=options.IN_OUT,
-            help="Write an HTML page with tables, box plots, and the pictures that differ most.",
         ),
     ] = None
     save: Annotated[
         Path | None,
-        options.choose(
+        choose(
             "--save",
+            options.IN_OUT,
+            "Keep the results of --rows as DIR/SET/METHOD/NAME.png.",
             metavar="DIR",
-            panel=options.IN_OUT,
-            help="Keep the results of --rows as DIR/SET/METHOD/NAME.png.",
         ),
     ] = None
     overwrite: Overwrite = False

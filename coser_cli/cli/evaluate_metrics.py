@@ -8,24 +8,25 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.columns import plain_columns
 from coser_cli.cli.output.json_lines import JSON_VERSION
 
 AcceptLicense = Annotated[
     list[str] | None,
-    typer.Option(
+    choose(
         "--accept-license",
+        None,
+        "Accept the licence of a metric's package; may be given several times.",
         metavar="ID",
-        help="Accept the licence of a metric's package; may be given several times.",
-        show_default=False,
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option(
+    option(
         "--overwrite",
-        help="Write files again that exist; without it, nothing is done where one does.",
-        rich_help_panel=options.IN_OUT,
+        options.IN_OUT,
+        "Write files again that exist; without it, nothing is done where one does.",
     ),
 ]
 _KINDS = {"pair": "true picture", "single": "result alone", "set": "whole set"}
@@ -34,12 +35,12 @@ _KINDS = {"pair": "true picture", "single": "result alone", "set": "whole set"}
 def metrics(
     fetch: Annotated[
         str | None,
-        typer.Option(
+        choose(
             "--fetch",
-            metavar="NAMES",
-            help="Download the weights of these metrics, by commas, from where their packages "
+            None,
+            "Download the weights of these metrics, by commas, from where their packages "
             "have them.",
-            show_default=False,
+            metavar="NAMES",
         ),
     ] = None,
     accept_license: AcceptLicense = None,

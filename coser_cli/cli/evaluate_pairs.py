@@ -11,6 +11,7 @@ import typer
 
 from coser_cli.cli.evaluate_metrics import Overwrite
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import CoserError, Exit, UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, MAX_SEED
@@ -30,23 +31,23 @@ RECIPE_HELP = (
 class Reduction:
     """The values of the options that decide what low-resolution pictures look like."""
 
-    recipe: Annotated[Recipe, typer.Option("--recipe", help=RECIPE_HELP)] = "bicubic"
+    recipe: Annotated[Recipe, option("--recipe", None, RECIPE_HELP)] = "bicubic"
     scale: Annotated[
-        int, typer.Option("--scale", "-s", min=1, max=16, help="Reduce each side by this factor.")
+        int, option("--scale -s", None, "Reduce each side by this factor.", min=1, max=16)
     ] = 4
     crop: Annotated[
         int | None,
-        typer.Option(
+        choose(
             "--crop",
+            None,
+            "Take a square with this side from the middle of each picture, for example 512.",
             min=8,
             max=65536,
             metavar="SIDE",
-            help="Take a square with this side from the middle of each picture, for example 512.",
-            show_default=False,
         ),
     ] = None
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=MAX_SEED, help="Draw degradations with this seed.")
+        int, option("--seed", None, "Draw degradations with this seed.", min=0, max=MAX_SEED)
     ] = DEFAULT_SEED
 
 
@@ -58,12 +59,11 @@ def make_pairs(
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
+        option(
+            "--output -o",
+            options.IN_OUT,
+            "Write DIR/HR, DIR/LR and DIR/manifest.json.",
             metavar="DIR",
-            help="Write DIR/HR, DIR/LR and DIR/manifest.json.",
-            rich_help_panel=options.IN_OUT,
         ),
     ],
     reduction: Reduction,

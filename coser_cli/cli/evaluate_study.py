@@ -12,6 +12,7 @@ import typer
 
 from coser_cli.cli.evaluate_metrics import Overwrite
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.columns import plain_columns
 from coser_cli.cli.output.json_lines import JSON_VERSION
@@ -29,31 +30,28 @@ class Page:
 
     output: Annotated[
         Path | None,
-        options.choose(
-            "--output",
-            "-o",
+        choose(
+            "--output -o",
+            options.IN_OUT,
+            "Write the page of the study to this .html file.",
             metavar="FILE",
-            panel=options.IN_OUT,
-            help="Write the page of the study to this .html file.",
         ),
     ] = None
     input: Annotated[
         Path | None,
-        options.choose(
+        choose(
             "--input",
+            options.IN_OUT,
+            "Also show the picture that was enlarged, from this folder.",
             metavar="DIR",
-            panel=options.IN_OUT,
-            help="Also show the picture that was enlarged, from this folder.",
         ),
     ] = None
-    question: Annotated[str, typer.Option("--question", metavar="TEXT", help="Ask this.")] = (
+    question: Annotated[str, option("--question", None, "Ask this.", metavar="TEXT")] = (
         "Which picture is the better enlargement?"
     )
     max_side: Annotated[
         int,
-        typer.Option(
-            "--max-side", min=64, max=8192, help="Reduce larger pictures to this many pixels."
-        ),
+        option("--max-side", None, "Reduce larger pictures to this many pixels.", min=64, max=8192),
     ] = MAX_SIDE
     overwrite: Overwrite = False
 
@@ -70,7 +68,7 @@ def study(
     ],
     page: Page,
     tally: Annotated[
-        bool, typer.Option("--tally", help="Count the choices in FILES instead of making a page.")
+        bool, option("--tally", None, "Count the choices in FILES instead of making a page.")
     ] = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,

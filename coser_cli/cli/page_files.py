@@ -13,26 +13,23 @@ from typing import Annotated, Any
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
 from coser_cli.errors import CoserError, InputError, reason_of, shown
 
 PageOutput = Annotated[
     str | None,
-    typer.Option(
-        "--output",
-        "-o",
+    choose(
+        "--output -o",
+        options.IN_OUT,
+        "Write to this .html file or into this folder.",
         metavar="FILE|DIR",
-        help="Write to this .html file or into this folder.",
-        rich_help_panel=options.IN_OUT,
-        show_default=False,
     ),
 ]
 PageOverwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite",
-        help="Write the page again if it exists; without it, it is kept.",
-        rich_help_panel=options.IN_OUT,
+    option(
+        "--overwrite", options.IN_OUT, "Write the page again if it exists; without it, it is kept."
     ),
 ]
 

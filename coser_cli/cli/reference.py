@@ -10,6 +10,7 @@ from coser_cli.cli.execute import execute
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling as sampling_options
 from coser_cli.cli.options.compute import ComputeOptions
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
@@ -23,38 +24,34 @@ from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 # Where the reference is all there is, the short names mean it, too.
 _GuidanceScale = Annotated[
     float | None,
-    typer.Option(
-        "--reference-guidance-scale",
-        "--guidance-scale",
+    choose(
+        "--reference-guidance-scale --guidance-scale",
+        options.SAMPLING,
+        "Follow prompt and understanding this strongly; 1 is off and takes half the time.",
         min=1.0,
         max=MAX_GUIDANCE,
         envvar="COSER_REFERENCE_GUIDANCE_SCALE",
-        help="Follow prompt and understanding this strongly; 1 is off and takes half the time.",
-        rich_help_panel=options.SAMPLING,
-        show_default=False,
     ),
 ]
 _Strength = Annotated[
     float | None,
-    typer.Option(
-        "--reference-strength",
-        "--strength",
+    choose(
+        "--reference-strength --strength",
+        options.SAMPLING,
+        "Let diffusion change this much: 0 not at all, 1 from pure noise.",
         min=0.0,
         max=1.0,
         envvar="COSER_REFERENCE_STRENGTH",
-        help="Let diffusion change this much: 0 not at all, 1 from pure noise.",
-        rich_help_panel=options.SAMPLING,
-        show_default=False,
     ),
 ]
 _Mode = Annotated[
     Literal["global", "tile"],
-    typer.Option(
+    option(
         "--reference-mode",
-        envvar="COSER_REFERENCE_MODE",
-        help="Where a large picture is done in tiles: steer them all by what the whole shows, or "
+        options.REFERENCE,
+        "Where a large picture is done in tiles: steer them all by what the whole shows, or "
         "each also by what it shows itself.",
-        rich_help_panel=options.REFERENCE,
+        envvar="COSER_REFERENCE_MODE",
     ),
 ]
 

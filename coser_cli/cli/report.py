@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
 from coser_cli.errors import InputError, UsageError, reason_of, shown
 
@@ -16,32 +17,26 @@ Folder = Annotated[
 ]
 Log = Annotated[
     Path | None,
-    typer.Option(
+    choose(
         "--log",
-        metavar="FILE",
-        help="Read what `coser upscale --json` printed from this file; default: every .jsonl file "
+        options.IN_OUT,
+        "Read what `coser upscale --json` printed from this file; default: every .jsonl file "
         "in DIR.",
-        rich_help_panel=options.IN_OUT,
-        show_default=False,
+        metavar="FILE",
     ),
 ]
 Recursive = Annotated[
     bool,
-    typer.Option(
-        "--recursive",
-        "-r",
-        help="Look for pictures in the folders below DIR, too.",
-        rich_help_panel=options.IN_OUT,
-    ),
+    option("--recursive -r", options.IN_OUT, "Look for pictures in the folders below DIR, too."),
 ]
 MaxSide = Annotated[
     int,
-    typer.Option(
+    option(
         "--max-side",
+        options.IN_OUT,
+        "Give the thumbnails at most this many pixels per side.",
         min=32,
         max=2048,
-        help="Give the thumbnails at most this many pixels per side.",
-        rich_help_panel=options.IN_OUT,
     ),
 ]
 

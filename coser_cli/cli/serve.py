@@ -13,6 +13,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.command import Command, Group
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.tiling import parse_bytes
 from coser_cli.errors import Exit, UsageError, shown
@@ -50,34 +51,35 @@ class Keeping:
 
     idle_timeout: Annotated[
         str,
-        typer.Option(
+        option(
             "--idle-timeout",
+            None,
+            "End, and free the memory, after this time without pictures: 90s, 10m, 2h.",
             metavar="TIME|never",
             envvar="COSER_SERVE_IDLE_TIMEOUT",
-            help="End, and free the memory, after this time without pictures: 90s, 10m, 2h.",
         ),
     ] = "10m"
     max_models: Annotated[
         int,
-        typer.Option(
+        option(
             "--max-models",
+            None,
+            "Keep at most so many models loaded, each in a process of its own. For another, "
+            "the one that was not used for longest ends; while all are in use, commands work by "
+            "themselves.",
             min=1,
             max=MAX_MODELS,
             envvar="COSER_SERVE_MAX_MODELS",
-            help="Keep at most so many models loaded, each in a process of its own. For another, "
-            "the one that was not used for longest ends; while all are in use, commands work by "
-            "themselves.",
         ),
     ] = 2
     max_memory: Annotated[
         str | None,
-        typer.Option(
+        choose(
             "--max-memory",
+            None,
+            "Keep no more idle models than fit into this much memory of this machine, as in 8GiB.",
             metavar="AMOUNT",
             envvar="COSER_SERVE_MAX_MEMORY",
-            help="Keep no more idle models than fit into this much memory of this machine, as in "
-            "8GiB.",
-            show_default=False,
         ),
     ] = None
 

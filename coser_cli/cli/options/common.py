@@ -12,6 +12,7 @@ import typer
 
 from coser_cli import settings as names
 from coser_cli.cli.options.completion import complete_model
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.errors import closest
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES
@@ -21,11 +22,6 @@ SAMPLING = "Sampling"
 REFERENCE = "Reference"
 MODEL = "Model and device"
 REPORTING = "Reporting"
-
-
-def choose(*flags: str, panel: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
-    """An option whose default is the model's own."""
-    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
 Inputs = Annotated[
@@ -42,137 +38,126 @@ Inputs = Annotated[
 Output = Annotated[
     str | None,
     choose(
-        "--output",
-        "-o",
-        metavar="FILE|DIR|-",
-        panel=IN_OUT,
-        help="Write to this file, into this folder, or to stdout; by default beside each input, as "
+        "--output -o",
+        IN_OUT,
+        "Write to this file, into this folder, or to stdout; by default beside each input, as "
         "PNG. A file is for one input, and its extension decides the format: "
         f"{' '.join(WRITABLE_SUFFIXES)}.",
+        metavar="FILE|DIR|-",
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite",
-        help="Write again what exists; without it, finished outputs are skipped.",
-        rich_help_panel=IN_OUT,
+    option(
+        "--overwrite", IN_OUT, "Write again what exists; without it, finished outputs are skipped."
     ),
 ]
 Scale = Annotated[
     float,
-    typer.Option(
-        "--scale",
-        "-s",
+    option(
+        "--scale -s",
+        IN_OUT,
+        "Enlarge each side by this factor, such as 2.5.",
         min=names.MIN_SCALE,
         max=names.MAX_SCALE,
         metavar="1–16",
         envvar="COSER_SCALE",
-        help="Enlarge each side by this factor, such as 2.5.",
-        rich_help_panel=IN_OUT,
     ),
 ]
 SaveReference = Annotated[
     str | None,
     choose(
         "--save-reference",
-        metavar="[DIR]",
-        panel=REFERENCE,
-        help="Also write the references that guide the result; beside it, or into DIR "
+        REFERENCE,
+        "Also write the references that guide the result; beside it, or into DIR "
         "(--save-reference=DIR).",
+        metavar="[DIR]",
     ),
 ]
 Reference = Annotated[
     list[Path] | None,
     choose(
         "--reference",
-        metavar="FILE",
-        panel=REFERENCE,
-        help="Let this picture guide the result; instead of one that is imagined. Repeat it for "
+        REFERENCE,
+        "Let this picture guide the result; instead of one that is imagined. Repeat it for "
         "several. The same files serve every input. A picture whose aspect ratio differs by more "
         "than 2 % is made to cover the input's frame and cut on both sides alike.",
+        metavar="FILE",
     ),
 ]
 Compare = Annotated[
     bool,
-    typer.Option(
+    option(
         "--compare",
-        help="Also write a picture of what has changed; NAME_compare.png shows bicubic, the saved "
+        IN_OUT,
+        "Also write a picture of what has changed; NAME_compare.png shows bicubic, the saved "
         "reference, the result, and a detail.",
-        rich_help_panel=IN_OUT,
     ),
 ]
 Model = Annotated[
     str,
-    typer.Option(
+    option(
         "--model",
+        MODEL,
+        "Use this model, or the one in a folder; auto takes sd21 where its weights are "
+        "installed, else mini.",
         metavar="NAME|DIR",
         envvar="COSER_MODEL",
         autocompletion=complete_model,
-        help="Use this model, or the one in a folder; auto takes sd21 where its weights are "
-        "installed, else mini.",
-        rich_help_panel=MODEL,
     ),
 ]
 Device = Annotated[
     names.Device,
-    typer.Option(
-        "--device",
-        envvar="COSER_DEVICE",
-        help="Compute here; auto takes the fastest there is.",
-        rich_help_panel=MODEL,
+    option(
+        "--device", MODEL, "Compute here; auto takes the fastest there is.", envvar="COSER_DEVICE"
     ),
 ]
 Dtype = Annotated[
     names.Dtype,
-    typer.Option(
+    option(
         "--dtype",
+        MODEL,
+        "Compute with this number type; auto suits the device.",
         envvar="COSER_DTYPE",
-        help="Compute with this number type; auto suits the device.",
-        rich_help_panel=MODEL,
     ),
 ]
 Offload = Annotated[
     names.Offload,
-    typer.Option(
+    option(
         "--offload",
-        envvar="COSER_OFFLOAD",
-        help="Keep on the device: all weights (none), those of the networks that run (model), or "
+        MODEL,
+        "Keep on the device: all weights (none), those of the networks that run (model), or "
         "those of the layer that runs (sequential, slow); auto goes by the free memory.",
-        rich_help_panel=MODEL,
+        envvar="COSER_OFFLOAD",
     ),
 ]
 LowMemory = Annotated[
     bool,
-    typer.Option(
+    option(
         "--low-memory",
-        envvar="COSER_LOW_MEMORY",
-        help="Take as little memory as possible, and more time: --offload sequential, straight "
+        MODEL,
+        "Take as little memory as possible, and more time: --offload sequential, straight "
         "from the weights' files.",
-        rich_help_panel=MODEL,
+        envvar="COSER_LOW_MEMORY",
     ),
 ]
 Compile = Annotated[
     bool,
-    typer.Option(
+    option(
         "--compile",
-        envvar="COSER_COMPILE",
-        help="Compile the networks of the denoising steps: seconds to minutes once per size, for "
+        MODEL,
+        "Compile the networks of the denoising steps: seconds to minutes once per size, for "
         "shorter steps. Needs a C++ compiler on a CPU; results may differ in their last bits.",
-        rich_help_panel=MODEL,
+        envvar="COSER_COMPILE",
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=REPORTING),
+    option("--quiet -q", REPORTING, "Print nothing but errors."),
 ]
 Json = Annotated[
     bool,
-    typer.Option(
-        "--json",
-        help="Print JSON instead of text, one object per line.",
-        rich_help_panel=REPORTING,
-    ),
+    option("--json", REPORTING, "Print JSON instead of text, one object per line."),
 ]
 
 
@@ -213,11 +198,11 @@ Config = Annotated[
     Path | None,
     choose(
         "--config",
+        REPORTING,
+        "Take defaults from this TOML file: a table per command, keys named like options.",
         metavar="FILE",
-        panel=REPORTING,
         envvar="COSER_CONFIG",
         is_eager=True,
         callback=_load_config,
-        help="Take defaults from this TOML file: a table per command, keys named like options.",
     ),
 ]

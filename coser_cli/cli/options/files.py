@@ -6,11 +6,12 @@ A command takes them all as one parameter, `files: Files`, under the decorator `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coser_cli.cli.options.common import IN_OUT
+from coser_cli.cli.options.declare import choose
 from coser_cli.errors import UsageError
 from coser_cli.imageio.encoding import Chroma, Encoding
 from coser_cli.imageio.formats import FORMATS
@@ -22,105 +23,102 @@ FORMAT = "Format and name"
 _MAX_SIDE = 2**20
 
 
-def _option(*flags: str, panel: str = IN_OUT, help: str, **more: Any) -> Any:  # noqa: A002
-    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
-
-
 @dataclass(frozen=True)
 class Files:
     """The values of the options about files."""
 
     recursive: Annotated[
         bool,
-        _option(
-            "--recursive", "-r", help="Look into sub-folders, too; their tree is kept below -o."
+        choose(
+            "--recursive -r", IN_OUT, "Look into sub-folders, too; their tree is kept below -o."
         ),
     ] = False
     from_file: Annotated[
         str | None,
-        _option(
+        choose(
             "--from-file",
-            metavar="LIST",
-            help="Also take the inputs named in this file, or on stdin where it is -: one a line, "
+            IN_OUT,
+            "Also take the inputs named in this file, or on stdin where it is -: one a line, "
             "or ended by NUL.",
+            metavar="LIST",
         ),
     ] = None
     all_frames: Annotated[
         bool,
-        _option("--all-frames", help="Enlarge every frame of an animation and page of a TIFF."),
+        choose("--all-frames", IN_OUT, "Enlarge every frame of an animation and page of a TIFF."),
     ] = False
     width: Annotated[
         int | None,
-        _option("--width", min=1, max=_MAX_SIDE, help="Make results this wide, instead of -s."),
+        choose("--width", IN_OUT, "Make results this wide, instead of -s.", min=1, max=_MAX_SIDE),
     ] = None
     height: Annotated[
         int | None,
-        _option(
+        choose(
             "--height",
+            IN_OUT,
+            "Make results this high, instead of -s; with --width: as large as fits into both.",
             min=1,
             max=_MAX_SIDE,
-            help="Make results this high, instead of -s; with --width: as large as fits into both.",
         ),
     ] = None
     max_side: Annotated[
         int | None,
-        _option(
+        choose(
             "--max-side",
+            IN_OUT,
+            "Make the longer side this long, instead of -s.",
             min=1,
             max=_MAX_SIDE,
             metavar="PIXELS",
-            help="Make the longer side this long, instead of -s.",
         ),
     ] = None
     name: Annotated[
         str | None,
-        _option(
+        choose(
             "--name",
-            metavar="TEMPLATE",
-            panel=FORMAT,
-            help="Call results so, as in '{stem}_{scale}x{ext}'; also width, height, model, seed, "
+            FORMAT,
+            "Call results so, as in '{stem}_{scale}x{ext}'; also width, height, model, seed, "
             "index and frame.",
+            metavar="TEMPLATE",
         ),
     ] = None
     format: Annotated[
         str | None,
-        _option(
+        choose(
             "--format",
-            metavar="FORMAT",
-            panel=FORMAT,
-            help=f"Write {', '.join(row.name.lower() for row in FORMATS)}, or same (as the input); "
+            FORMAT,
+            f"Write {', '.join(row.name.lower() for row in FORMATS)}, or same (as the input); "
             "default: png, or by the extension of -o FILE.",
+            metavar="FORMAT",
         ),
     ] = None
     quality: Annotated[
         int | None,
-        _option(
+        choose(
             "--quality",
+            FORMAT,
+            "Quality of JPEG, WebP and AVIF; default 95, of AVIF 90.",
             min=1,
             max=100,
-            panel=FORMAT,
             envvar="COSER_QUALITY",
-            help="Quality of JPEG, WebP and AVIF; default 95, of AVIF 90.",
         ),
     ] = None
     chroma: Annotated[
         Chroma | None,
-        _option(
+        choose(
             "--chroma",
-            panel=FORMAT,
+            FORMAT,
+            "Keep colours of JPEG and AVIF at full (444, the default) or half resolution.",
             envvar="COSER_CHROMA",
-            help="Keep colours of JPEG and AVIF at full (444, the default) or half resolution.",
         ),
     ] = None
-    lossless: Annotated[
-        bool, _option("--lossless", panel=FORMAT, help="Write WebP losslessly.")
-    ] = False
+    lossless: Annotated[bool, choose("--lossless", FORMAT, "Write WebP losslessly.")] = False
     strip_metadata: Annotated[
         bool,
-        _option(
+        choose(
             "--strip-metadata",
-            panel=FORMAT,
-            help="Leave EXIF, GPS, XMP and resolution out; the colour profile stays.",
+            FORMAT,
+            "Leave EXIF, GPS, XMP and resolution out; the colour profile stays.",
         ),
     ] = False
 

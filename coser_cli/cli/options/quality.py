@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from coser_cli.cli.options.common import IN_OUT, choose
+from coser_cli.cli.options.common import IN_OUT
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, MAX_SEED, MAX_STEPS, SAMPLERS
 
@@ -24,97 +23,91 @@ SAME = "same"
 MAX_SEEDS, MIN_CROP, MAX_CROP, MAX_COUNT = 100, 8, 4096, 100_000
 
 
-def _measure(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 (typer's word)
-    return typer.Option(*flags, help=help, rich_help_panel=MEASURED, **more)
-
-
 Samplers = Annotated[
-    str, _measure("--samplers", help="Samplers, by commas; lcm is for distilled models.")
+    str, option("--samplers", MEASURED, "Samplers, by commas; lcm is for distilled models.")
 ]
-Steps = Annotated[str, _measure("--steps", help="Steps of the result, by commas.")]
+Steps = Annotated[str, option("--steps", MEASURED, "Steps of the result, by commas.")]
 Intervals = Annotated[
-    str, _measure("--intervals", help="Parts of the steps that are guided, FROM-TO, by commas.")
+    str, option("--intervals", MEASURED, "Parts of the steps that are guided, FROM-TO, by commas.")
 ]
 ReferenceSteps = Annotated[
     str,
-    _measure(
+    option(
         "--reference-steps",
-        help="Steps of the reference, by commas: `same`, or a number, which counts where the "
+        MEASURED,
+        "Steps of the reference, by commas: `same`, or a number, which counts where the "
         "result has more.",
     ),
 ]
 Strength = Annotated[
     float,
-    _measure("--strength", min=0.0, max=1.0, help="Start both passes here; 1 is pure noise."),
+    option("--strength", MEASURED, "Start both passes here; 1 is pure noise.", min=0.0, max=1.0),
 ]
 BaselineSteps = Annotated[
     int,
-    _measure(
+    option(
         "--baseline-steps",
+        MEASURED,
+        "Compare to ddpm with this many steps, all of them guided.",
         min=1,
         max=MAX_STEPS,
-        help="Compare to ddpm with this many steps, all of them guided.",
     ),
 ]
 Seeds = Annotated[
     int,
-    _measure(
+    option(
         "--seeds",
+        MEASURED,
+        "Measure the baseline, and what proves best, with this many seeds.",
         min=2,
         max=MAX_SEEDS,
-        help="Measure the baseline, and what proves best, with this many seeds.",
     ),
 ]
 Seed = Annotated[
-    int, _measure("--seed", min=0, max=MAX_SEED, help="The first seed, and the only one else.")
+    int, option("--seed", MEASURED, "The first seed, and the only one else.", min=0, max=MAX_SEED)
 ]
-Scale = Annotated[int, _measure("--scale", "-s", min=1, max=16, help="Scale of the sets.")]
+Scale = Annotated[int, option("--scale -s", MEASURED, "Scale of the sets.", min=1, max=16)]
 Crop = Annotated[
     int,
-    _measure(
+    option(
         "--crop",
+        MEASURED,
+        "Take from each picture the square of this many LR pixels a side that has the most detail.",
         min=MIN_CROP,
         max=MAX_CROP,
-        help="Take from each picture the square of this many LR pixels a side that has the most "
-        "detail.",
     ),
 ]
 Count = Annotated[
     int | None,
-    _measure(
+    option(
         "--count",
+        MEASURED,
+        "Take this many pictures of each set, evenly spaced.",
         min=1,
         max=MAX_COUNT,
         show_default="all",
-        help="Take this many pictures of each set, evenly spaced.",
     ),
 ]
 Results = Annotated[
     Path | None,
     choose(
         "--results",
+        IN_OUT,
+        "Keep what has been measured in this file, and measure only what it lacks.",
         metavar="FILE.jsonl",
-        panel=IN_OUT,
-        help="Keep what has been measured in this file, and measure only what it lacks.",
     ),
 ]
 Measured = Annotated[
     bool,
-    typer.Option(
-        "--measured",
-        help="Measure nothing: report what the file of --results has.",
-        rich_help_panel=IN_OUT,
-    ),
+    option("--measured", IN_OUT, "Measure nothing: report what the file of --results has."),
 ]
 Plot = Annotated[
     Path | None,
-    choose(
-        "--plot", metavar="FILE.svg", panel=IN_OUT, help="Also draw quality against evaluations."
-    ),
+    choose("--plot", IN_OUT, "Also draw quality against evaluations.", metavar="FILE.svg"),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Draw a plot again that exists.", rich_help_panel=IN_OUT),
+    option("--overwrite", IN_OUT, "Draw a plot again that exists."),
 ]
 
 
@@ -160,10 +153,10 @@ class OutputOptions:
         """What could fail only after hours fails now. Raises `UsageError`."""
         if self.measured and (self.results is None or not self.results.is_file()):
             raise UsageError("--measured reports a file that is there", "name it with --results")
-        for option, path in (("--results", self.results), ("--plot", self.plot)):
+        for flag, path in (("--results", self.results), ("--plot", self.plot)):
             if path is not None and (path.is_dir() or not path.parent.is_dir()):
                 raise UsageError(
-                    f"{option}: {shown(path)} can be no file", "name one in a folder that exists"
+                    f"{flag}: {shown(path)} can be no file", "name one in a folder that exists"
                 )
         if self.plot is not None:
             self._require_drawable(self.plot)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.command import show_everything
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.log import RunLog
 from coser_cli.cli.output.reporter import Reporter
 
@@ -23,34 +22,33 @@ class Reporting:
     as_json: options.Json = False
     log: Annotated[
         Path | None,
-        typer.Option(
+        choose(
             "--log",
+            options.REPORTING,
+            "Append what happens to this file: a line each, with time and level.",
             metavar="FILE",
             envvar="COSER_LOG",
-            help="Append what happens to this file: a line each, with time and level.",
-            rich_help_panel=options.REPORTING,
-            show_default=False,
             dir_okay=False,
         ),
     ] = None
     fail_fast: Annotated[
         bool,
-        typer.Option(
+        option(
             "--fail-fast",
+            options.REPORTING,
+            "End with the first picture that fails; the rest is not started.",
             envvar="COSER_FAIL_FAST",
-            help="End with the first picture that fails; the rest is not started.",
-            rich_help_panel=options.REPORTING,
         ),
     ] = False
 
     help_all: Annotated[
         bool,
-        typer.Option(
+        option(
             "--help-all",
+            options.REPORTING,
+            "Show all options, and end.",
             callback=show_everything,
             is_eager=True,
-            help="Show all options, and end.",
-            rich_help_panel=options.REPORTING,
         ),
     ] = False
 

@@ -8,59 +8,50 @@ from typing import Annotated, Any
 import typer
 
 from coser_cli import settings as names
-from coser_cli.cli.options.common import REFERENCE, SAMPLING, choose
+from coser_cli.cli.options.common import REFERENCE, SAMPLING
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.errors import UsageError
 from coser_cli.settings import DEFAULT_SEED, PRESETS, Settings
 
 Fast = Annotated[
     bool,
-    typer.Option(
-        "--fast",
-        help="Take the model's fast settings; single options go before them.",
-        rich_help_panel=SAMPLING,
-    ),
+    option("--fast", SAMPLING, "Take the model's fast settings; single options go before them."),
 ]
 Balanced = Annotated[
     bool,
-    typer.Option(
-        "--balanced",
-        help="Take the model's usual settings, as without any of these three.",
-        rich_help_panel=SAMPLING,
+    option(
+        "--balanced", SAMPLING, "Take the model's usual settings, as without any of these three."
     ),
 ]
 Best = Annotated[
     bool,
-    typer.Option(
-        "--best",
-        help="Take the model's best and slowest settings.",
-        rich_help_panel=SAMPLING,
-    ),
+    option("--best", SAMPLING, "Take the model's best and slowest settings."),
 ]
 Steps = Annotated[
     int | None,
     choose(
         "--steps",
-        panel=SAMPLING,
+        SAMPLING,
+        "Take this many sampling steps; for the reference and for the result each.",
         min=1,
         max=names.MAX_STEPS,
         envvar="COSER_STEPS",
-        help="Take this many sampling steps; for the reference and for the result each.",
     ),
 ]
 Sampler = Annotated[
     names.Sampler | None,
-    choose("--sampler", panel=SAMPLING, envvar="COSER_SAMPLER", help="Denoise with this sampler."),
+    choose("--sampler", SAMPLING, "Denoise with this sampler.", envvar="COSER_SAMPLER"),
 ]
 Seed = Annotated[
     int,
-    typer.Option(
+    option(
         "--seed",
+        SAMPLING,
+        "Draw the noise from this seed; it means the same on every device.",
         min=0,
         max=names.MAX_SEED,
         metavar="N",
         envvar="COSER_SEED",
-        help="Draw the noise from this seed; it means the same on every device.",
-        rich_help_panel=SAMPLING,
     ),
 ]
 _GUIDANCE = {"min": 1.0, "max": names.MAX_GUIDANCE}
@@ -69,9 +60,9 @@ GuidanceScale = Annotated[
     float | None,
     choose(
         "--guidance-scale",
-        panel=SAMPLING,
+        SAMPLING,
+        "Follow prompt and understanding this strongly; 1 is off and takes half the time.",
         envvar="COSER_GUIDANCE_SCALE",
-        help="Follow prompt and understanding this strongly; 1 is off and takes half the time.",
         **_GUIDANCE,
     ),
 ]
@@ -79,20 +70,20 @@ GuidanceInterval = Annotated[
     tuple[float, float] | None,
     choose(
         "--guidance-interval",
-        panel=SAMPLING,
+        SAMPLING,
+        "Guide in this part of the steps only: 0 is the first, noisiest one, 1 the last. "
+        "Steps that are not guided take half the time.",
         metavar="FROM TO",
         envvar="COSER_GUIDANCE_INTERVAL",
-        help="Guide in this part of the steps only: 0 is the first, noisiest one, 1 the last. "
-        "Steps that are not guided take half the time.",
     ),
 ]
 Strength = Annotated[
     float | None,
     choose(
         "--strength",
-        panel=SAMPLING,
+        SAMPLING,
+        "Let diffusion change this much; 0 not at all, 1 from pure noise.",
         envvar="COSER_STRENGTH",
-        help="Let diffusion change this much; 0 not at all, 1 from pure noise.",
         **_FRACTION,
     ),
 ]
@@ -100,9 +91,9 @@ Fidelity = Annotated[
     float | None,
     choose(
         "--fidelity",
-        panel=SAMPLING,
+        SAMPLING,
+        "Keep to the input's structures while decoding: 0 free, 1 faithful.",
         envvar="COSER_FIDELITY",
-        help="Keep to the input's structures while decoding: 0 free, 1 faithful.",
         **_FRACTION,
     ),
 ]
@@ -110,75 +101,69 @@ ColorFix = Annotated[
     names.ColorFix | None,
     choose(
         "--color-fix",
-        panel=SAMPLING,
+        SAMPLING,
+        "Take the colours of the input over by this method.",
         envvar="COSER_COLOR_FIX",
-        help="Take the colours of the input over by this method.",
     ),
 ]
 Prompt = Annotated[
     str,
-    typer.Option(
-        "--prompt",
-        help="Say what the picture shows.",
-        rich_help_panel=SAMPLING,
-        show_default=False,
-    ),
+    choose("--prompt", SAMPLING, "Say what the picture shows."),
 ]
 NegativePrompt = Annotated[
     str | None,
-    choose("--negative-prompt", panel=SAMPLING, help="Say what the picture must not look like."),
+    choose("--negative-prompt", SAMPLING, "Say what the picture must not look like."),
 ]
 ReferenceMode = Annotated[
     names.ReferenceMode | None,
     choose(
         "--reference-mode",
-        envvar="COSER_REFERENCE_MODE",
-        help="Imagine one reference, steered by what the whole picture shows (global) or, in "
+        REFERENCE,
+        "Imagine one reference, steered by what the whole picture shows (global) or, in "
         "tiles, also by what each tile shows; or none.",
-        panel=REFERENCE,
+        envvar="COSER_REFERENCE_MODE",
     ),
 ]
 References = Annotated[
     int,
-    typer.Option(
-        "--references",
-        "-n",
+    option(
+        "--references -n",
+        REFERENCE,
+        "Imagine this many references; each from noise of its own.",
         min=1,
         max=names.MAX_REFERENCES,
         envvar="COSER_REFERENCES",
-        help="Imagine this many references; each from noise of its own.",
-        rich_help_panel=REFERENCE,
     ),
 ]
 ReferenceSelect = Annotated[
     names.ReferenceSelect,
-    typer.Option(
+    option(
         "--reference-select",
-        envvar="COSER_REFERENCE_SELECT",
-        help="Of several references, use all (each place takes what fits best among them), or the "
+        REFERENCE,
+        "Of several references, use all (each place takes what fits best among them), or the "
         "one that the model's image tower finds nearest to the input.",
-        rich_help_panel=REFERENCE,
+        envvar="COSER_REFERENCE_SELECT",
     ),
 ]
 ReferenceSteps = Annotated[
     int | None,
     choose(
         "--reference-steps",
-        panel=REFERENCE,
+        REFERENCE,
+        "Imagine the reference in this many steps, where they are not to be as many as those "
+        "of the result.",
         min=1,
         max=names.MAX_STEPS,
         envvar="COSER_REFERENCE_STEPS",
-        help="Imagine the reference in this many steps, where they are not to be as many as those "
-        "of the result.",
     ),
 ]
 ReferenceGuidanceScale = Annotated[
     float | None,
     choose(
         "--reference-guidance-scale",
-        panel=REFERENCE,
+        REFERENCE,
+        "Guidance scale while the reference is imagined.",
         envvar="COSER_REFERENCE_GUIDANCE_SCALE",
-        help="Guidance scale while the reference is imagined.",
         **_GUIDANCE,
     ),
 ]
@@ -186,9 +171,9 @@ ReferenceStrength = Annotated[
     float | None,
     choose(
         "--reference-strength",
-        panel=REFERENCE,
+        REFERENCE,
+        "Strength while the reference is imagined: 0 is the input itself, 1 pure noise.",
         envvar="COSER_REFERENCE_STRENGTH",
-        help="Strength while the reference is imagined: 0 is the input itself, 1 pure noise.",
         **_FRACTION,
     ),
 ]
@@ -196,22 +181,21 @@ ReferenceStrength = Annotated[
 _WEIGHT: dict[str, Any] = {"min": 0.0, "max": names.MAX_WEIGHT, "metavar": "WEIGHT"}
 ControlWeight = Annotated[
     float,
-    typer.Option(
+    option(
         "--control-weight",
+        SAMPLING,
+        "Hold the result to the low-resolution picture this strongly: 0 not at all, 1 as trained.",
         envvar="COSER_CONTROL_WEIGHT",
-        help="Hold the result to the low-resolution picture this strongly: 0 not at all, 1 as "
-        "trained.",
-        rich_help_panel=SAMPLING,
         **_WEIGHT,
     ),
 ]
 ReferenceWeight = Annotated[
     float,
-    typer.Option(
+    option(
         "--reference-weight",
+        REFERENCE,
+        "Take this much from the references: 0 nothing, 1 as trained.",
         envvar="COSER_REFERENCE_WEIGHT",
-        help="Take this much from the references: 0 nothing, 1 as trained.",
-        rich_help_panel=REFERENCE,
         **_WEIGHT,
     ),
 ]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from coser_cli import settings as names
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.errors import UsageError
 
 TILING = "Tiling"
@@ -38,78 +37,71 @@ class Tiles:
 
     tile_size: Annotated[
         int,
-        typer.Option(
+        option(
             "--tile-size",
+            TILING,
+            "Side of the tiles that diffusion works on, in pixels of the result.",
             min=1,
             max=names.MAX_TILE_SIZE,
             envvar="COSER_TILE_SIZE",
-            help="Side of the tiles that diffusion works on, in pixels of the result.",
-            rich_help_panel=TILING,
         ),
     ] = names.DEFAULT_TILE_SIZE
     overlap: Annotated[
         int,
-        typer.Option(
+        option(
             "--overlap",
+            TILING,
+            "Let neighbouring tiles overlap by this many pixels of the result.",
             min=0,
             max=names.MAX_TILE_SIZE,
             envvar="COSER_OVERLAP",
-            help="Let neighbouring tiles overlap by this many pixels of the result.",
-            rich_help_panel=TILING,
         ),
     ] = names.DEFAULT_OVERLAP
     tile_batch: Annotated[
         int | None,
-        typer.Option(
+        choose(
             "--tile-batch",
+            TILING,
+            "Work on this many tiles at once; by default, on as many as memory suffices for.",
             min=1,
             max=names.MAX_TILE_BATCH,
             envvar="COSER_TILE_BATCH",
-            help="Work on this many tiles at once; by default, on as many as memory suffices for.",
-            rich_help_panel=TILING,
-            show_default=False,
         ),
     ] = None
     tile_jitter: Annotated[
         bool,
-        typer.Option(
+        option(
             "--tile-jitter/--no-tile-jitter",
-            help="Move the tiles from step to step, so that no place lies at a border for long.",
-            rich_help_panel=TILING,
+            TILING,
+            "Move the tiles from step to step, so that no place lies at a border for long.",
         ),
     ] = False
     max_memory: Annotated[
         int | None,
-        typer.Option(
+        choose(
             "--max-memory",
+            TILING,
+            "Take about this much memory, such as 4GiB; by default, what is free.",
             metavar="SIZE",
             parser=parse_bytes,
             envvar="COSER_MAX_MEMORY",
-            help="Take about this much memory, such as 4GiB; by default, what is free.",
-            rich_help_panel=TILING,
-            show_default=False,
         ),
     ] = None
     temp_dir: Annotated[
         Path | None,
-        typer.Option(
+        choose(
             "--temp-dir",
+            TILING,
+            "Put what does not fit memory into this folder; by default, the system's.",
             metavar="DIR",
             envvar="COSER_TEMP_DIR",
-            help="Put what does not fit memory into this folder; by default, the system's.",
-            rich_help_panel=TILING,
-            show_default=False,
             exists=True,
             file_okay=False,
         ),
     ] = None
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Only say what would be made, and what it takes.",
-            rich_help_panel="Reporting",
-        ),
+        option("--dry-run", "Reporting", "Only say what would be made, and what it takes."),
     ] = False
 
     @property

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from coser_cli.cli.options.declare import option
+
 STAGE_NAMES = (
     "teacher",
     "srresnet",
@@ -24,89 +26,74 @@ StageName = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder with pictures: captions.tsv, folders of classes, or webdataset shards.",
-        rich_help_panel=RUN,
+    option(
+        "", RUN, "Folder with pictures: captions.tsv, folders of classes, or webdataset shards."
     ),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(
-        help="Recipe (TOML).", show_default="the bundled recipe of mini", rich_help_panel=RUN
-    ),
+    option("", RUN, "Recipe (TOML).", show_default="the bundled recipe of mini"),
 ]
 Work = Annotated[
     Path,
-    typer.Option(
-        help="Folder for checkpoints, logs, samples and the exported model.", rich_help_panel=RUN
-    ),
+    option("", RUN, "Folder for checkpoints, logs, samples and the exported model."),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run",
-        help="Train nothing: print parameters, memory, steps and hours.",
-        rich_help_panel=RUN,
-    ),
+    option("--dry-run", RUN, "Train nothing: print parameters, memory, steps and hours."),
 ]
 MixedPrecision = Annotated[
     str | None,
-    typer.Option(help="no, fp16 or bf16.", show_default=OF_RECIPE, rich_help_panel=COMPUTE),
+    option("", COMPUTE, "no, fp16 or bf16.", show_default=OF_RECIPE),
 ]
 Accumulation = Annotated[
     int | None,
-    typer.Option(
-        help="Passes per step of the optimiser; the recipe's batch is shared among them.",
+    option(
+        "",
+        COMPUTE,
+        "Passes per step of the optimiser; the recipe's batch is shared among them.",
         metavar="N",
         min=1,
         show_default=OF_RECIPE,
-        rich_help_panel=COMPUTE,
     ),
 ]
 GradientCheckpointing = Annotated[
     bool | None,
-    typer.Option(
-        help="Compute activations again instead of keeping them: less memory, more time.",
+    option(
+        "",
+        COMPUTE,
+        "Compute activations again instead of keeping them: less memory, more time.",
         show_default=OF_RECIPE,
-        rich_help_panel=COMPUTE,
     ),
 ]
 DataWorkers = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--data-workers",
-        help="Processes that prepare examples, for each that trains.",
+        COMPUTE,
+        "Processes that prepare examples, for each that trains.",
         metavar="N",
         min=0,
         show_default=OF_RECIPE,
-        rich_help_panel=COMPUTE,
     ),
 ]
 Gpus = Annotated[
     int,
-    typer.Option(
-        help="GPUs that a dry run counts with.", metavar="N", min=1, rich_help_panel=COMPUTE
-    ),
+    option("", COMPUTE, "GPUs that a dry run counts with.", metavar="N", min=1),
 ]
 Rate = Annotated[
     float,
-    typer.Option(
-        help="TFLOP/s that a dry run takes each GPU to sustain.",
-        min=0.1,
-        max=10000,
-        rich_help_panel=COMPUTE,
-    ),
+    option("", COMPUTE, "TFLOP/s that a dry run takes each GPU to sustain.", min=0.1, max=10000),
 ]
 SamplesEvery = Annotated[
     int | None,
-    typer.Option(
-        help="Write sample pictures every N steps; 0 never.",
+    option(
+        "",
+        REPORTING,
+        "Write sample pictures every N steps; 0 never.",
         metavar="N",
         min=0,
         show_default=OF_RECIPE,
-        rich_help_panel=REPORTING,
     ),
 ]
-TensorBoard = Annotated[
-    bool, typer.Option(help="Write TensorBoard's events, too.", rich_help_panel=REPORTING)
-]
+TensorBoard = Annotated[bool, option("", REPORTING, "Write TensorBoard's events, too.")]

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from coser_cli.cli.options.completion import complete_license, complete_set
+from coser_cli.cli.options.declare import choose, option
 
 SHOW = "What to do instead"
 CONSENT = "Licences and trust"
 FILES = "Files and folders"
 NETWORK = "Network"
-
-
-def _flag(name: str, panel: str, text: str) -> Any:
-    return typer.Option(name, help=text, rich_help_panel=panel)
-
-
-def _value(name: str, panel: str, metavar: str, text: str, **more: Any) -> Any:
-    return typer.Option(
-        name, help=text, rich_help_panel=panel, metavar=metavar, show_default=False, **more
-    )
 
 
 Sets = Annotated[
@@ -34,29 +25,29 @@ Sets = Annotated[
         show_default=False,
     ),
 ]
-ListAll = Annotated[bool, _flag("--list", SHOW, "Show sets, files, sizes, licences and state.")]
+ListAll = Annotated[bool, option("--list", SHOW, "Show sets, files, sizes, licences and state.")]
 DryRun = Annotated[
-    bool, _flag("--dry-run", SHOW, "Show what would be fetched and what it takes; write nothing.")
+    bool, option("--dry-run", SHOW, "Show what would be fetched and what it takes; write nothing.")
 ]
 Verify = Annotated[
-    bool, _flag("--verify", SHOW, "Hash again what is there; without SET, everything.")
+    bool, option("--verify", SHOW, "Hash again what is there; without SET, everything.")
 ]
 PrintPins = Annotated[
-    bool, _flag("--print-pins", SHOW, "Ask every source for hash and size, by HEAD requests only.")
+    bool, option("--print-pins", SHOW, "Ask every source for hash and size, by HEAD requests only.")
 ]
 AcceptLicense = Annotated[
     list[str] | None,
-    _value(
+    choose(
         "--accept-license",
         CONSENT,
-        "ID",
         "Accept this licence; may be given several times.",
+        metavar="ID",
         autocompletion=complete_license,
     ),
 ]
 TrustFirstUse = Annotated[
     bool,
-    _flag(
+    option(
         "--trust-first-use",
         CONSENT,
         "Take what arrives first for a file that has no published hash, and hold it to that.",
@@ -64,59 +55,67 @@ TrustFirstUse = Annotated[
 ]
 Yes = Annotated[
     bool,
-    _flag("--yes", CONSENT, "Import what --from-dir recognises by its content without asking."),
+    option("--yes", CONSENT, "Import what --from-dir recognises by its content without asking."),
 ]
 Strict = Annotated[
     bool,
-    _flag("--strict", CONSENT, "Refuse checkpoints that hold names which no network needs."),
+    option("--strict", CONSENT, "Refuse checkpoints that hold names which no network needs."),
 ]
 Pin = Annotated[
     Path | None,
-    _value(
+    choose(
         "--pin",
         SHOW,
-        "FILE",
         "Write a manifest to FILE (- for stdout) that holds to the hashes of what was installed.",
+        metavar="FILE",
     ),
 ]
 ImportFile = Annotated[
     list[Path] | None,
-    _value(
+    choose(
         "--import",
         FILES,
-        "FILE",
         "Take this file instead of fetching it; goes with --as, both may be repeated.",
+        metavar="FILE",
     ),
 ]
 ImportAs = Annotated[
-    list[str] | None, _value("--as", FILES, "ID", "What the file of --import is, by its id.")
+    list[str] | None,
+    choose("--as", FILES, "What the file of --import is, by its id.", metavar="ID"),
 ]
 FromDir = Annotated[
     Path | None,
-    _value(
+    choose(
         "--from-dir",
         FILES,
-        "DIR",
         "Import all files in DIR that are known by name or hash, or recognised by their content.",
+        metavar="DIR",
     ),
 ]
 Dest = Annotated[
-    Path | None, _value("--dest", FILES, "DIR", "Weights folder to use instead of the usual one.")
+    Path | None,
+    choose("--dest", FILES, "Weights folder to use instead of the usual one.", metavar="DIR"),
 ]
 KeepOriginals = Annotated[
-    bool, _flag("--keep-originals", FILES, "Keep published files once they have been converted.")
+    bool, option("--keep-originals", FILES, "Keep published files once they have been converted.")
 ]
 StoredDtype = Annotated[
     Literal["float32", "float16"],
-    _flag("--dtype", FILES, "Store installed models with this number type; float16 is half."),
+    option("--dtype", FILES, "Store installed models with this number type; float16 is half."),
 ]
 ManifestFile = Annotated[
-    Path | None, _value("--manifest", FILES, "FILE", "Use this manifest instead of coser's own.")
+    Path | None,
+    choose("--manifest", FILES, "Use this manifest instead of coser's own.", metavar="FILE"),
 ]
 Mirror = Annotated[
     str | None,
-    _value("--mirror", NETWORK, "URL", "Ask this host instead of huggingface.co; gets no token."),
+    choose(
+        "--mirror",
+        NETWORK,
+        "Ask this host instead of huggingface.co; gets no token.",
+        metavar="URL",
+    ),
 ]
 Offline = Annotated[
-    bool, _flag("--offline", NETWORK, "Make no request (also: COSER_OFFLINE or HF_HUB_OFFLINE).")
+    bool, option("--offline", NETWORK, "Make no request (also: COSER_OFFLINE or HF_HUB_OFFLINE).")
 ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
 from coser_cli.cli.options.common import MODEL
+from coser_cli.cli.options.declare import choose, option
 from coser_cli.errors import UsageError
 
 MAX_BATCH = 256
@@ -19,49 +18,45 @@ class Workers:
 
     batch_size: Annotated[
         str,
-        typer.Option(
+        option(
             "--batch-size",
+            MODEL,
+            "Make as many small pictures of one size at once; auto goes by device and memory "
+            "(one on a CPU, where more are no faster).",
             metavar="auto|N",
             envvar="COSER_BATCH_SIZE",
-            help="Make as many small pictures of one size at once; auto goes by device and memory "
-            "(one on a CPU, where more are no faster).",
-            rich_help_panel=MODEL,
         ),
     ] = "auto"
     devices: Annotated[
         str | None,
-        typer.Option(
+        choose(
             "--devices",
+            MODEL,
+            "Share the pictures out among these devices, as in cuda:0,cuda:1; instead of --device.",
             metavar="NAME,NAME",
             envvar="COSER_DEVICES",
-            help="Share the pictures out among these devices, as in cuda:0,cuda:1; instead of "
-            "--device.",
-            rich_help_panel=MODEL,
-            show_default=False,
         ),
     ] = None
     cluster: Annotated[
         str | None,
-        typer.Option(
+        choose(
             "--cluster",
+            MODEL,
+            "Share the pictures out among the GPUs (or CPUs) of a Ray cluster; auto is the "
+            "one that this machine belongs to, or else this machine.",
             metavar="auto|ray://HOST:PORT",
             envvar="COSER_CLUSTER",
-            help="Share the pictures out among the GPUs (or CPUs) of a Ray cluster; auto is the "
-            "one that this machine belongs to, or else this machine.",
-            rich_help_panel=MODEL,
-            show_default=False,
         ),
     ] = None
 
     warm: Annotated[
         bool | None,
-        typer.Option(
+        choose(
             "--warm/--no-warm",
-            envvar="COSER_WARM",
-            help="Let a server that keeps the model loaded do the work, and start one if none runs "
+            MODEL,
+            "Let a server that keeps the model loaded do the work, and start one if none runs "
             "(see coser serve); by default one that runs already is used.",
-            rich_help_panel=MODEL,
-            show_default=False,
+            envvar="COSER_WARM",
         ),
     ] = None
 

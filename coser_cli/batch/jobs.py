@@ -69,8 +69,8 @@ def plan(
     outputs meet, or an output is one of the inputs or `imported` by any path or link.
     """
     sources = unique([Source(each) if isinstance(each, Path) else each for each in inputs])
-    how = _How(output, naming or Naming(scale), save_reference, references)
-    make = how.reference_job if kind == "reference" else how.upscale_job
+    rules = _OutputRules(output, naming or Naming(scale), save_reference, references)
+    make = rules.reference_job if kind == "reference" else rules.upscale_job
 
     def jobs_of(some: Sequence[Source]) -> list[Job]:
         jobs = [make(source, index, len(some)) for index, source in enumerate(some, start=1)]
@@ -79,7 +79,7 @@ def plan(
         return [replace(job, comparison=_beside(job.target, "_compare")) for job in jobs]
 
     jobs = jobs_of(sources)
-    if how.naming.template is None and output_is_folder(output):
+    if rules.naming.template is None and output_is_folder(output):
         sources = _with_labels(sources, jobs)
         jobs = jobs_of(sources)
     others = _without_results(sources, jobs)
@@ -93,7 +93,7 @@ def plan(
 
 
 @dataclass(frozen=True)
-class _How:
+class _OutputRules:
     """What decides the names of jobs."""
 
     output: str | None

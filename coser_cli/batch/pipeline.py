@@ -260,7 +260,7 @@ class _Flow:
             return False
         seconds = (time.monotonic() - began) / len(group)
         for step, outputs in zip(group, together, strict=True):
-            self._hand_over(step, outputs, step.seconds + seconds)
+            self._write_outputs(step, outputs, step.seconds + seconds)
         return True
 
     def _make_one(self, step: _Step, notes: tuple[str, ...]) -> None:
@@ -274,12 +274,12 @@ class _Flow:
         seconds = step.seconds + time.monotonic() - began
         if isinstance(outcome, Outputs):
             result = replace(outcome.result, notes=outcome.result.notes + notes)
-            self._hand_over(step, replace(outcome, result=result), seconds)
+            self._write_outputs(step, replace(outcome, result=result), seconds)
             return
         step.read, step.result = None, Future()
         step.result.set_result(replace(outcome, seconds=seconds))
 
-    def _hand_over(self, step: _Step, outputs: Outputs, seconds: float) -> None:
+    def _write_outputs(self, step: _Step, outputs: Outputs, seconds: float) -> None:
         """The outputs are written from here on; nobody else holds them."""
         loaded, step.read = step.read, None
         assert isinstance(loaded, LoadedJob)

@@ -70,25 +70,25 @@ def main(args: Sequence[str] | None = None) -> int:
     _accept_any_file_name()
     warn_in_one_line()
     words = with_command(sys.argv[1:] if args is None else args)
-    _be_heard(words)
+    _announce_start(words)
     try:
-        app = make_app(_needed(words))
+        app = make_app(_commands_for(words))
         code = app(args=words, prog_name="coser", standalone_mode=False)
-        return _flushed(code if isinstance(code, int) else Exit.OK)
+        return _flush_and_return(code if isinstance(code, int) else Exit.OK)
     except KeyboardInterrupt:
         write_line("coser: interrupted", err=True)
-        return _flushed(Exit.INTERRUPTED)
+        return _flush_and_return(Exit.INTERRUPTED)
     except SystemExit as end:  # shell completion
-        return _flushed(end.code if isinstance(end.code, int) else Exit.OK)
+        return _flush_and_return(end.code if isinstance(end.code, int) else Exit.OK)
     except Exception as error:
         if os.environ.get("COSER_DEBUG"):
             raise
         failure = as_coser_error(error, words)
         show_error(failure, words)
-        return _flushed(failure.exit_code)
+        return _flush_and_return(failure.exit_code)
 
 
-def _needed(words: Sequence[str]) -> Sequence[str]:
+def _commands_for(words: Sequence[str]) -> Sequence[str]:
     """The commands that must be known to do what the words say."""
     first = words[0] if words else ""
     if first in ("-V", "--version"):
@@ -106,7 +106,7 @@ def with_command(words: Sequence[str]) -> list[str]:
     return ["upscale", *words] if is_input or words[0].startswith("-") else list(words)
 
 
-def _be_heard(words: Sequence[str]) -> None:
+def _announce_start(words: Sequence[str]) -> None:
     """Say something within 100 ms on a terminal: typer takes half of that to read its options."""
     runs = len(words) > 1 and words[0] in PICTURES
     if runs and not {"-q", "--quiet", "-h", "--help"}.intersection(words) and sys.stderr.isatty():
@@ -120,6 +120,6 @@ def _accept_any_file_name() -> None:
         reconfigure(errors="surrogateescape")
 
 
-def _flushed(code: int) -> int:
+def _flush_and_return(code: int) -> int:
     flush_stdout()
     return int(code)

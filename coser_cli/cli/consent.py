@@ -32,7 +32,7 @@ class Consent:
         self._accepted = set(accepted)
         self._refused: set[str] = set()
         self._trust = trust
-        self._asks = at_a_terminal()
+        self._asks = is_interactive()
 
     def reduce(self, plan: Plan, inventory: Inventory) -> tuple[Plan, list[str]]:
         """The plan without optional files whose licences are not accepted, and their ids.
@@ -97,7 +97,7 @@ class Consent:
         return self._trust
 
 
-def at_a_terminal() -> bool:
+def is_interactive() -> bool:
     """Whether someone can read a question and answer it."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -115,7 +115,7 @@ def confirm_matches(
         reporter.say(f"{what}; it can be imported as {name}")
     if not matches or not asking:
         return
-    if at_a_terminal():
+    if is_interactive():
         if typer.confirm(f"Import {', '.join(matches)} so?", default=False, err=True):
             return
         raise UsageError("nothing was imported", "name each file: --import FILE --as ID")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from coser_cli.cli.consent import Consent, at_a_terminal, confirm_matches
+from coser_cli.cli.consent import Consent, confirm_matches, is_interactive
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options import weights as own
+from coser_cli.cli.options import weights as weights_options
 from coser_cli.cli.output.weights import (
     WeightsReporter,
     amount_text,
@@ -44,25 +44,25 @@ class Request:
 
 
 def download_weights(
-    sets: own.Sets = None,
-    list_: own.ListAll = False,
-    dry_run: own.DryRun = False,
-    verify: own.Verify = False,
-    print_pins: own.PrintPins = False,
-    pin: own.Pin = None,
-    accept_license: own.AcceptLicense = None,
-    trust_first_use: own.TrustFirstUse = False,
-    yes: own.Yes = False,
-    strict: own.Strict = False,
-    import_: own.ImportFile = None,
-    as_: own.ImportAs = None,
-    from_dir: own.FromDir = None,
-    dest: own.Dest = None,
-    keep_originals: own.KeepOriginals = False,
-    dtype: own.StoredDtype = "float32",
-    manifest: own.ManifestFile = None,
-    mirror: own.Mirror = None,
-    offline: own.Offline = False,
+    sets: weights_options.Sets = None,
+    list_: weights_options.ListAll = False,
+    dry_run: weights_options.DryRun = False,
+    verify: weights_options.Verify = False,
+    print_pins: weights_options.PrintPins = False,
+    pin: weights_options.Pin = None,
+    accept_license: weights_options.AcceptLicense = None,
+    trust_first_use: weights_options.TrustFirstUse = False,
+    yes: weights_options.Yes = False,
+    strict: weights_options.Strict = False,
+    import_: weights_options.ImportFile = None,
+    as_: weights_options.ImportAs = None,
+    from_dir: weights_options.FromDir = None,
+    dest: weights_options.Dest = None,
+    keep_originals: weights_options.KeepOriginals = False,
+    dtype: weights_options.StoredDtype = "float32",
+    manifest: weights_options.ManifestFile = None,
+    mirror: weights_options.Mirror = None,
+    offline: weights_options.Offline = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -260,7 +260,7 @@ def _announce(
     ids = [each.id for each in inventory.manifest.licenses_of(needed)]
     more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
     reporter.say(f"licences: {', '.join([*ids, *more])}")
-    if not (at_a_terminal() and plan.fetch):  # a prompt shows each licence
+    if not (is_interactive() and plan.fetch):  # a prompt shows each licence
         reporter.say("\n".join(license_lines(licenses)))
 
 

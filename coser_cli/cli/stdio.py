@@ -54,7 +54,7 @@ class Pipes:
             self._folder = Path(tempfile.mkdtemp(prefix="coser-"))
             os.mkdir(self._folder / "out")
         if self._stdin:
-            self.inputs = [self._spooled(path) for path in self.inputs]
+            self.inputs = [self._saved_stdin(path) for path in self.inputs]
         if self.to_stdout:
             self.output = str(self._folder / "out") if self._folder else None
         return self
@@ -63,7 +63,7 @@ class Pipes:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _spooled(self, path: Path) -> Path:
+    def _saved_stdin(self, path: Path) -> Path:
         """A file with what stdin brings, where the input is `-`."""
         if str(path) != STREAM or self._folder is None:
             return path
@@ -77,12 +77,12 @@ class Pipes:
         """`UsageError` where stdout would receive other than one picture."""
         if self.to_stdout and len(jobs) != 1:
             raise UsageError(f"-o - is one picture for {len(jobs)} inputs", "name a folder with -o")
-        if self.to_stdout and any(self._is_ours(path) for path in jobs[0].outputs[1:]):
+        if self.to_stdout and any(self._is_temporary(path) for path in jobs[0].outputs[1:]):
             raise UsageError(
                 "the reference of a picture to stdout has no folder", "use --save-reference=DIR"
             )
 
-    def _is_ours(self, path: Path) -> bool:
+    def _is_temporary(self, path: Path) -> bool:
         return self._folder is not None and self._folder in path.parents
 
     def finish(self, result: Result) -> Result:
@@ -90,9 +90,9 @@ class Pipes:
         if self._folder is None:
             return result
         if self.to_stdout and result.status == "done":
-            result = _sent(result)
+            result = _copied_to_stdout(result)
         job, error = result.job, result.error
-        if self._is_ours(job.source):
+        if self._is_temporary(job.source):
             if error is not None:
                 message = error.message.replace(shown(job.source), "standard input")
                 error = type(error)(message, error.hint)
@@ -102,7 +102,7 @@ class Pipes:
         return replace(result, job=job, error=error)
 
 
-def _sent(result: Result) -> Result:
+def _copied_to_stdout(result: Result) -> Result:
     """Copy a finished picture to stdout; the result has failed where nobody takes it."""
     try:
         with result.job.target.open("rb") as file:

@@ -26,7 +26,7 @@ def run_warm(
     """
     from coser_cli.server.client import NoAnswerError, ServerGoneError, UnservedError
 
-    emit = _once(emit)
+    emit = _starts_once(emit)
     rest = dict.fromkeys(jobs)
     if jobs and warm is not False and _can_be_served(jobs, work.request):
         try:
@@ -82,15 +82,15 @@ def _connection(emit: Emit, *, start: bool) -> Connection:
     return connection
 
 
-def _once(emit: Emit) -> Emit:
+def _starts_once(emit: Emit) -> Emit:
     """The same listener, which hears of each job's start once, whoever begins it again."""
     started: set[Job] = set()
 
-    def heard(event: Event) -> None:
+    def emit_once(event: Event) -> None:
         if isinstance(event, Started):
             if event.job in started:
                 return
             started.add(event.job)
         emit(event)
 
-    return heard
+    return emit_once

@@ -79,7 +79,7 @@ def install_command(name: str) -> str:
     return "" if set_name is None else f"coser download-weights {set_name}".removesuffix(" default")
 
 
-def mend(folder: Path) -> str:
+def repair_hint(folder: Path) -> str:
     """What helps where a model's folder is not whole."""
     if folder.parent == bundled_weights_dir():
         return "install the package again: pip install --force-reinstall coser-cli"
@@ -96,7 +96,7 @@ def read_model_config(folder: Path) -> ModelConfig:
         return config_from_dict(ModelConfig, json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(
-            f"{shown(file)}: not the description of a model ({error})", mend(folder)
+            f"{shown(file)}: not the description of a model ({error})", repair_hint(folder)
         ) from error
 
 
@@ -203,7 +203,7 @@ def _opened(folder: Path, part: str) -> Iterator[Any]:
             yield opened
     except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"{shown(file)}: the weights are missing or damaged ({error})", mend(folder)
+            f"{shown(file)}: the weights are missing or damaged ({error})", repair_hint(folder)
         ) from error
 
 
@@ -213,7 +213,9 @@ def read_part_config(folder: Path, part: str) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{shown(file)}: cannot be read ({error})", mend(folder)) from error
+        raise WeightsError(
+            f"{shown(file)}: cannot be read ({error})", repair_hint(folder)
+        ) from error
     return config
 
 

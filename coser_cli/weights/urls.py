@@ -34,7 +34,7 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
 
 
-def presentable(url: str) -> str:
+def display_url(url: str) -> str:
     """An address for a message: without password, and without a query, which may be a signature."""
     parts = _split(url)
     if parts is None or not parts.hostname:

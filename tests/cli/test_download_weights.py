@@ -270,7 +270,7 @@ def test_unknown_licence(get):
 
 
 def test_asked_at_a_terminal(get, monkeypatch, dest):
-    monkeypatch.setattr("coser_cli.cli.consent.at_a_terminal", lambda: True)
+    monkeypatch.setattr("coser_cli.cli.consent.is_interactive", lambda: True)
     asked = []
     monkeypatch.setattr(
         "coser_cli.cli.consent.typer.confirm", lambda text, **_: asked.append(text) or True
@@ -283,7 +283,7 @@ def test_asked_at_a_terminal(get, monkeypatch, dest):
 
 
 def test_refused_at_a_terminal(get, monkeypatch, host):
-    monkeypatch.setattr("coser_cli.cli.consent.at_a_terminal", lambda: True)
+    monkeypatch.setattr("coser_cli.cli.consent.is_interactive", lambda: True)
     monkeypatch.setattr("coser_cli.cli.consent.typer.confirm", lambda text, **_: False)
     assert get().code == 2
     assert host.asked == []

@@ -140,10 +140,10 @@ def _serve(connection: Connection, device: str, work: Work) -> None:
             jobs: list[Job] = connection.recv()
         except (EOFError, OSError):
             return
-        _work_off(connection, jobs, load, work)
+        _run_jobs(connection, jobs, load, work)
 
 
-def _work_off(connection: Connection, jobs: list[Job], load: Load, work: Work) -> None:
+def _run_jobs(connection: Connection, jobs: list[Job], load: Load, work: Work) -> None:
     try:
         for result in run_in_process(jobs, load, work):
             connection.send(result)

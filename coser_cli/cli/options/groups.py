@@ -25,19 +25,19 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         group, *options = get_args(parameter.annotation) or (parameter.annotation,)
         if isinstance(group, type) and is_dataclass(group):
             groups[parameter.name] = group
-            parameters += _spelt_out(group, *options)
+            parameters += _flat_parameters(group, *options)
         elif not parameter.name.startswith("_"):
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(command)
-    def spelt_out(**values: Any) -> None:
+    def flat_command(**values: Any) -> None:
         group_values = {
             name: group(**{each.name: values.pop(each.name) for each in fields(group)})
             for name, group in groups.items()
         }
         command(**group_values, **values)
 
-    return _with_signature(spelt_out, parameters)
+    return _with_signature(flat_command, parameters)
 
 
 def like(other: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -55,7 +55,9 @@ def explicit_options(ctx: typer.Context) -> set[str]:
     return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
 
 
-def _spelt_out(group: type, options: Mapping[str, Any] | None = None) -> list[inspect.Parameter]:
+def _flat_parameters(
+    group: type, options: Mapping[str, Any] | None = None
+) -> list[inspect.Parameter]:
     hints = options or inspect.get_annotations(group, eval_str=True)
     parameters = []
     for each in fields(group):

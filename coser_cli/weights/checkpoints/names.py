@@ -66,7 +66,7 @@ NOT_USED = ("model_ema.", "loss.")
 
 # Other homes of the same networks: the text tower as Stability's newer code has it, open_clip and
 # the Q-Former by themselves.
-_HOMES = {
+_PREFIXES = {
     "sd2": {"conditioner.embedders.0.model.": PREFIXES["clip"]},
     "openclip": {"": PREFIXES["clip"]},
     "qformer": {name: PREFIXES["qformer"] + name for name in ("Qformer.", "query_tokens")},
@@ -118,8 +118,8 @@ def translate(
     kind: str, published: Iterable[str], config: ModelConfig
 ) -> tuple[Names, frozenset[str]]:
     """Where every name of a checkpoint of that kind goes, and the names that no table knows."""
-    at_home = {_at_home(kind, name): name for name in published}
-    remaining = frozenset(name for name in at_home if not _is_left_out(name))
+    names_in_coser = {_name_in_coser(kind, name): name for name in published}
+    remaining = frozenset(name for name in names_in_coser if not _is_left_out(name))
     unknown = set(remaining)
     ours: Names = {}
     for place in places(kind, config):
@@ -129,9 +129,9 @@ def translate(
         known, strange = _place_names(plain, place.table)
         unknown -= {place.prefix + name for name in plain - strange}
         for name, olds in known.items():
-            published_names = tuple(at_home[place.prefix + old] for old in olds)
+            published_names = tuple(names_in_coser[place.prefix + old] for old in olds)
             ours[f"{place.part}/{place.inner}{name}"] = published_names
-    return ours, frozenset(at_home[name] for name in unknown)
+    return ours, frozenset(names_in_coser[name] for name in unknown)
 
 
 def _place_names(plain: set[str], table: Table) -> tuple[Names, set[str]]:
@@ -150,11 +150,11 @@ def _place_names(plain: set[str], table: Table) -> tuple[Names, set[str]]:
     return joined_names | {ours: (old,) for ours, old in renamed.items()}, strange
 
 
-def _at_home(kind: str, name: str) -> str:
+def _name_in_coser(kind: str, name: str) -> str:
     """The name that the CoSeR checkpoint has for it."""
-    for beginning, home in _HOMES.get(kind, {}).items():
+    for beginning, prefix in _PREFIXES.get(kind, {}).items():
         if name.startswith(beginning):
-            return home + name.removeprefix(beginning)
+            return prefix + name.removeprefix(beginning)
     return name
 
 
@@ -201,7 +201,7 @@ def apply_table(published: Mapping[str, Tensor], table: Table, what: str) -> Ten
     """
     renamed, unknown = rename(published, table)
     if unknown:
-        raise WeightsError(f"{what}: unknown names in the published weights: {some(unknown)}")
+        raise WeightsError(f"{what}: unknown names in the published weights: {first_few(unknown)}")
     return {ours: as_linear(ours, published[name]) for ours, name in renamed.items()}
 
 
@@ -211,7 +211,7 @@ def as_linear(name: str, tensor: Tensor) -> Tensor:
     return tensor.flatten(1) if pointwise and LINEAR.search(name) else tensor
 
 
-def some(names: Iterable[str], most: int = 8) -> str:
+def first_few(names: Iterable[str], most: int = 8) -> str:
     """The first few of many names, and how many more there are."""
     listed = sorted(names)
     rest = f" and {len(listed) - most} more" if len(listed) > most else ""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from coser_cli.config import VARIANTS, ModelConfig
 from coser_cli.errors import WeightsError, shown
-from coser_cli.weights.checkpoints.names import Names, as_linear, some, translate
+from coser_cli.weights.checkpoints.names import Names, as_linear, first_few, translate
 from coser_cli.weights.checkpoints.open import Origin, TensorMap, open_checkpoint
 from coser_cli.weights.checkpoints.recognise import recognise
 from coser_cli.weights.manifest import Variant
@@ -107,21 +107,21 @@ class Checkpoint:
         beginnings = (".".join(name.split(".")[:-1][:2]) or name for name in self.unknown)
         return Surplus(len(self.unknown), sum(sizes), dict(sorted(Counter(beginnings).items())))
 
-    def with_strays(self, needed: Mapping[str, Collection[str]]) -> Checkpoint:
+    def with_unknown_leaves(self, needed: Mapping[str, Collection[str]]) -> Checkpoint:
         """The same, counting as unknown what a table knows and the network (names by part) lacks:
         a leaf that no such layer has.
         """
-        strays: set[str] = set()
+        unknown_leaves: set[str] = set()
         for key, published in self.names.items():
             part, _, name = key.partition("/")
             if part in needed and name not in needed[part]:
-                strays.update(published)
-        return replace(self, unknown=self.unknown | strays) if strays else self
+                unknown_leaves.update(published)
+        return replace(self, unknown=self.unknown | unknown_leaves) if unknown_leaves else self
 
     def refuse_unknown(self) -> None:
         """Raise WeightsError if there are names that are not known."""
         if self.unknown:
-            names = some(self.unknown)
+            names = first_few(self.unknown)
             raise WeightsError(
                 f"{shown(self.origin.path)}: unknown names in the published weights: {names}",
                 "without --strict they are left out",
@@ -178,7 +178,7 @@ def chosen(variant: Variant, sources: Mapping[str, Checkpoint], group: str) -> C
     return next((sources[i] for i in ids if i in sources and group in sources[i].groups), None)
 
 
-def nowhere(sources: Mapping[str, Checkpoint], groups: Iterable[str]) -> WeightsError:
+def missing_networks(sources: Mapping[str, Checkpoint], groups: Iterable[str]) -> WeightsError:
     """The error for networks that no source holds."""
     files = ", ".join(shown(source.origin.path) for source in sources.values())
     names = ", ".join(GROUPS[group] for group in groups)

@@ -29,7 +29,7 @@ from coser_cli.weights.fetch.pages import confirmed, refused
 from coser_cli.weights.fetch.partial import Part, Provenance
 from coser_cli.weights.file_kinds import is_page, not_weights, require_format
 from coser_cli.weights.manifest import Source, WeightFile
-from coser_cli.weights.urls import presentable
+from coser_cli.weights.urls import display_url
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Download:
         raise self._all_failed(failures)
 
     def _failure(self, source: Source, error: SourceError) -> str:
-        return f"{presentable(self._hosts.address(source))}: {error.message}"
+        return f"{display_url(self._hosts.address(source))}: {error.message}"
 
     def _all_failed(self, failures: list[SourceError]) -> WeightsError:
         file = self._file
@@ -291,7 +291,7 @@ class Download:
             self._check_format()
         size = part.size
         part.finish()
-        return Fetched(part.target, size, sha256, presentable(self._address))
+        return Fetched(part.target, size, sha256, display_url(self._address))
 
     def _check_format(self) -> None:
         """Where no hash is known, the file must at least look like weights."""

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from coser_cli.errors import UsageError
 from coser_cli.weights.manifest import Source
-from coser_cli.weights.urls import is_allowed, origin, presentable
+from coser_cli.weights.urls import display_url, is_allowed, origin
 
 HUB = "https://huggingface.co"
 MODELSCOPE = "https://modelscope.cn"
@@ -64,7 +64,7 @@ def hosts_from(environment: Mapping[str, str] = os.environ, mirror: str | None =
     hub = (mirror or endpoint or HUB).rstrip("/")
     for name, address in (("HF_ENDPOINT", endpoint), ("--mirror", mirror)):
         if address is not None and not is_allowed(address):
-            problem = f"{name} must be an https address, not {presentable(address)}"
+            problem = f"{name} must be an https address, not {display_url(address)}"
             raise UsageError(problem, "plain http is for this computer only")
     token = environment.get("HF_TOKEN", "").strip() or None
     return Hosts(hub, token=token, trusted=(HUB, endpoint) if endpoint else (HUB,))

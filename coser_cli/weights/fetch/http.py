@@ -16,7 +16,7 @@ import httpx
 from coser_cli.errors import SourceError, WeightsError
 from coser_cli.version import __version__
 from coser_cli.weights.fetch.hosts import Hosts, Patience
-from coser_cli.weights.urls import is_allowed, presentable
+from coser_cli.weights.urls import display_url, is_allowed
 
 MAX_REDIRECTS = 10
 REDIRECTS = {301, 302, 303, 307, 308}
@@ -115,7 +115,7 @@ class Web:
 
     def _send(self, method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
         if not is_allowed(url):
-            raise SourceError(f"{presentable(url)} is not https")
+            raise SourceError(f"{display_url(url)} is not https")
         token = self._hosts.token_for(url)
         own = {"Authorization": f"Bearer {token}"} if token else {}
         request = self._client.build_request(method, url, headers=dict(headers) | own)
@@ -127,7 +127,7 @@ def _next_address(url: str, location: str) -> str:
     target = urljoin(url, location)
     downgraded = urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"
     if downgraded or not is_allowed(target):
-        raise SourceError(f"redirected to {presentable(target)}, which is not https")
+        raise SourceError(f"redirected to {display_url(target)}, which is not https")
     return target
 
 
@@ -135,7 +135,7 @@ def _translated(error: Exception, url: str) -> SourceError | Transient:
     reason = str(error) or type(error).__name__
     final = isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
     if final or "CERTIFICATE_VERIFY_FAILED" in reason:
-        return SourceError(f"{presentable(url)}: {reason}")
+        return SourceError(f"{display_url(url)}: {reason}")
     if isinstance(error, httpx.TimeoutException):
         return Transient("no answer in time")
     if isinstance(error, httpx.ConnectError):

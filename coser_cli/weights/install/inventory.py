@@ -155,10 +155,6 @@ class Inventory:
                 return int(facts["bytes"]), str(facts["sha256"])
         return None
 
-    def at_hand(self, name: str) -> bool:
-        """Whether the file, all of its parts, or else an alternative lies at its place."""
-        return self.substitute(name) is not None
-
     def substitute(self, name: str) -> str | None:
         """The id of the file at hand that serves as `name`, itself first."""
         for candidate in (name, *self.file(name).alternatives):

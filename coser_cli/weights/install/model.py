@@ -20,7 +20,7 @@ import torch
 from coser_cli.config import ModelConfig
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.models.build import make_network, skeleton
-from coser_cli.weights.checkpoints.names import published_name, some
+from coser_cli.weights.checkpoints.names import first_few, published_name
 from coser_cli.weights.checkpoints.open import Origin, files_of
 from coser_cli.weights.checkpoints.sources import (
     GROUPS,
@@ -30,7 +30,7 @@ from coser_cli.weights.checkpoints.sources import (
     chosen,
     config_of,
     group_of,
-    nowhere,
+    missing_networks,
     open_sources,
     required,
     role_of,
@@ -91,7 +91,7 @@ def missing_files(
         holders = [i for i in variant.fallback if group in HOLDS.get(role_of(i), GROUPS)]
         holders = [file_id for file_id in holders if file_id not in origins]
         if not holders:
-            raise nowhere(sources, [group])
+            raise missing_networks(sources, [group])
         if needed.isdisjoint(holders):
             needed.add(holders[0])
     return [file_id for file_id in variant.fallback if file_id in needed]
@@ -121,7 +121,7 @@ def install_model(
     givers = {group: chosen(variant, sources, group) for group in GROUPS}
     missing = [group for group in required(variant) if givers[group] is None]
     if missing:
-        raise nowhere(sources, missing)
+        raise missing_networks(sources, missing)
     by_group = {group: source for group, source in givers.items() if source is not None}
     names = [name for name in PARTS if name != "cfw" or "cfw" in by_group]
     parts = _fitting_parts(variant, {name: networks[name] for name in names}, by_group, config)
@@ -204,7 +204,7 @@ def _opened(
     """All checkpoints by file id, each knowing what of it no network needs."""
     opened = open_sources(variant, origins, strict=strict)
     needed = {name: network.shapes for name, network in networks.items()}
-    sources = {file_id: source.with_strays(needed) for file_id, source in opened.items()}
+    sources = {file_id: source.with_unknown_leaves(needed) for file_id, source in opened.items()}
     if strict:
         for source in sources.values():
             source.refuse_unknown()
@@ -243,7 +243,7 @@ def _warn_of_surplus(sources: Iterable[Checkpoint], on_warning: OnWarning | None
         if surplus is not None and on_warning is not None:
             on_warning(
                 f"{shown(source.origin.path)} holds {surplus.names} names that no network needs "
-                f"({some(surplus.prefixes)}; {surplus.bytes} bytes); they are left out, as "
+                f"({first_few(surplus.prefixes)}; {surplus.bytes} bytes); they are left out, as "
                 "the lock file says. --strict refuses such a file"
             )
 
@@ -269,9 +269,9 @@ def _fitting_parts(
                 faults.setdefault(picks[key].origin.path, []).append(f"{old} {fault}")
         parts.append(_Part(name, tensors, network.config))
     if faults:
-        each = (f"{shown(path)}: {some(faulty)}" for path, faulty in faults.items())
+        each = (f"{shown(path)}: {first_few(faulty)}" for path, faulty in faults.items())
         unknown = {key for source in by_group.values() for key in source.unknown}
-        more = f"; unknown names: {some(unknown)}" if unknown else ""
+        more = f"; unknown names: {first_few(unknown)}" if unknown else ""
         raise WeightsError(
             f"the weights do not fit the model {variant.name!r} ({'; '.join(each)}{more})"
         )

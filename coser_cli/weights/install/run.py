@@ -85,7 +85,7 @@ class Installer:
         imported = {name for name, _ in imports}
         for name in plan.there:
             if name not in imported:
-                yield self._guarded(name, partial(self._settle, name, "present"))
+                yield self._guarded(name, partial(self._file_outcome, name, "present"))
         for name in plan.fetch:
             yield self._guarded(name, partial(self._fetch, name))
         yield from self._install_all(plan, imports)
@@ -93,7 +93,7 @@ class Installer:
             from coser_cli.weights.install.steps import drop_originals
 
             drop_originals(
-                self._inventory, [name for name in self._used if not self._is_awaited(name)]
+                self._inventory, [name for name in self._used if not self._is_still_needed(name)]
             )
 
     def _guarded(self, name: str, act: Callable[[], Outcome]) -> Outcome:
@@ -106,7 +106,7 @@ class Installer:
     def _import(self, name: str, path: Path) -> Outcome:
         transient = is_converted(self._inventory.manifest, name) and not self._keep
         import_file(self._inventory, name, path, self._counter(f"importing {name}"), link=transient)
-        return self._settle(name, "imported")
+        return self._file_outcome(name, "imported")
 
     def _fetch(self, name: str) -> Outcome:
         inventory = self._inventory
@@ -125,9 +125,9 @@ class Installer:
         inventory.record(name, fetched.sha256, fetched.url)
         if known is None:
             self._callbacks.say(f"{name}: no published hash; from now on held to {fetched.sha256}")
-        return self._settle(name, "downloaded")
+        return self._file_outcome(name, "downloaded")
 
-    def _settle(self, name: str, status: str) -> Outcome:
+    def _file_outcome(self, name: str, status: str) -> Outcome:
         """A file is at its place, or part of an installed model."""
         inventory = self._inventory
         path = inventory.path(name)
@@ -157,7 +157,7 @@ class Installer:
                     self._unfinished.append(variant)
         notes = []
         for variant in self._inventory.manifest.variants.values():
-            if variant not in chosen and self._concerns(variant, touched):
+            if variant not in chosen and self._has_new_files_for(variant, touched):
                 possible = self._install_if_possible(variant)
                 if possible.status == "incomplete":
                     notes.append(possible)
@@ -167,7 +167,7 @@ class Installer:
         if not chosen:
             yield from notes
 
-    def _concerns(self, variant: Variant, touched: Iterable[str]) -> bool:
+    def _has_new_files_for(self, variant: Variant, touched: Iterable[str]) -> bool:
         """Whether any of these files has just become available for a variant."""
         own = {*variant.files, *variant.fallback, variant.base}
         own |= {each for name in own if name for each in self._inventory.file(name).alternatives}
@@ -177,7 +177,7 @@ class Installer:
             self._inventory.state(name) is State.VERIFIED for name in touched_own
         ) and not is_complete(self._inventory, variant, touched_own)
 
-    def _is_awaited(self, name: str) -> bool:
+    def _is_still_needed(self, name: str) -> bool:
         """Whether a chosen variant that could not be installed yet needs this file again."""
         return any(name in (*each.files, *each.fallback, each.base) for each in self._unfinished)
 

@@ -15,7 +15,7 @@ from coser_cli.weights.install.inventory import Inventory, hash_of
 from coser_cli.weights.install.run import Callbacks, Outcome
 from coser_cli.weights.manifest import Variant
 from coser_cli.weights.store import MODEL_FILE
-from coser_cli.weights.urls import presentable
+from coser_cli.weights.urls import display_url
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ def _pin(web: Web, name: str, url: str) -> Pin:
     try:
         response = web.head(url)
     except SourceError as error:
-        return Pin(name, presentable(url), problem=error.message)
+        return Pin(name, display_url(url), problem=error.message)
     except Transient as error:
-        return Pin(name, presentable(url), problem=str(error))
+        return Pin(name, display_url(url), problem=str(error))
     header = response.headers.get
     failed = None if response.status < 400 else f"the host answered {response.status}"
     return Pin(
         name,
-        presentable(url),
+        display_url(url),
         response.status,
         header("x-linked-etag"),
         header("x-linked-size"),

@@ -14,7 +14,7 @@ from coser_cli.weights.fetch.http import retry_after
 from coser_cli.weights.fetch.pages import confirmed
 from coser_cli.weights.file_kinds import is_page
 from coser_cli.weights.manifest import Source, is_below
-from coser_cli.weights.urls import is_allowed, origin, presentable
+from coser_cli.weights.urls import display_url, is_allowed, origin
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_allowed_addresses(url, allowed):
 
 
 def test_what_is_shown_of_an_address():
-    assert presentable("https://me:secret@example.org:8/a/b?signature=1#x") == (
+    assert display_url("https://me:secret@example.org:8/a/b?signature=1#x") == (
         "https://example.org:8/a/b"
     )
 

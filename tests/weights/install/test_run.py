@@ -501,7 +501,7 @@ def test_they_are_recognised_by_what_is_in_them(get, coser, unpinned, usb, dest,
 
 
 def test_somebody_at_the_terminal_is_asked(get, unpinned, usb, dest, monkeypatch):
-    monkeypatch.setattr("coser_cli.cli.consent.at_a_terminal", lambda: True)
+    monkeypatch.setattr("coser_cli.cli.consent.is_interactive", lambda: True)
     answers = [True, False]
     confirm = "coser_cli.cli.consent.typer.confirm"
     monkeypatch.setattr(confirm, lambda *_, **__: answers.pop())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -63,15 +63,18 @@ class Imaginer:
         return predict(self.model, inputs, lambda _: None, self.kept, key, step, self.deep_interval)
 
 
+Latents = TypeVar("Latents")
+
+
 @dataclass(frozen=True)
-class References:
-    """What guides a restoration: latents `(N, 4, h, w)`.
+class References(Generic[Latents]):
+    """What guides a restoration: latents of each reference, in memory `(B, 4, h, w)` or a map.
 
     `scores` of all candidates, in [-1, 1], higher is nearer to the input, and the index that was
     `chosen` among them: None where nobody compared or chose.
     """
 
-    latents: Tensor
+    latents: Sequence[Latents] = ()
     scores: tuple[float, ...] | None = None
     chosen: int | None = None
 
@@ -155,16 +158,32 @@ def nearest(scores: Sequence[float]) -> int:
     return max(range(len(scores)), key=scores.__getitem__)
 
 
-@torch.inference_mode()
-def choose(model: CoSeR, latents: Tensor, low_res: LowRes, select: str) -> References:
-    """What guides the restoration among latents `(N, 4, h, w)`: with `select` "all" each of them,
-    with "clip" the one whose picture scores highest.
+def choose(
+    candidates: Sequence[Latents],
+    select: str,
+    score_all: Callable[[Sequence[Latents]], Sequence[float]],
+) -> References[Latents]:
+    """What guides the restoration among `candidates`: with `select` "all" each of them, with "clip"
+    the one that scores highest.
     """
-    if select == "all" or len(latents) == 1:
-        return References(latents)
-    scores = score(model, decode_references(model, latents, low_res), low_res)
+    if select == "all" or len(candidates) == 1:
+        return References(candidates)
+    scores = tuple(score_all(candidates))
     best = nearest(scores)
-    return References(latents[best : best + 1], scores, best)
+    return References([candidates[best]], scores, best)
+
+
+@torch.inference_mode()
+def choose_latents(
+    model: CoSeR, latents: Tensor, low_res: LowRes, select: str
+) -> References[Tensor]:
+    """`choose` among latents `(N·B, 4, h, w)`, reference-major; with "clip" B is 1."""
+
+    def score_all(candidates: Sequence[Tensor]) -> tuple[float, ...]:
+        pictures = decode_references(model, torch.cat([*candidates]), low_res)
+        return score(model, pictures, low_res)
+
+    return choose(latents.split(len(low_res.latents)), select, score_all)
 
 
 def require_single(pixels: Tensor) -> None:

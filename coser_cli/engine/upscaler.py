@@ -19,7 +19,7 @@ from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_
 from coser_cli.engine.reference import (
     Candidates,
     References,
-    choose,
+    choose_latents,
     draw_of,
     encode,
     require_single,
@@ -115,7 +115,7 @@ class Upscaler(Runtime):
             result = upscaler.decode(latents, low_res, settings)
             pictures = None
             if guides is not None and want_reference:
-                pictures = upscaler.decode_reference(guides.latents, low_res)
+                pictures = upscaler.decode_reference(torch.cat([*guides.latents]), low_res)
             tell("decode", 1, 1)
             scores = (None, None) if guides is None else (guides.scores, guides.chosen)
             return Upscaled(result, pictures, *scores)
@@ -315,7 +315,7 @@ class Upscaler(Runtime):
         tell: Progress,
         want_reference: bool,
         pictures: Sequence[Tensor],
-    ) -> tuple[Tensor, References | None]:
+    ) -> tuple[Tensor, References[Tensor] | None]:
         """Latents of the result, and the references if used or wanted: stages 2 to 4 as needed."""
         if settings.strength == 0 and not want_reference:
             return low_res.latents, None
@@ -324,7 +324,7 @@ class Upscaler(Runtime):
         references, guided = None, is_guided(settings, bool(pictures))
         if want_reference or guided:
             references = self._refer(low_res, cognition, settings, tell, pictures)
-        hint = references.latents if references is not None and guided else None
+        hint = torch.cat([*references.latents]) if references is not None and guided else None
         steps = steps_of(tell, "restore")
         return self.restore(low_res, cognition, hint, settings, on_step=steps), references
 
@@ -335,11 +335,11 @@ class Upscaler(Runtime):
         settings: ResolvedSettings,
         tell: Progress,
         pictures: Sequence[Tensor],
-    ) -> References:
+    ) -> References[Tensor]:
         """The given pictures or imagined ones: all of them, or the one that is nearest."""
         if pictures:
             latents = self.import_references(pictures, low_res)
         else:
             steps = steps_of(tell, "imagine")
             latents = self.imagine(low_res, cognition, settings, on_step=steps)
-        return choose(self.model, latents, low_res, settings.reference_select)
+        return choose_latents(self.model, latents, low_res, settings.reference_select)

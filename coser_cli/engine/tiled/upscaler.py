@@ -19,7 +19,7 @@ from torch import Tensor
 from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
-from coser_cli.engine.reference import nearest, similarity
+from coser_cli.engine.reference import References, choose, similarity
 from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
@@ -112,16 +112,18 @@ class TiledUpscaler:
         references: Sequence[Map],
     ) -> Large:
         low_res = self.prepare(pixels, settings)
-        latents, guides, scores, chosen = low_res.latents, list[Readable](), None, None
+        latents, guides = low_res.latents, References[Readable]()
         guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
             if guided or want_reference:
-                guides, scores, chosen = self.refer(low_res, cognition, settings, references)
-            latents = self.restore(low_res, cognition, guides if guided else [], settings)
-        pictures = [self.decode_reference(each, low_res) for each in guides if want_reference]
+                guides = self.refer(low_res, cognition, settings, references)
+            hints = guides.latents if guided else ()
+            latents = self.restore(low_res, cognition, hints, settings)
+        wanted = guides.latents if want_reference else ()
+        pictures = tuple(self.decode_reference(each, low_res) for each in wanted)
         result = self.decode(latents, low_res, settings)
-        return Large(result, tuple(pictures), scores, chosen, tuple(self.notes))
+        return Large(result, pictures, guides.scores, guides.chosen, tuple(self.notes))
 
     @torch.inference_mode()
     def candidates(self, pixels: Map, settings: Settings) -> Large:
@@ -163,17 +165,17 @@ class TiledUpscaler:
         cognition: Cognition,
         settings: ResolvedSettings,
         pictures: Sequence[Map] = (),
-    ) -> tuple[list[Readable], tuple[float, ...] | None, int | None]:
+    ) -> References[Readable]:
         """Stage 3: latents of the given references or of imagined ones: all, or the nearest."""
         if pictures:
             references = list[Readable](self._import(picture, low_res) for picture in pictures)
         else:
             references = self._imagine(low_res, cognition, settings)
-        if settings.reference_select == "all" or len(references) == 1:
-            return references, None, None
-        scores = tuple(self._score(latents, low_res) for latents in references)
-        best = nearest(scores)
-        return [references[best]], scores, best
+
+        def score_all(candidates: Sequence[Readable]) -> list[float]:
+            return [self._score(each, low_res) for each in candidates]
+
+        return choose(references, settings.reference_select, score_all)
 
     def restore(
         self,

@@ -31,6 +31,7 @@ def image_record(result: Result) -> dict[str, Any]:
         "reference": None if beside is None else str(beside),
         "references": [str(path) for path in references],
         "comparison": None if job.comparison is None else str(job.comparison),
+        "mask": None if job.mask is None else str(job.mask),
         "scores": None if result.scores is None else [round(each, 6) for each in result.scores],
         "chosen": None if result.chosen is None else result.chosen + 1,
         "status": result.status,

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -95,6 +100,24 @@ def shown(path: object) -> str:
 def reason_of(error: OSError | ValueError) -> str:
     """The system's words for an error, in lower case."""
     return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+@contextmanager
+def reading(path: Path | str, kind: type[CoserError], hint: str = "") -> Iterator[None]:
+    """An `OSError` within it becomes a `kind` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"cannot read {shown(path)}: {reason_of(error)}", hint) from error
+
+
+@contextmanager
+def writing(path: Path, kind: type[CoserError], hint: str = "") -> Iterator[None]:
+    """The same, where the file is written."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"cannot write {shown(path)}: {reason_of(error)}", hint) from error
 
 
 class SourceError(WeightsError):

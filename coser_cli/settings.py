@@ -43,7 +43,6 @@ PRESETS: tuple[str, ...] = get_args(Preset)
 COLOR_FIXES: tuple[str, ...] = get_args(ColorFix)
 REFERENCE_MODES: tuple[str, ...] = get_args(ReferenceMode)
 REFERENCE_SELECTS: tuple[str, ...] = get_args(ReferenceSelect)
-DEVICES: tuple[str, ...] = get_args(Device)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 OFFLOADS: tuple[str, ...] = get_args(Offload)
 

@@ -20,7 +20,7 @@ from coser_cli.cli.output.weights import (
     show_plan,
     size_text,
 )
-from coser_cli.errors import Exit, UsageError, reason_of, shown
+from coser_cli.errors import Exit, UsageError, shown, writing
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
@@ -331,12 +331,11 @@ def _write_pins(reporter: WeightsReporter, inventory: Inventory, request: Reques
         typer.echo(text, nl=False)
     else:
         assert request.pin is not None
-        try:
-            with request.pin.open("x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {shown(request.pin)}: {reason_of(error)}", "name another file"
-            ) from error
+        hint = "name another file"
+        with (
+            writing(request.pin, UsageError, hint),
+            request.pin.open("x", encoding="utf-8") as file,
+        ):
+            file.write(text)
         reporter.file(request.pin)
     reporter.say(f"pinned: {', '.join(names)}; to use it: --manifest FILE")

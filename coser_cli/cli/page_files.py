@@ -15,7 +15,7 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
-from coser_cli.errors import CoserError, InputError, reason_of, shown
+from coser_cli.errors import CoserError, InputError, shown, writing
 
 PageOutput = Annotated[
     str | None,
@@ -111,10 +111,6 @@ def write_page(path: Path, html: bytes) -> None:
     """Write a page, complete or not at all. Raises `InputError` (disk, permission)."""
     from coser_cli.imageio.atomic import atomic_file
 
-    try:
-        with atomic_file(path) as file:
-            file.write(html)
-    except OSError as error:
-        reason = reason_of(error)
-        remedy = "check the folder, its permissions and the free space"
-        raise InputError(f"cannot write {shown(path)}: {reason}", remedy) from error
+    remedy = "check the folder, its permissions and the free space"
+    with writing(path, InputError, remedy), atomic_file(path) as file:
+        file.write(html)

@@ -137,9 +137,11 @@ def make_plan(
     pipes.require_single(jobs)
     if not request.overwrite and not output_is_folder(pipes.output):
         _refuse_foreign(jobs)
-    for row in {job.target.suffix: format_of(job.target) for job in jobs}.values():
+    formats = list({row.name: row for row in (format_of(job.target) for job in jobs)}.values())
+    for row in formats:
         request.encoding.options(row)  # raises where the format cannot do as asked
-    return Planned(jobs, inputs.problems, inputs.notes, pipes)
+    idle = request.encoding.idle(formats)
+    return Planned(jobs, inputs.problems, [*inputs.notes, *([idle] if idle else [])], pipes)
 
 
 def _refuse_foreign(jobs: Sequence[Job]) -> None:

@@ -13,7 +13,7 @@ from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import ComparedSettings, Count, Crop, OutputOptions, Scale
 from coser_cli.cli.output.counted import Counted
-from coser_cli.errors import InputError, UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError, shown, writing
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison
@@ -101,11 +101,7 @@ def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> Non
     from coser_cli.evaluation.plot import draw
     from coser_cli.imageio.atomic import atomic_file
 
-    try:
-        with atomic_file(plot) as file:
-            file.write(draw(comparison, title))
-    except OSError as error:
-        reason = reason_of(error)
-        raise InputError(f"cannot write {shown(plot)}: {reason}") from None
+    with writing(plot, InputError), atomic_file(plot) as file:
+        file.write(draw(comparison, title))
     if not quiet:
         typer.echo(f"drawn: {shown(plot)}", err=True)

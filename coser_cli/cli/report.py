@@ -10,7 +10,7 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
-from coser_cli.errors import InputError, UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError, reading, shown
 
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder with results, logs, or both.", readable=False)
@@ -73,14 +73,9 @@ def _page(
     from coser_cli.pages.batch_log import find_logs, read_batch
     from coser_cli.pages.report import counts_of, notes_on, report_page
 
-    try:
+    with reading(folder, InputError, "check its permissions"):
         logs = find_logs(folder) if log is None else [log]
         batch = read_batch(folder, logs, recursive=recursive)
-    except OSError as error:
-        reason = reason_of(error)
-        raise InputError(
-            f"cannot read {shown(folder)}: {reason}", "check its permissions"
-        ) from None
     if not batch.entries:
         raise InputError(
             f"there is nothing to report in {shown(folder)}: no pictures and no records",

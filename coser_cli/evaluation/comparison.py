@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coser_cli.errors import InputError, UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError, writing
 from coser_cli.evaluation.bootstrap import (
     PairedDifference,
     Summary,
@@ -101,13 +101,8 @@ def write_scores(path: Path, scores: Sequence[MethodScores]) -> None:
     Raises `InputError` where the file cannot be written.
     """
     text = _json_lines(scores) if path.suffix.lower() == ".jsonl" else _csv(scores)
-    try:
-        with atomic_file(path) as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise InputError(
-            f"cannot write {shown(path)}: {reason_of(error)}", "check the folder and free space"
-        ) from None
+    with writing(path, InputError, "check the folder and free space"), atomic_file(path) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
 
 
 def _csv(scores: Sequence[MethodScores]) -> str:

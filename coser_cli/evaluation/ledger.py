@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coser_cli.config import ModelConfig
-from coser_cli.errors import UsageError, reason_of, shown
+from coser_cli.errors import UsageError, shown, writing
 from coser_cli.evaluation.settings_grid import Evaluations
 from coser_cli.settings import ResolvedSettings, Settings
 
@@ -65,19 +65,13 @@ class Ledger:
         if self.file is None:
             return
         record = {"type": "quality", "version": VERSION, **asdict(self.subject), **asdict(row)}
-        try:
-            with self.file.open("ab+") as stream:
-                if stream.tell():
-                    stream.seek(-1, os.SEEK_END)
-                    # a run that was killed may have left half a line: it is none of ours
-                    if stream.read(1) != b"\n":
-                        stream.write(b"\n")
-                stream.write(json.dumps(record).encode() + b"\n")
-        except OSError as error:
-            reason = reason_of(error)
-            raise UsageError(
-                f"cannot write {shown(self.file)}: {reason}", "check --results"
-            ) from None
+        with writing(self.file, UsageError, "check --results"), self.file.open("ab+") as stream:
+            if stream.tell():
+                stream.seek(-1, os.SEEK_END)
+                # a run that was killed may have left half a line: it is none of ours
+                if stream.read(1) != b"\n":
+                    stream.write(b"\n")
+            stream.write(json.dumps(record).encode() + b"\n")
 
     def _take(self, line: str, where: str) -> None:
         try:

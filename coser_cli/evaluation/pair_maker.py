@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from coser_cli.errors import InputError, UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError, shown, writing
+from coser_cli.evaluation.pairs import write_png
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.read import read_photo
 
@@ -57,7 +57,7 @@ class PairMaker:
         low = self.degrade(high, rng)
         name = f"{source.stem}.png"
         for kind, pixels in (("HR", high), ("LR", low)):
-            _write(folder / kind / name, pixels)
+            write_png(folder / kind / name, pixels)
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         return MadePair(name, source.name, digest, _size(high), _size(low))
 
@@ -93,27 +93,9 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], pairs: Sequence[MadeP
     path = folder / MANIFEST
     head = {"type": MANIFEST_TYPE, "version": MANIFEST_VERSION}
     manifest = {**head, **facts, "pictures": [asdict(each) for each in pairs]}
-    try:
-        with atomic_file(path) as file:
-            file.write(json.dumps(manifest, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    with writing(path, InputError, "check the folder and free space"), atomic_file(path) as file:
+        file.write(json.dumps(manifest, indent=1).encode() + b"\n")
     return path
-
-
-def _write(path: Path, pixels: Tensor) -> None:
-    levels = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            Image.fromarray(levels).save(file, "PNG")
-    except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    reason = reason_of(error)
-    return InputError(f"cannot write {shown(path)}: {reason}", "check the folder and free space")
 
 
 def _size(pixels: Tensor) -> tuple[int, int]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from coser_cli.errors import UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError, reading, shown, writing
+from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.read import read_photo
 
 EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
@@ -108,12 +110,8 @@ def results_for(pictures: PictureSet, folder: Path) -> tuple[dict[str, Path], tu
 
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files of a folder, by name. Raises `UsageError` where there are none."""
-    try:
+    with reading(folder, UsageError, "name a folder"):
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {shown(folder)}: {reason_of(error)}", "name a folder"
-        ) from None
     if not files:
         raise UsageError(f"there are no pictures in {shown(folder)}", "name another folder")
     return files
@@ -160,3 +158,12 @@ def _left_out(names: Sequence[str], where: str) -> tuple[str, ...]:
         return ()
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     return (f"left out, as they are not {where}: {', '.join(names[:_SHOWN_NAMES])}{more}",)
+
+
+def write_png(path: Path, pixels: Tensor) -> None:
+    """Write `(3, H, W)` pixels in [0, 1] at 8 bits. Raises `InputError`."""
+    levels = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    with writing(path, InputError, "check the folder and free space"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            Image.fromarray(levels).save(file, "PNG")

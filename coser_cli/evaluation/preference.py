@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from coser_cli.errors import UsageError, reason_of, shown
+from coser_cli.errors import UsageError, reading, shown
 from coser_cli.evaluation.bootstrap import Interval, share_interval
 
 TYPE, VERSION = "coser-study", 1
@@ -81,11 +81,8 @@ def tally(sessions: Sequence[Session]) -> list[Tally]:
 
 def _read(file: Path) -> Session:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {shown(file)}: {reason_of(error)}", "check its name"
-        ) from None
+        with reading(file, UsageError, "check its name"):
+            data = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         raise _no_export(file) from None
     if not isinstance(data, dict) or (data.get("type"), data.get("version")) != (TYPE, VERSION):

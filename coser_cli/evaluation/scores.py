@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
-from coser_cli.errors import InputError, UsageError, reason_of, shown
+from coser_cli.errors import InputError, UsageError
 from coser_cli.evaluation.libraries import FrechetDistance
 from coser_cli.evaluation.methods import Folder, Method
 from coser_cli.evaluation.metrics import Metric
-from coser_cli.evaluation.pairs import Picture, PictureSet, read_pixels
+from coser_cli.evaluation.pairs import Picture, PictureSet, read_pixels, write_png
 from coser_cli.evaluation.protocols import Protocol, centre_crop
-from coser_cli.imageio.atomic import atomic_file
 
 SLACK = 3
 """Pixels by which a result may be smaller or larger than its true picture: sides that are no
@@ -121,15 +119,7 @@ class Measurement:
     def _keep(self, method: str, picture: Picture, result: Tensor) -> Path:
         assert self.keep is not None
         path = self.keep / method / f"{picture.name}.png"
-        levels = (result[0] * 255).round().byte().permute(1, 2, 0).numpy()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as file:
-                Image.fromarray(levels).save(file, "PNG")
-        except OSError as error:
-            raise InputError(
-                f"cannot write {shown(path)}: {reason_of(error)}", "check the folder and free space"
-            ) from None
+        write_png(path, result[0])
         return path
 
 

@@ -15,6 +15,7 @@ from coser_cli.imageio.header import OpenedFile
 from coser_cli.imageio.photo import FloatArray
 
 _NO_END = "the end mark is missing; all pixels are there"
+_CUT_OFF = "the end of the file is missing; all pixels of this frame are there"
 _BAD_CHECKSUM = "a checksum of its pixels is wrong; the pixels are whole"
 _EOI = b"\xff\xd9"
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")
@@ -49,13 +50,14 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
 
 def _gif(path: Path, image: Image.Image, frame: int) -> Decoded:
     """A frame on the canvas; grey where the first table is and nothing has added colour."""
-    from coser_cli.imageio.gif import gif_frame
+    from coser_cli.imageio.gif import gif_frame, is_cut_off
 
     rgba, has_transparency = gif_frame(path, frame, image.size)
     alpha = rgba[..., 3].astype(np.float32) / np.float32(255) if has_transparency else None
     colours = rgba[..., :3]
     grey = image.mode in _GREY_MODES and bool((colours == colours[..., :1]).all())
-    return Decoded(colours[..., :1] if grey else colours, alpha)
+    notes = (_CUT_OFF,) if is_cut_off(path) else ()
+    return Decoded(colours[..., :1] if grey else colours, alpha, notes)
 
 
 def _turned(decoded: Decoded, orientation: int) -> Decoded:

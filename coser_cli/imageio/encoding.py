@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,6 +42,19 @@ class Encoding:
         elif self.chroma is not None:
             options["subsampling"] = "4:4:4" if self.chroma == "444" else "4:2:0"
         return options
+
+    def idle(self, rows: Iterable[Format]) -> str:
+        """What of the user's choices changes no file of these formats, in words; "" if all do."""
+        rows = list(rows)
+        lossy = [row for row in rows if "quality" in row.options]
+        names = "--quality" if self.quality is not None else ""
+        if self.chroma is not None:
+            names += " and --chroma" if names else "--chroma"
+        if not names or not rows or (lossy and not self.lossless):
+            return ""
+        verb = "have" if " and " in names else "has"
+        kinds = "with --lossless" if lossy else "on " + " and ".join(row.name for row in rows)
+        return f"{names} {verb} no effect {kinds}"
 
 
 DEFAULT = Encoding()

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -34,30 +35,85 @@ class _Frame:
     file: bytes
 
 
+@dataclass
+class _Position:
+    """A composition that stands after frame `number - 1`: the next frame needs no others again."""
+
+    file: tuple[Any, ...]
+    number: int
+    shown: Iterator[tuple[Any, bool]]
+
+
+_lock = Lock()
+_kept: list[_Position] = []
+
+
 def gif_frame(path: Path, number: int, size: tuple[int, int]) -> tuple[Any, bool]:
     """RGBA `(H, W, 4)` uint8 of a frame counted from 0, and whether the file may be transparent
     there. `size` is (width, height) of the canvas; what is outside is not shown.
 
-    Raises whatever Pillow raises on damaged data, and EOFError where there is no such frame.
+    Frames that are asked for in order are composed once each. Raises whatever Pillow raises on
+    damaged data, and EOFError where there is no such frame.
     """
-    width, height = size
-    canvas = np.zeros((height, width, 4), np.uint8)
+    status = path.stat()
+    file = (path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns)
+    with _lock:
+        kept = _kept.pop() if _kept else None
+    if kept is None or kept.file != file or kept.number > number:
+        kept = _Position(file, 0, _composed(io.BytesIO(path.read_bytes()), size))
+    while True:
+        try:
+            shown = next(kept.shown)
+        except StopIteration:
+            raise EOFError("the file has fewer frames") from None
+        kept.number += 1
+        if kept.number > number:
+            break
+    with _lock:
+        _kept[:] = [kept]
+    return shown
+
+
+def _composed(file: BinaryIO, size: tuple[int, int]) -> Iterator[tuple[Any, bool]]:
+    """What `gif_frame` returns, of one frame after the other."""
+    canvas = np.zeros((size[1], size[0], 4), np.uint8)
     has_transparency = False
+    for frame in _frames(file):
+        before = canvas.copy() if frame.disposal in _TO_PREVIOUS else canvas
+        left, top, columns, rows = frame.extent
+        part = canvas[top : top + rows, left : left + columns]
+        pixels = _pixels(frame)[: part.shape[0], : part.shape[1]]
+        visible = pixels[..., 3] > 0
+        part[visible] = pixels[visible]
+        has_transparency |= frame.has_transparency
+        yield canvas.copy(), has_transparency or not bool(canvas[..., 3].all())
+        if frame.disposal == _TO_BACKGROUND:
+            part[:] = 0
+        canvas = before
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a GIF has no end mark after its last block."""
     with path.open("rb") as file:
-        for index, frame in enumerate(_frames(file)):
-            before = canvas.copy() if frame.disposal in _TO_PREVIOUS else canvas
-            left, top, columns, rows = frame.extent
-            part = canvas[top : top + rows, left : left + columns]
-            pixels = _pixels(frame)[: part.shape[0], : part.shape[1]]
-            visible = pixels[..., 3] > 0
-            part[visible] = pixels[visible]
-            has_transparency |= frame.has_transparency
-            if index == number:
-                return canvas, has_transparency or not bool(canvas[..., 3].all())
-            if frame.disposal == _TO_BACKGROUND:
-                part[:] = 0
-            canvas = before
-    raise EOFError("the file has fewer frames")
+        _table(file, file.read(13)[10])
+        while (mark := file.read(1)) != _END:
+            if mark == b"":
+                return True
+            if mark == _EXTENSION:
+                file.read(1)
+            elif mark == _IMAGE:
+                place = file.read(9)
+                if len(place) < 9:
+                    return True
+                _table(file, place[8])
+                file.read(1)
+            else:
+                continue
+            while skipped := file.read(1)[:1]:
+                if skipped == b"\0":
+                    break
+                file.seek(skipped[0], io.SEEK_CUR)
+    return False
 
 
 def _pixels(frame: _Frame) -> Any:

@@ -37,6 +37,7 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _REDUCED_OR_MASK = 1 | 4
 _JPEGS = (6, 7)
+_SUBSAMPLING = 530
 _D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
 # XYZ under D50 → linear sRGB (ICC's sRGB, inverted).
 _TO_SRGB = np.linalg.inv(
@@ -97,12 +98,18 @@ class TiffPage:
         if (page.imagedepth or 1) > 1:
             raise NotReadError("TIFF of volumes is not read")
         _require_known(page)
+        if int(page.photometric) == _YCBCR and int(page.compression) not in _JPEGS:
+            self._require_full_chroma()
         self._require_whole()
         values: Numbers = page.asarray(maxworkers=1)
         width, height = self.size
         if int(page.planarconfig or 1) == 2 and values.ndim == 3:
             values = np.moveaxis(values, 0, -1)
         return values.reshape(height, width, -1)
+
+    def _require_full_chroma(self) -> None:
+        if tuple(self.tag(_SUBSAMPLING) or (2, 2)) != (1, 1):  # TIFF 6.0: (2, 2) where it says none
+            raise NotReadError("TIFF of subsampled YCbCr without JPEG compression is not read")
 
     def _require_whole(self) -> None:
         """Refuse what is cut off: decoders would leave it black."""

@@ -13,7 +13,6 @@ from coser_cli.imageio.preview import Preview, data_uri, read_preview
 from coser_cli.pages.batch_log import Batch, Entry, Size, is_there
 from coser_cli.pages.template import Markup, fill, href, name_text, page, read_template
 
-DEFAULT_THUMBNAIL_SIDE = 360
 _ASPECT_TOLERANCE = 0.02
 # What a status is called on the page, in the order of the summary.
 STATUSES = {

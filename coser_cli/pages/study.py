@@ -14,7 +14,6 @@ from coser_cli.pages.template import Markup, name_text, page
 
 EXPORT_TYPE = "coser-study"
 EXPORT_VERSION = 1
-QUESTION = "Which picture is the better enlargement?"
 
 
 @dataclass(frozen=True)

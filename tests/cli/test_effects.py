@@ -90,3 +90,13 @@ def test_the_command_of_a_record_makes_the_same(still, photo):
     assert "--seed" not in command
     assert still(*command[1:]).code == Exit.OK
     assert Path("a_2x-again.png").read_bytes() == Path("a_2x.png").read_bytes()
+
+
+def test_choices_of_an_encoder_that_the_format_has_not(coser, photo):
+    photo("a.png")
+    ran = coser("upscale", "a.png", "-s", 2, "--quality", 80)
+    assert "--quality has no effect on PNG" in ran.err
+    ran = coser("upscale", "a.png", "-s", 2, "--quality", 80, "--lossless", "--format", "webp")
+    assert "--quality has no effect with --lossless" in ran.err
+    ran = coser("upscale", "a.png", "-s", 2, "--quality", 80, "--format", "jpeg")
+    assert "effect" not in ran.err

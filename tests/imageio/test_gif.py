@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coser_cli.errors import InputError
+from coser_cli.imageio import gif
 from coser_cli.imageio.read import read_photo
 
 GREY_RAMP = bytes(value for value in range(4) for _ in range(3))
@@ -177,3 +178,47 @@ def test_what_lies_outside_the_canvas_is_not_shown(tmp_path):
     (tmp_path / "a.gif").write_bytes(encoded((3, 2), frames))
     for number, expected in enumerate(composed((3, 2), frames)):
         assert seen(tmp_path / "a.gif", number) == ((3, 2), expected)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_file_without_its_end_is_read_with_a_note(tmp_path, missing):
+    path = tmp_path / "a.gif"
+    whole = encoded((8, 8), [Frame(np.ones((8, 8), np.uint8))])
+    path.write_bytes(whole)
+    assert not any("end of the file" in note for note in read_photo(path, frame=0).notes)
+    path.write_bytes(whole[:-missing])
+    (note,) = read_photo(path, frame=0).notes
+    assert note == "the end of the file is missing; all pixels of this frame are there"
+
+
+def test_the_first_frame_of_a_file_that_ends_within_another(tmp_path):
+    frames = [Frame(np.full((8, 8), number, np.uint8)) for number in range(3)]
+    (tmp_path / "a.gif").write_bytes(encoded((8, 8), frames)[:-12])
+    assert any(
+        "end of the file is missing" in note for note in read_photo(tmp_path / "a.gif").notes
+    )
+    with pytest.raises(InputError, match="damaged or cut off"):
+        read_photo(tmp_path / "a.gif", frame=2)
+
+
+def test_frames_in_order_are_decoded_once(tmp_path, monkeypatch):
+    frames = [Frame(np.full((3, 4), number % 4, np.uint8)) for number in range(12)]
+    path = tmp_path / "a.gif"
+    path.write_bytes(encoded((4, 3), frames))
+    decoded = []
+    pixels = gif._pixels
+    monkeypatch.setattr(gif, "_pixels", lambda frame: decoded.append(frame) or pixels(frame))
+    expected = composed((4, 3), frames)
+    for number in range(12):
+        assert gif.gif_frame(path, number, (4, 3))[0][0, 0, 0] == expected[number][0, 0][0]
+    assert len(decoded) == 12
+    for number in (5, 2, 2, 11):
+        assert seen(path, number) == ((4, 3), expected[number])
+
+
+def test_a_file_that_changes_between_frames(tmp_path):
+    path = tmp_path / "a.gif"
+    for value in (1, 2):
+        frames = [Frame(np.full((3, 4), value, np.uint8))] * (value + 1)
+        path.write_bytes(encoded((4, 3), frames))
+        assert seen(path, value) == ((4, 3), composed((4, 3), frames)[value])

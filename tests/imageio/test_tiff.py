@@ -1,5 +1,7 @@
 """TIFF of every kind, made here by tifffile, read as pixels."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -212,6 +214,18 @@ def test_what_is_not_read_is_named_and_not_called_damaged(tmp_path, kind):
     with pytest.raises(InputError, match="is not read") as caught:
         read_photo(tmp_path / "a.tif")
     assert "damaged" not in str(caught.value)
+
+
+def test_subsampled_chroma_without_jpeg_is_named(tmp_path):
+    """A picture of 2 × 2: four of luma, one of each chroma (TIFF 6.0, section 21)."""
+    values = [(256, 4, 1, 2), (257, 4, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 6)]
+    values += [(273, 4, 1, 146), (277, 3, 1, 3), (278, 4, 1, 2), (279, 4, 1, 6)]
+    values += [(530, 3, 2, 2 | 2 << 16)]
+    directory = b"".join(struct.pack("<HHII", *each) for each in values)
+    header = b"II*\0" + struct.pack("<IH", 8, len(values)) + directory + bytes(4)
+    (tmp_path / "a.tif").write_bytes(header.ljust(146, b"\0") + bytes(6))
+    with pytest.raises(InputError, match="subsampled YCbCr without JPEG compression is not read"):
+        read_photo(tmp_path / "a.tif")
 
 
 def test_unknown_compression_is_named(tmp_path):

@@ -14,7 +14,7 @@ from coser_cli import settings as names
 from coser_cli.cli.options.completion import complete_model
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.errors import closest
-from coser_cli.errors import UsageError, reason_of, shown
+from coser_cli.errors import UsageError, reading, shown
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES
 
 IN_OUT = "Input and output"
@@ -193,10 +193,8 @@ def _read_table(path: Path, command: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = reason_of(error)
-        raise UsageError(f"cannot read {shown(path)}: {reason}", "check --config") from None
+        with reading(path, UsageError, "check --config"):
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not UTF-8 or not TOML
         raise UsageError(f"cannot read {shown(path)}: {error}", "it must be TOML") from None
     table = document.get(command, {})

@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from contextlib import contextmanager, nullcontext
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from coser_cli.batch.events import Advanced, Event, Hint, Note, Started
@@ -63,12 +62,7 @@ class Reporter:
         warnings.showwarning = self._warned
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         """End the bar; what ends the run still gets its JSON summary."""
         warnings.showwarning = self._shows_warning
         self._close_bars()

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -48,12 +47,7 @@ class WeightsReporter:
     def __enter__(self) -> WeightsReporter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         """End the bar; an error that ends the command still gets its JSON summary."""
         self._stop_bar()
         if self.as_json and isinstance(error, CoserError):

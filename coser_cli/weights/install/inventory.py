@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from coser_cli.errors import WeightsError, reason_of, shown
+from coser_cli.errors import WeightsError, reading, shown
 from coser_cli.weights.fetch.partial import CHUNK, Part, cannot_write
 from coser_cli.weights.install.record import FetchedFile, Record, Stamp, now
 from coser_cli.weights.install.swap import restore
@@ -195,13 +195,10 @@ class Inventory:
 def hash_of(path: Path, on_bytes: OnBytes) -> str:
     """SHA-256 of a file. Raises WeightsError if it cannot be read."""
     digest, done = hashlib.sha256(), 0
-    try:
+    with reading(path, WeightsError), path.open("rb") as file:
         total = path.stat().st_size
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                done += len(chunk)
-                on_bytes(done, total)
-    except OSError as error:
-        raise WeightsError(f"cannot read {shown(path)}: {reason_of(error)}") from error
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            on_bytes(done, total)
     return digest.hexdigest()

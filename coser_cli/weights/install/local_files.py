@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from coser_cli.errors import WeightsError, reason_of, shown
+from coser_cli.errors import WeightsError, reading, shown
 from coser_cli.weights.fetch.partial import CHUNK, cannot_write
 from coser_cli.weights.file_kinds import AGAIN, HEAD_BYTES, not_weights, require_format
 from coser_cli.weights.install.inventory import Inventory, OnBytes, hash_of
@@ -49,12 +49,8 @@ def import_file(
 def _refuse(source: Path, file: WeightFile, known: str | None) -> None:
     """Raise WeightsError if size or first bytes say that it is not the file."""
     name = shown(source)
-    try:
-        size = source.stat().st_size
-        with source.open("rb") as opened:
-            head = opened.read(HEAD_BYTES)
-    except OSError as error:
-        raise WeightsError(f"cannot read {name}: {reason_of(error)}", "check --import") from error
+    with reading(source, WeightsError, "check --import"), source.open("rb") as opened:
+        size, head = source.stat().st_size, opened.read(HEAD_BYTES)
     if other := not_weights(head):
         raise WeightsError(f"{name} is {other}", AGAIN)
     if file.size is not None and size != file.size:

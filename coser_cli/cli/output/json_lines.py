@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from coser_cli.errors import CoserError, Exit, shown
 
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
 JSON_VERSION = 1
 """Of the lines of `--json`. It grows when a key goes or changes its meaning; keys may come at any
 time. `docs/json.md` describes them."""
+
+
+def print_record(kind: str, values: Mapping[str, Any]) -> None:
+    """One line of `--json` on stdout."""
+    typer.echo(json.dumps({"type": kind, "version": JSON_VERSION, **values}))
 
 
 def image_record(result: Result) -> dict[str, Any]:

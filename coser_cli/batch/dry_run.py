@@ -64,6 +64,7 @@ def plans(jobs: Sequence[Job], load: Load, work: Work) -> Iterator[Plan]:
 def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
     """With sizes and cost, or with the error that the job would end in."""
     from coser_cli.imageio.header import read_header
+    from coser_cli.imageio.mask import read_mask
 
     job = plan.job
     try:
@@ -71,6 +72,8 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
         with naming(job.source):
             settings = work.settings_for(size)
             plan = replace(plan, source_size=size, target_size=target(size, settings))
+        if job.mask is not None:
+            read_mask(job.mask)
         require_writable(job.outputs, target(size, settings))
         if upscaler is None:
             return plan

@@ -11,6 +11,7 @@ from typing import Literal
 
 from coser_cli.batch.inputs import Source, unique
 from coser_cli.batch.lengths import is_short
+from coser_cli.batch.masks import masks_of
 from coser_cli.batch.naming import SAME, Naming
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_named, format_of
@@ -25,7 +26,7 @@ class Job:
 
     `target` of the kind "upscale" is the enlarged picture. Of the kind "reference" it is the
     reference; where there are several, their contact sheet. `frame` of the source counts from 0;
-    None is its only or first one.
+    None is its only or first one. `mask` is the file that says where the result is restored.
     """
 
     source: Path
@@ -34,6 +35,7 @@ class Job:
     kind: Kind = "upscale"
     frame: int | None = None
     comparison: Path | None = None
+    mask: Path | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -58,13 +60,15 @@ def plan(
     imported: Sequence[Path] = (),
     naming: Naming | None = None,
     compare: bool = False,
+    mask: Path | None = None,
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
     is a folder, "" for beside the result, or None. `references` is how many are written for each
     input, `imported` are the user's own. `naming` says how results are called, by `scale` if it is
-    None; `compare` asks for a comparison beside each. An input named twice is one job, and what was
+    None; `compare` asks for a comparison beside each; `mask` is that of the only input, or a
+    folder with one for each (see `masks.py`). An input named twice is one job, and what was
     found in a folder is none if this very call would write it. Raises `UsageError` where two
     outputs meet, or an output is one of the inputs or `imported` by any path or link.
     """
@@ -88,6 +92,10 @@ def plan(
     _refuse_collisions(jobs)
     _refuse_as_outputs(jobs, [job.source for job in jobs], "input")
     _refuse_as_outputs(jobs, imported, "reference")
+    if mask is not None:
+        masks = masks_of(others, mask)
+        jobs = [replace(job, mask=its) for job, its in zip(jobs, masks, strict=True)]
+        _refuse_as_outputs(jobs, masks, "mask")
     _make_folders(jobs, output, save_reference)
     return jobs
 

@@ -13,6 +13,7 @@ from coser_cli.batch.output import Outputs, write_outputs
 from coser_cli.batch.provenance import tiling_of
 from coser_cli.batch.results import Result
 from coser_cli.engine.compute.memory import gib
+from coser_cli.engine.mask import Grey
 from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.results import Large
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
@@ -76,9 +77,12 @@ def _upscaled(loaded: LoadedJob, tiled: TiledUpscaler, task: Task) -> Large:
     if loaded.job.kind == "reference":
         return tiled.candidates(pixels, task.settings)
     references = [TensorMap(torch.from_numpy(r.pixels)[None]) for r in loaded.work.references]
-    want_reference = task.want_reference
     return tiled.upscale(
-        pixels, task.settings, want_reference=want_reference, references=references
+        pixels,
+        task.settings,
+        want_reference=task.want_reference,
+        references=references,
+        mask=None if loaded.mask is None else Grey(torch.from_numpy(loaded.mask)[None, None]),
     )
 
 

@@ -15,6 +15,7 @@ from coser_cli.settings import ResolvedSettings
 if TYPE_CHECKING:
     from coser_cli.engine.progress import Progress
     from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.imageio.mask import Mask
     from coser_cli.imageio.photo import Photo
 
 
@@ -33,6 +34,7 @@ class LoadedJob:
     load: Callable[[], Upscaler]
     progress: Progress
     tiling: Mapping[str, Any] | None = None
+    mask: Mask | None = None
 
     @property
     def missing(self) -> Sequence[Path]:

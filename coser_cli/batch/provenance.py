@@ -63,6 +63,7 @@ class Origin:
     encoding: Encoding
     tiles: TileSpec
     always_tiles: bool
+    mask: NamedHash | None = None
 
 
 def provenance(model: str, references: Sequence[Path], dtype: str) -> Provenance:
@@ -100,6 +101,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
     """
     role, number = role_of(job, path)
     settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    masked = origin.mask is not None and role in ("result", "comparison")
     imagines = bool(job.references) or job.kind == "reference"
     idle = idle_in_run(settings, config, files, imagines, job.kind == "upscale")
     return {
@@ -116,6 +118,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "model": {"name": origin.provenance.model, "weights": origin.provenance.weights},
         "tiling": None,
         "compute": None,
+        **({"mask": asdict(origin.mask)} if masked and origin.mask else {}),
     }
 
 
@@ -225,6 +228,13 @@ def _origins(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
         )
     if _hashes(record) != _hashes(expected):
         reasons.append("the reference files are others")
+    was, now = _table(record, "mask"), _table(expected, "mask")
+    if was.get("sha256") != now.get("sha256"):
+        reasons.append(
+            "the mask is another"
+            if was and now
+            else f"it was made with{'' if was else 'out'} a mask"
+        )
     return reasons
 
 

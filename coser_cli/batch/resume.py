@@ -85,12 +85,13 @@ def _has_other_settings(reasons: list[str]) -> bool:
 
 
 def _origin(job: Job, work: Work) -> Origin | None:
-    """None where no records are kept, or the input cannot be read, which reading it will report."""
+    """None where no records are kept, or a file cannot be read, which reading it will report."""
     known = work.provenance
     if known is None or not job.source.is_file():
         return None
     try:
         source = hashed(job.source)
+        mask = None if job.mask is None else hashed(job.mask)
     except OSError:
         return None
     settings, request = work.settings, work.request
@@ -106,4 +107,5 @@ def _origin(job: Job, work: Work) -> Origin | None:
         encoding=request.encoding,
         tiles=request.tiles,
         always_tiles=request.always_tiles,
+        mask=mask,
     )

@@ -33,8 +33,10 @@ def upscale_whole(loaded: LoadedJob) -> Outputs:
 
 def batch_key(loaded: LoadedJob) -> Hashable | None:
     """What pictures that share a batch have in common; None for one that is done by itself: in
-    tiles, or with references that it chooses."""
+    tiles, with a mask, or with references that it chooses."""
     if loaded.job.kind != "upscale" or loaded.only_compares or loaded.work.request.batch_size == 1:
+        return None
+    if loaded.mask is not None:
         return None
     if loaded.settings.reference_select == "clip" or loaded.why_tiled() is not None:
         return None
@@ -72,6 +74,7 @@ def _upscaled(jobs: Sequence[LoadedJob]) -> Upscaled:
         on_progress=first.progress,
         want_reference=first.want_reference,
         references=[torch.from_numpy(each.pixels)[None] for each in first.work.references],
+        mask=first.mask,
     )
 
 

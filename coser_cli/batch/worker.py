@@ -54,6 +54,7 @@ class Worker:
 
     def read(self, job: Job) -> LoadedJob | Result:
         """The job with its picture; a result, where all is there. Needs no model."""
+        from coser_cli.imageio.mask import read_mask
         from coser_cli.imageio.read import read_photo
 
         if note := self._large_enough(job):
@@ -66,7 +67,9 @@ class Worker:
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
         require_writable(pending.missing, target(photo.size, settings))
-        return LoadedJob(job, photo, settings, pending, self._work, self._model, self._progress)
+        mask = None if job.mask is None else read_mask(job.mask)
+        common = self._work, self._model, self._progress
+        return LoadedJob(job, photo, settings, pending, *common, mask=mask)
 
     def _large_enough(self, job: Job) -> str | None:
         """A note on a picture that is larger already than --max-side asks for."""

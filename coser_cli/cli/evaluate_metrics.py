@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.columns import plain_columns
-from coser_cli.cli.output.json_lines import JSON_VERSION
+from coser_cli.cli.output.json_lines import print_record
 
 AcceptLicense = Annotated[
     list[str] | None,
@@ -54,7 +53,7 @@ def metrics(
     rows = [table.facts(metric) for metric in table.METRICS.values()]
     if as_json:
         for row in rows:
-            typer.echo(json.dumps({"type": "metric", "version": JSON_VERSION, **row}))
+            print_record("metric", row)
         return
     header = ("metric", "better", "compares", "state", "what it is")
     cells = [

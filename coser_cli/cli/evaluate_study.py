@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.columns import plain_columns
-from coser_cli.cli.output.json_lines import JSON_VERSION
+from coser_cli.cli.output.json_lines import print_record
 from coser_cli.errors import UsageError, shown
 
 if TYPE_CHECKING:
@@ -94,8 +93,8 @@ def _make_page(folders: Sequence[Path], page: Page, *, quiet: bool, as_json: boo
     study = study_page(_pictures(folders, page.input), page.question, page.max_side)
     write_page(output, study.html)
     if as_json:
-        record = {"type": "study", "version": JSON_VERSION, "target": str(output)}
-        typer.echo(json.dumps({**record, "study": study.identity, "pairs": study.pairs}))
+        facts = {"target": str(output), "study": study.identity, "pairs": study.pairs}
+        print_record("study", facts)
         return
     typer.echo(str(output))
     if not quiet:
@@ -136,8 +135,7 @@ def _tally(files: Sequence[Path], *, quiet: bool, as_json: bool) -> None:
     tallies = count(sessions)
     if as_json:
         for each in tallies:
-            record = {"type": "tally", "version": JSON_VERSION, "sessions": len(sessions)}
-            typer.echo(json.dumps({**record, **asdict(each)}))
+            print_record("tally", {"sessions": len(sessions), **asdict(each)})
         return
     rows = [("method", "preferred to", "votes", "against", "equal", "share", "95 % interval")]
     for each in tallies:

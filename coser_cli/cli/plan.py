@@ -106,6 +106,7 @@ def make_plan(
     kind: Kind = "upscale",
     references: int = 1,
     compare: bool = False,
+    mask: Path | None = None,
 ) -> Planned:
     """Find the inputs, decide every name, and refuse what cannot be done, before anything runs.
 
@@ -131,6 +132,7 @@ def make_plan(
         imported=request.references,
         naming=naming,
         compare=compare,
+        mask=mask,
     )
     pipes.require_single(jobs)
     if not request.overwrite and not output_is_folder(pipes.output):

@@ -31,6 +31,7 @@ def upscale(
     diffusion: Diffusion,
     reference: options.Reference = None,
     save_reference: options.SaveReference = None,
+    mask: options.Mask = None,
     compare: options.Compare = False,
     tiles: Tiles,
     compute: ComputeOptions,
@@ -71,5 +72,6 @@ def upscale(
             save_reference=save_reference,
             references=1 if settings.reference_select == "clip" else used,
             compare=compare,
+            mask=mask,
         )
         execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

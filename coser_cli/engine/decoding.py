@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.engine.color_fix import color_fix
+from coser_cli.engine.mask import masked_latents, masked_result
 from coser_cli.engine.preparation import LowRes
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ def decode_result(
     model: CoSeR, latents: Tensor, low_res: LowRes, settings: ResolvedSettings
 ) -> Tensor:
     """`decode` as settings say. `strength` of a one-step model blends what is decoded
-    without and with the step; at 0 and 1 only what counts is decoded.
+    without and with the step; at 0 and 1 only what counts is decoded. A mask keeps latents.
     """
+    if low_res.mask is not None and settings.strength:
+        factor = model.config.downscale
+        latents = masked_latents(low_res.mask, low_res.latents, latents, low_res.size, factor)
     pixels = decode(model, latents, low_res, settings.fidelity)
     if model.config.one_step is None or settings.strength in (0, 1):
         return pixels
@@ -53,6 +57,12 @@ def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
     each = zip(latents.to(low_res.padded).split(1), pictures, strict=True)
     decoded = (model.autoencoder.decode(*pair) for pair in each)
     return torch.cat([finish(pixels.float(), low_res, "none").cpu() for pixels in decoded])
+
+
+def finish_result(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
+    """`finish` on the CPU, over the plain enlargement where there is a mask."""
+    result = finish(pixels, low_res, color_fix_name).cpu()
+    return result if low_res.mask is None else masked_result(low_res.mask, low_res.pixels, result)
 
 
 def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from coser_cli.engine.mask import require_mask
 from coser_cli.errors import InputError, UsageError
 from coser_cli.imageio.in_memory import InMemory, opened
 from coser_cli.settings import Settings
@@ -74,6 +76,20 @@ def pixels_of(image: Any) -> tuple[Tensor, Back]:
         raise InputError(f"{kind} is no picture", hint)
     pixels, back = found
     return torch.from_numpy(pixels), lambda enlarged: back(enlarged.numpy())
+
+
+def mask_of(image: Any) -> Tensor | None:
+    """A mask `(1, 1, H, W)`, uint8 or float in [0, 1], of a tensor, a NumPy array or a PIL image.
+
+    Raises `InputError` where it is not grey.
+    """
+    if image is None:
+        return None
+    if isinstance(image, Tensor):
+        return require_mask(image)
+    if getattr(image, "mode", "L") != "L":
+        raise InputError(f"a mask of mode {image.mode}", "convert it to L")
+    return require_mask(torch.from_numpy(np.array(image)))
 
 
 def upscaled_each(

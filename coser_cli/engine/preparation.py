@@ -25,6 +25,7 @@ class LowRes:
     which may be smaller. `latents` `(B, 4, h, w)` of
     `padded`. `features`: the VAE encoder's, where its CFW decoder feeds on them. `pre_restored`
     `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is made of it.
+    `mask` `(1, 1, h, w)` of any size: see `mask.py`.
     """
 
     pixels: Tensor
@@ -34,6 +35,7 @@ class LowRes:
     latents: Tensor
     features: tuple[Tensor, ...] | None = None
     pre_restored: Tensor | None = None
+    mask: Tensor | None = None
 
     @property
     def enlarged(self) -> Tensor:

@@ -12,7 +12,7 @@ from coser_cli.engine import decoding, preparation
 from coser_cli.engine.compute.memory import require_memory
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.compute.runtime import Runtime, stage
-from coser_cli.engine.images import Image, Upscaled, chosen, pixels_of, upscaled_each
+from coser_cli.engine.images import Image, Upscaled, chosen, mask_of, pixels_of, upscaled_each
 from coser_cli.engine.passes import imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
@@ -70,6 +70,7 @@ class Upscaler(Runtime):
         progress: bool = False,
         want_reference: bool = False,
         references: Sequence[Image] = (),
+        mask: Image | None = None,
         **choices: Any,
     ) -> Upscaled | list[Upscaled]:
         """Enlarge pixels `(B, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`; or
@@ -77,7 +78,8 @@ class Upscaler(Runtime):
         gives a list; those of one size are enlarged at once where that is faster.
 
         `choices` are fields of the settings, as in `scale=2`. `references`, pictures of any sizes,
-        are taken instead of imagined ones. `on_progress(stage, done, total)` is told how far it is;
+        are taken instead of imagined ones. Of a grey `mask` of any size, white is restored and
+        black is bicubic (`mask.py`). `on_progress(stage, done, total)` is told how far it is;
         `progress` shows tqdm bars instead. With `strength` 0 nothing is imagined, and no diffusion
         network is loaded, unless `want_reference` asks for the reference all the same. What exceeds
         the range of a smaller dtype is done again in float32; of several pictures, by the caller,
@@ -86,7 +88,7 @@ class Upscaler(Runtime):
         resolved = self.resolve(chosen(settings, choices))
         tell = on_progress or (tqdm_progress() if progress else silent)
         guides = [pixels_of(each)[0] for each in references]
-        more = resolved, tell, want_reference, guides
+        more = resolved, tell, want_reference, guides, mask_of(mask)
         if not isinstance(image, list | tuple):
             pixels, back = pixels_of(image)
             return replace(self._upscale(pixels, *more), back=back)
@@ -104,12 +106,13 @@ class Upscaler(Runtime):
         tell: Progress,
         want_reference: bool,
         references: Sequence[Tensor],
+        mask: Tensor | None,
     ) -> Upscaled:
         if settings.reference_select == "clip":
             require_single(pixels)
 
         def run(upscaler: Upscaler) -> Upscaled:
-            low_res = upscaler.prepare(pixels, settings)
+            low_res = replace(upscaler.prepare(pixels, settings), mask=mask)
             tell("prepare", 1, 1)
             latents, guides = upscaler._diffuse(low_res, settings, tell, want_reference, references)
             result = upscaler.decode(latents, low_res, settings)
@@ -297,7 +300,7 @@ class Upscaler(Runtime):
         """
         self.enter("decode")
         pixels = require_finite(decoding.decode_result(self.model, latents, low_res, settings))
-        return decoding.finish(pixels, low_res, settings.color_fix).cpu()
+        return decoding.finish_result(pixels, low_res, settings.color_fix)
 
     @stage
     def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:

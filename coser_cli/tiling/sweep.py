@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.tiling.blend import Blend
-from coser_cli.tiling.canvas import Canvas, Map, Scratch, Shape
+from coser_cli.tiling.canvas import Canvas, Readable, Scratch, Shape
 from coser_cli.tiling.graph import Node, Normalise, Step, Whole
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.plan import Plan, Stage, Work, schedule, windows
@@ -28,7 +28,7 @@ class Sweep:
     def __init__(
         self,
         plan: Plan,
-        sources: Mapping[Node, Map],
+        sources: Mapping[Node, Readable],
         scratch: Scratch,
         device: torch.device,
         on_tile: OnTile | None = None,
@@ -36,7 +36,7 @@ class Sweep:
         self.plan = plan
         self.scratch = scratch
         self.device = device
-        self._maps: dict[Node, Map] = dict(sources)
+        self._maps: dict[Node, Readable] = dict(sources)
         self._canvases: dict[Node, Canvas] = {}
         self._norms: dict[Normalise, Step] = {}
         self._on_tile = on_tile
@@ -69,7 +69,7 @@ class Sweep:
             wanted = {node: core.scaled(self.plan.factor(node)) for node in stage.targets}
             values = self._evaluate(wanted, stage)
             for node in stage.stored:
-                self._maps[node].write(wanted[node], values[node])
+                self._canvases[node].write(wanted[node], values[node])
             for step in stage.measured:
                 new = Statistics.of(values[first], step.norm.num_groups)
                 found[step] = found[step] + new if step in found else new
@@ -81,7 +81,7 @@ class Sweep:
     def _run_whole(self, node: Node, stage: Stage) -> None:
         """Windows are averaged under a Gaussian, as the sampler's tiles are."""
         assert isinstance(node.step, Whole)
-        grid, target, first = windows(node), self._maps[node], 0
+        grid, target, first = windows(node), self._canvases[node], 0
         blend = Blend(grid)
         for window in grid.boxes():
             given = self._evaluate({node.inputs[0]: window}, stage)[node.inputs[0]]

@@ -41,6 +41,13 @@ def _pictures(command: str) -> list[Case]:
             quick=True,
         ),
         Case(
+            f"{command} photo.jpg -s 2 --mask mask.png -o masked.png --json",
+            makes=("masked.png",),
+            out='"mask": "mask.png"',
+            quick=True,
+        ),
+        Case(f"{command} photo.jpg --mask photo.jpg", code=2, err="--mask: .* in colour"),
+        Case(
             f"{command} photos --recursive -s 2 -o out/ --quiet --log run.log --fail-fast",
             makes=("out/a_2x.png", "out/trip/d_2x.png", "run.log"),
         ),

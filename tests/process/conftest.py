@@ -117,6 +117,7 @@ def originals(tmp_path_factory):
     small.resize((16, 12)).save(folder / "sets/pair/LRx4/p.png")
     frames = [small, small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.new("L", (12, 8), 128).save(folder / "mask.png")
     (folder / "list.txt").write_text("photos/a.jpg\nphotos/trip/d.png\n")
     tables = ("upscale", "tile", "reference")
     (folder / "coser.toml").write_text("".join(f"[{name}]\nscale = 3\n" for name in tables))

@@ -31,6 +31,7 @@ def upscale_file(
     device: str = "auto",
     dtype: str = "auto",
     tiles: TileSpec | None = None,
+    mask: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
     **choices: Any,
@@ -38,7 +39,8 @@ def upscale_file(
     """Enlarge a picture file and return the file that was written.
 
     `target` is a file or a folder; without it the result lies beside the source, with the scale in
-    its name. `choices` are fields of the settings, as in `scale=2`. Large pictures are done in
+    its name. `mask` is a grey picture: white is restored, black stays bicubic.
+    `choices` are fields of the settings, as in `scale=2`. Large pictures are done in
     tiles; metadata, transparency and the record of how it was made are kept, and a result that is
     there and current stays unless `overwrite`. The model stays loaded for the next call with the
     same `model`, `device` and `dtype`. What the user should know is a `CoserWarning`.
@@ -50,7 +52,8 @@ def upscale_file(
     compute = Compute(resolve_model(model), str(device), str(dtype).removeprefix("torch."))
     output = None if target is None else os.fspath(target)
     naming = Naming(settings.scale, model=compute.model, seed=settings.seed)
-    (job,) = plan([Source(Path(source))], output, naming=naming)
+    where = None if mask is None else Path(mask)
+    (job,) = plan([Source(Path(source))], output, naming=naming, mask=where)
     request = Request(settings, compute, tiles=tiles or TileSpec(), overwrite=overwrite)
     show = tqdm_progress() if progress else silent
     work = prepare(request)

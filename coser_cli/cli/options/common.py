@@ -85,6 +85,17 @@ Reference = Annotated[
         metavar="FILE",
     ),
 ]
+Mask = Annotated[
+    Path | None,
+    choose(
+        "--mask",
+        SAMPLING,
+        "Restore only where this 8-bit grey picture is white; black stays a bicubic enlargement, "
+        "grey lies between. It is resized to the result. For several inputs: a folder with a mask "
+        "of the same stem for each.",
+        metavar="FILE|DIR",
+    ),
+]
 Compare = Annotated[
     bool,
     option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from coser_cli.cli.output.columns import plain_columns
 from coser_cli.cli.output.counted import Counted
 from coser_cli.cli.output.evaluation_tables import Section, differences_table, scores_table
-from coser_cli.cli.output.json_lines import JSON_VERSION
+from coser_cli.cli.output.json_lines import print_record
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.comparison import Difference
@@ -70,7 +69,7 @@ class Report:
         self._counted.close()
         self.sections[-1].scores.append(scores)
         if self.as_json:
-            typer.echo(json.dumps(_evaluation_record(scores, self.metrics)))
+            print_record("evaluation", _evaluation_record(scores, self.metrics))
         self._write_scores()
 
     def end(self) -> None:
@@ -81,7 +80,7 @@ class Report:
         section.differences = differences(section.scores, self.metrics, self.against)
         if self.as_json:
             for each in section.differences:
-                typer.echo(json.dumps(_comparison_record(each)))
+                print_record("comparison", _comparison_record(each))
             return
         tables = [scores_table(section.scores, self.metrics)]
         if section.differences:
@@ -109,8 +108,6 @@ def _evaluation_record(scores: MethodScores, metrics: Sequence[Metric]) -> dict[
     known = summaries(scores, metrics)
     means = {name: summary.mean for name, summary in known.items()} | dict(scores.whole)
     return {
-        "type": "evaluation",
-        "version": JSON_VERSION,
         "set": scores.set_name,
         "row": scores.method,
         "pictures": len(scores.scores),
@@ -125,8 +122,6 @@ def _evaluation_record(scores: MethodScores, metrics: Sequence[Metric]) -> dict[
 def _comparison_record(difference: Difference) -> dict[str, Any]:
     paired = difference.paired
     return {
-        "type": "comparison",
-        "version": JSON_VERSION,
         "set": difference.set_name,
         "row": difference.method,
         "against": difference.against,

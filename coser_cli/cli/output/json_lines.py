@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from coser_cli.errors import CoserError, Exit, shown
 
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
 JSON_VERSION = 1
 """Of the lines of `--json`. It grows when a key goes or changes its meaning; keys may come at any
 time. `docs/json.md` describes them."""
+
+
+def print_record(kind: str, values: Mapping[str, Any]) -> None:
+    """One line of `--json` on stdout."""
+    typer.echo(json.dumps({"type": kind, "version": JSON_VERSION, **values}))
 
 
 def image_record(result: Result) -> dict[str, Any]:
@@ -31,6 +40,7 @@ def image_record(result: Result) -> dict[str, Any]:
         "reference": None if beside is None else str(beside),
         "references": [str(path) for path in references],
         "comparison": None if job.comparison is None else str(job.comparison),
+        "mask": None if job.mask is None else str(job.mask),
         "scores": None if result.scores is None else [round(each, 6) for each in result.scores],
         "chosen": None if result.chosen is None else result.chosen + 1,
         "status": result.status,

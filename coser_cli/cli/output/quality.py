@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from coser_cli.cli.output.json_lines import JSON_VERSION
+from coser_cli.cli.output.json_lines import print_record
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.noise import Comparison, Level, Standing, Value
@@ -27,14 +26,10 @@ DIGITS = {"st_lpips": 4, "psnr_y": 2}
 def report(comparison: Comparison, pictures: int, *, as_json: bool) -> None:
     """Print every setting, the baseline's noise, and the best setting."""
     if as_json:
-        records = [
-            _noise_record(comparison, pictures),
-            *(_record(each, "setting") for each in comparison.standings),
-        ]
-        best = {"type": "best"} if comparison.best is None else _record(comparison.best, "best")
-        for record in (*records, best):
-            kind = {"type": record.pop("type"), "version": JSON_VERSION}
-            typer.echo(json.dumps(kind | record))
+        print_record("noise", _noise_record(comparison, pictures))
+        for each in comparison.standings:
+            print_record("setting", _record(each))
+        print_record("best", {} if comparison.best is None else _record(comparison.best))
         return
     rows = [
         _cells(each, is_baseline=each.settings == comparison.baseline)
@@ -131,7 +126,6 @@ def _noise_lines(comparison: Comparison, pictures: int) -> list[str]:
 def _noise_record(comparison: Comparison, pictures: int) -> dict[str, Any]:
     levels = {name: _level_record(level) for name, level in comparison.levels.items()}
     return {
-        "type": "noise",
         "pictures": pictures,
         "missing": comparison.missing,
         "settings": asdict(comparison.baseline),
@@ -148,9 +142,8 @@ def _level_record(level: Level) -> dict[str, Any]:
     }
 
 
-def _record(row: Standing, kind: str) -> dict[str, Any]:
+def _record(row: Standing) -> dict[str, Any]:
     return {
-        "type": kind,
         "settings": asdict(row.settings),
         "seeds": row.seeds,
         "evaluations": {"total": row.evaluations.total, **asdict(row.evaluations)},

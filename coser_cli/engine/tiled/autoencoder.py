@@ -11,7 +11,7 @@ from torch import Tensor
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.progress import Progress
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
-from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class TiledAutoencoder:
         self._run(way, {"pixels": padded}, latents, "encode")
         return latents
 
-    def decode(self, latents: Map, padded: Map, fidelity: float | None) -> Map:
+    def decode(self, latents: Readable, padded: Map, fidelity: float | None) -> Map:
         """The picture of latents, not clamped, beside the one that was encoded; with `fidelity`
         None by the autoencoder's own decoder."""
         self._upscaler.enter("decode")
@@ -61,7 +61,7 @@ class TiledAutoencoder:
         self._run(way, {"latents": latents, "pixels": padded}, picture, "decode")
         return picture
 
-    def _run(self, way: TiledPass, maps: Mapping[str, Map], target: Map, stage: str) -> None:
+    def _run(self, way: TiledPass, maps: Mapping[str, Readable], target: Map, stage: str) -> None:
         def write(box: Box, values: Tensor) -> None:
             target.write(box, require_finite(values))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coser_cli.engine.mask import Regions
 from coser_cli.tiling.canvas import Map, Readable
 
 
@@ -13,7 +14,7 @@ class LargeLowRes:
 
     `size` (height, width) of the enlargement is picture, `target` that of the result.
     `pre_restored` `(3, 4H, 4W)`: the
-    SRResNet's first pass, where the enlargement is made of it.
+    SRResNet's first pass, where the enlargement is made of it. `mask` `(1, h, w)` of any size.
     """
 
     pixels: Readable
@@ -22,6 +23,19 @@ class LargeLowRes:
     target: tuple[int, int]
     latents: Map
     pre_restored: Readable | None
+    mask: Readable | None = None
+
+    def masked_latents(self, restored: Readable, downscale: int) -> Readable:
+        """Latents that are restored where the mask says so."""
+        if self.mask is None:
+            return restored
+        return Regions(self.mask, self.pixels, self.size).latents(self.latents, restored, downscale)
+
+    def masked_result(self, restored: Readable) -> Readable:
+        """The result, over the plain enlargement where there is a mask."""
+        if self.mask is None:
+            return restored
+        return Regions(self.mask, self.pixels, self.size).result(restored)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -98,11 +99,12 @@ class TiledUpscaler:
         *,
         want_reference: bool = False,
         references: Sequence[Map] = (),
+        mask: Readable | None = None,
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
         with self.upscaler.computing():
             resolved = self.upscaler.resolve(settings)
-            return self._upscale(pixels, resolved, want_reference, references)
+            return self._upscale(pixels, resolved, want_reference, references, mask)
 
     def _upscale(
         self,
@@ -110,16 +112,16 @@ class TiledUpscaler:
         settings: ResolvedSettings,
         want_reference: bool,
         references: Sequence[Map],
+        mask: Readable | None,
     ) -> Large:
-        low_res = self.prepare(pixels, settings)
+        low_res = replace(self.prepare(pixels, settings), mask=mask)
         latents, guides = low_res.latents, References[Readable]()
         guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
             if guided or want_reference:
                 guides = self.refer(low_res, cognition, settings, references)
-            hints = guides.latents if guided else ()
-            latents = self.restore(low_res, cognition, hints, settings)
+            latents = self.restore(low_res, cognition, guides.latents if guided else (), settings)
         wanted = guides.latents if want_reference else ()
         pictures = tuple(self.decode_reference(each, low_res) for each in wanted)
         result = self.decode(latents, low_res, settings)
@@ -187,7 +189,6 @@ class TiledUpscaler:
         """Stage 4: latents of the result."""
         if not settings.strength:
             return low_res.latents
-
         self.upscaler.enter("sample")
         how = restoring(settings, self.model.config)
 
@@ -200,14 +201,18 @@ class TiledUpscaler:
         draw = partial(noise_of_candidate, settings.seed, 0)
         return self._walk(how, low_res, draw, predict, grid)
 
-    def decode(self, latents: Map, low_res: LargeLowRes, settings: ResolvedSettings) -> Readable:
+    def decode(
+        self, latents: Readable, low_res: LargeLowRes, settings: ResolvedSettings
+    ) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
+        if settings.strength:
+            latents = low_res.masked_latents(latents, self.model.config.downscale)
         picture: Readable = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
         fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
-        return reduced(fixed, low_res.target)
+        return low_res.masked_result(reduced(fixed, low_res.target))
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""

@@ -14,7 +14,7 @@ from torch import nn
 from coser_cli.config import AutoencoderConfig, ModelConfig
 from coser_cli.engine.tiled.vae_graph import VaeGraph
 from coser_cli.models.build import CoSeR, make_network
-from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.tiling.canvas import Readable, Scratch
 from coser_cli.tiling.graph import Node
 from coser_cli.tiling.plan import Plan
 from coser_cli.tiling.sweep import OnTile, Sweep, Write
@@ -67,7 +67,11 @@ class TiledPass:
         )
 
     def run(
-        self, maps: Mapping[str, Map], write: Write, scratch: Scratch, on_tile: OnTile | None = None
+        self,
+        maps: Mapping[str, Readable],
+        write: Write,
+        scratch: Scratch,
+        on_tile: OnTile | None = None,
     ) -> None:
         """Read the maps named in `sources`; give each tile of the result to `write` as float32 on
         the CPU, row by row of tiles, left to right, every cell once.

@@ -1,0 +1,162 @@
+"""Regions: a grey mask says how much of each place is restored, and the rest is the plain
+enlargement.
+
+White is restored fully, black is bicubic interpolation of the input, grey lies between. The mask
+acts twice: in the latents, so that the decoder sees one picture, and in the pixels, so that black
+and white are exact. Everything is read by boxes, in tiles and whole alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.errors import InputError
+from coser_cli.tiling.canvas import Readable, Shape, TensorMap
+from coser_cli.tiling.grid import Box
+from coser_cli.tiling.resample import Resampler, resample_with
+
+ROUNDING = 1e-5
+"""How far resampled black and white may be from 0 and 1; what is nearer counts as exact."""
+
+
+class Grey:
+    """A mask `(1, 1, H, W)`, uint8 or float in [0, 1], as a map of floats; it stays as small as it
+    is until it is read."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self._mask = mask
+        self.shape: Shape = (1, mask.shape[-2], mask.shape[-1])
+
+    def read(self, box: Box) -> Tensor:
+        part = box.crop(self._mask).float()
+        return part / 255 if self._mask.dtype == torch.uint8 else part
+
+
+class Resized:
+    """A map `(C, H, W)` at another size (height, width): bicubic, antialiased where it is reduced;
+    not clamped."""
+
+    def __init__(self, source: Readable, size: tuple[int, int]) -> None:
+        channels, height, width = source.shape
+        self.shape: Shape = (channels, *size)
+        self._source = source
+        self._same = (height, width) == size
+        self._rows = Resampler(height, size[0], "antialiased")
+        self._columns = Resampler(width, size[1], "antialiased")
+
+    def read(self, box: Box) -> Tensor:
+        if self._same:
+            return self._source.read(box).float()
+        return resample_with(self._source, self._rows, self._columns, box)
+
+
+class Weights:
+    """A mask at `size` (height, width), `(1, *size)`: exactly 0 in black regions, 1 in white."""
+
+    def __init__(self, mask: Readable, size: tuple[int, int]) -> None:
+        self._resized = Resized(mask, size)
+        self.shape = self._resized.shape
+
+    def read(self, box: Box) -> Tensor:
+        values = self._resized.read(box)
+        return ((values - ROUNDING) / (1 - 2 * ROUNDING)).clamp(0, 1)
+
+
+class CellWeights:
+    """Weights of latent cells `(1, h, w)`: the mean over each cell's pixels. Beyond the picture,
+    which may end within a cell, its last row and column go on."""
+
+    def __init__(self, weights: Readable, cells: tuple[int, int], downscale: int) -> None:
+        self.shape: Shape = (1, *cells)
+        self._weights = weights
+        self._downscale = downscale
+
+    def read(self, box: Box) -> Tensor:
+        pixels = box.scaled(self._downscale)
+        _, height, width = self._weights.shape
+        top, left = min(pixels.top, height - 1), min(pixels.left, width - 1)
+        there = Box(top, left, min(pixels.bottom, height), min(pixels.right, width))
+        lacking = pixels.width - there.width, pixels.height - there.height
+        values = self._weights.read(there)
+        if any(lacking):
+            values = F.pad(values, (0, lacking[0], 0, lacking[1]), mode="replicate")
+        return F.avg_pool2d(values, self._downscale)
+
+
+class Masked:
+    """A map `(C, H, W)`: `restored` where `weights` `(1, H, W)` are 1, `plain` where they are 0."""
+
+    def __init__(self, plain: Readable, restored: Readable, weights: Readable) -> None:
+        self.shape = restored.shape
+        self._plain, self._restored, self._weights = plain, restored, weights
+
+    def read(self, box: Box) -> Tensor:
+        restored = self._restored.read(box)
+        plain, weights = (each.read(box).to(restored) for each in (self._plain, self._weights))
+        return torch.lerp(plain, restored, weights)
+
+
+class _Clamped:
+    """A map in [0, 1]."""
+
+    def __init__(self, source: Readable) -> None:
+        self.shape = source.shape
+        self._source = source
+
+    def read(self, box: Box) -> Tensor:
+        return self._source.read(box).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """A `mask` `(1, H, W)` of any size held against one picture: `pixels` `(3, H, W)` of the input,
+    worked on at `size` (height, width)."""
+
+    mask: Readable
+    pixels: Readable
+    size: tuple[int, int]
+
+    def latents(self, plain: Readable, restored: Readable, downscale: int) -> Readable:
+        """Latents `(C, h, w)` of both, mixed."""
+        weights = Weights(self.mask, self.size)
+        cells = restored.shape[1], restored.shape[2]
+        return Masked(plain, restored, CellWeights(weights, cells, downscale))
+
+    def result(self, restored: Readable) -> Readable:
+        """The result `(3, H, W)` over the plain enlargement."""
+        target = restored.shape[1], restored.shape[2]
+        plain = _Clamped(Resized(self.pixels, target))
+        return Masked(plain, restored, Weights(self.mask, target))
+
+
+def masked_latents(
+    mask: Tensor, plain: Tensor, restored: Tensor, size: tuple[int, int], downscale: int
+) -> Tensor:
+    """`Regions.latents` in memory: latents `(B, C, h, w)` for a picture worked on at `size`."""
+    cells = restored.shape[-2], restored.shape[-1]
+    weights = CellWeights(Weights(Grey(mask), size), cells, downscale).read(Box(0, 0, *cells))
+    return torch.lerp(plain.to(restored), restored, weights.to(restored))
+
+
+def masked_result(mask: Tensor, pixels: Tensor, restored: Tensor) -> Tensor:
+    """`Regions.result` in memory: of input `pixels` and results `(B, 3, H, W)` on the CPU."""
+    every = Box(0, 0, restored.shape[-2], restored.shape[-1])
+    each = zip(pixels.float().cpu().split(1), restored.split(1), strict=True)
+    grey = Grey(mask)
+    maps = (Regions(grey, TensorMap(one), (1, 1)).result(TensorMap(its)) for one, its in each)
+    return torch.cat([one.read(every) for one in maps])
+
+
+def require_mask(mask: Tensor) -> Tensor:
+    """The mask as `(1, 1, H, W)`. Raises `InputError` unless it is grey, uint8 or in [0, 1]."""
+    if mask.dim() not in (2, 3, 4) or 0 in mask.shape or mask[..., 0, 0].numel() != 1:
+        raise InputError(f"a mask of the shape {tuple(mask.shape)}", "give (H, W), grey")
+    if mask.dtype != torch.uint8 and not mask.is_floating_point():
+        raise InputError(f"a mask of {mask.dtype}", "give uint8, or floats in [0, 1]")
+    if mask.is_floating_point() and not (mask.min() >= 0 and mask.max() <= 1):
+        raise InputError("a mask has values outside [0, 1]", "white is 1, black is 0")
+    return mask.reshape(1, 1, *mask.shape[-2:]).cpu()

@@ -206,6 +206,8 @@ class Defaults:
 class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
+    `plain_result`: what strength 0 gives: those latents "decoded", as published, or the enlargement
+    itself ("low_res"), where a small autoencoder would only take from it.
     `cfw` None: the autoencoder's own decoder makes the result.
     `working_size`: least short side in pixels that the networks work at; smaller results are made
     larger and reduced at the end (see `size.working_size`).
@@ -226,6 +228,7 @@ class ModelConfig:
     controlnet: ControlNetConfig = field(default_factory=ControlNetConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     low_res_source: str = "bicubic"
+    plain_result: str = "decoded"
     reference_roundtrip: bool = False
     native_size: int = 512
     working_size: int = 0
@@ -275,7 +278,7 @@ SD21 = ModelConfig(
 )
 MINI = ModelConfig(
     name="mini",
-    srresnet=SRResNetConfig(num_feat=48, num_block=12),
+    srresnet=SRResNetConfig(num_feat=64, num_block=14, upsampling="nearest", up_feat=32),
     clip_vision=ClipVisionConfig(
         image_size=224, patch_size=16, width=160, layers=4, heads=5, output_dim=160
     ),
@@ -315,6 +318,7 @@ MINI = ModelConfig(
     ),
     schedule=ScheduleConfig(prediction_type="v_prediction"),
     low_res_source="srresnet",
+    plain_result="low_res",
     defaults=Defaults(
         steps=4,
         sampler="ddim",
@@ -325,8 +329,6 @@ MINI = ModelConfig(
         reference_strength=0.2,
         fidelity=1.0,
     ),
-    # the decoder without CFW; nothing that was measured is better than what is usual
-    presets={"fast": {"fidelity": 0.0}},
 )
 VARIANTS = {config.name: config for config in (MINI, SD21)}
 

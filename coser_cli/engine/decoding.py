@@ -37,8 +37,11 @@ def decode_result(
     model: CoSeR, latents: Tensor, low_res: LowRes, settings: ResolvedSettings
 ) -> Tensor:
     """`decode` as settings say. `strength` of a one-step model blends what is decoded
-    without and with the step; at 0 and 1 only what counts is decoded. A mask keeps latents.
+    without and with the step; at 0 and 1 only what counts is decoded. A mask keeps latents. With
+    `plain_result` "low_res" strength 0 is the enlargement.
     """
+    if not settings.strength and model.config.plain_result == "low_res":
+        return low_res.padded.float()
     if low_res.mask is not None and settings.strength:
         factor = model.config.downscale
         latents = masked_latents(low_res.mask, low_res.latents, latents, low_res.size, factor)

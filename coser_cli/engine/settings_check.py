@@ -125,6 +125,8 @@ def idle_in_result(
     """
     idle = {} if config.cfw is not None else {"fidelity": "with this model's decoder"}
     if settings.strength == 0:
+        if config.plain_result == "low_res":
+            idle |= {"fidelity": NO_DIFFUSION}
         return idle | dict.fromkeys(_DIFFUSION, NO_DIFFUSION)
     guided = is_guided(settings, bool(files))
     imagined = guided and not files

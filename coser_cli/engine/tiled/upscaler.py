@@ -207,7 +207,9 @@ class TiledUpscaler:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
         if settings.strength:
             latents = low_res.masked_latents(latents, self.model.config.downscale)
-        picture: Readable = self._vae.decode(latents, low_res.padded, settings.fidelity)
+        picture: Readable = low_res.padded
+        if settings.strength or self.model.config.plain_result == "decoded":
+            picture = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
@@ -344,6 +346,5 @@ class TiledUpscaler:
         return self._vae.encode(self._vae.decode(latents, low_res.padded, None))
 
     def _note(self, words: str) -> None:
-        """Once each."""
         if words not in self.notes:
             self.notes.append(words)

@@ -26,9 +26,7 @@ class Repeating:
         self.calls = 0
         self.low_memory = False
 
-    def upscale(
-        self, pixels, settings=None, *, on_progress=None, want_reference=False, references=()
-    ):
+    def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
         self.calls += 1
         fault = self.faults.get(self.calls)
         if isinstance(fault, BaseException):

@@ -219,6 +219,7 @@ def test_json_lines(coser, photo):
         "frame": None,
         "target": "a_2x.png",
         "reference": None,
+        "mask": None,
         "references": [],
         "comparison": None,
         "scores": None,

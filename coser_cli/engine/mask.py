@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from coser_cli.errors import InputError
 from coser_cli.tiling.canvas import Readable, Shape, TensorMap
+from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box
-from coser_cli.tiling.resample import Resampler, resample_with
 
 ROUNDING = 1e-5
 """How far resampled black and white may be from 0 and 1; what is nearer counts as exact."""
@@ -36,29 +36,11 @@ class Grey:
         return part / 255 if self._mask.dtype == torch.uint8 else part
 
 
-class Resized:
-    """A map `(C, H, W)` at another size (height, width): bicubic, antialiased where it is reduced;
-    not clamped."""
-
-    def __init__(self, source: Readable, size: tuple[int, int]) -> None:
-        channels, height, width = source.shape
-        self.shape: Shape = (channels, *size)
-        self._source = source
-        self._same = (height, width) == size
-        self._rows = Resampler(height, size[0], "antialiased")
-        self._columns = Resampler(width, size[1], "antialiased")
-
-    def read(self, box: Box) -> Tensor:
-        if self._same:
-            return self._source.read(box).float()
-        return resample_with(self._source, self._rows, self._columns, box)
-
-
 class Weights:
     """A mask at `size` (height, width), `(1, *size)`: exactly 0 in black regions, 1 in white."""
 
     def __init__(self, mask: Readable, size: tuple[int, int]) -> None:
-        self._resized = Resized(mask, size)
+        self._resized = reduced(mask, size)
         self.shape = self._resized.shape
 
     def read(self, box: Box) -> Tensor:
@@ -100,17 +82,6 @@ class Masked:
         return torch.lerp(plain, restored, weights)
 
 
-class _Clamped:
-    """A map in [0, 1]."""
-
-    def __init__(self, source: Readable) -> None:
-        self.shape = source.shape
-        self._source = source
-
-    def read(self, box: Box) -> Tensor:
-        return self._source.read(box).clamp(0, 1)
-
-
 @dataclass(frozen=True)
 class Regions:
     """A `mask` `(1, H, W)` of any size held against one picture: `pixels` `(3, H, W)` of the input,
@@ -129,8 +100,7 @@ class Regions:
     def result(self, restored: Readable) -> Readable:
         """The result `(3, H, W)` over the plain enlargement."""
         target = restored.shape[1], restored.shape[2]
-        plain = _Clamped(Resized(self.pixels, target))
-        return Masked(plain, restored, Weights(self.mask, target))
+        return Masked(reduced(self.pixels, target), restored, Weights(self.mask, target))
 
 
 def masked_latents(

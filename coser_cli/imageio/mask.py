@@ -8,12 +8,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from coser_cli.errors import CoserError
-from coser_cli.imageio.decode import decode
 from coser_cli.imageio.decoded import Decoded
 from coser_cli.imageio.header import opened_file
-from coser_cli.imageio.opening import damaged, require_size, unreadable
-from coser_cli.imageio.tiff import NotReadError
+from coser_cli.imageio.opening import require_size, unreadable
+from coser_cli.imageio.read import decoded_file
 
 Mask = NDArray[np.uint8]
 """`(H, W)`: 255 is white."""
@@ -26,12 +24,7 @@ def read_mask(path: str | Path) -> Mask:
     path = Path(path)
     with opened_file(path) as file:
         require_size(path, file.header.stored)
-        try:
-            decoded = decode(path, file, None)
-        except (CoserError, MemoryError, NotReadError):
-            raise
-        except Exception as error:  # decoders raise anything on damaged data
-            raise damaged(path, error) from None
+        decoded = decoded_file(path, file, None)
     if reason := _unfit(decoded):
         raise unreadable(path, reason, "save the mask as 8-bit grey without transparency")
     return cast("Mask", np.ascontiguousarray(decoded.values[..., 0]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from coser_cli.errors import CoserError
 from coser_cli.imageio.color import to_colours
 from coser_cli.imageio.decode import decode
+from coser_cli.imageio.decoded import Decoded
 from coser_cli.imageio.header import OpenedFile, opened_file
 from coser_cli.imageio.opening import damaged, require_size
 from coser_cli.imageio.photo import Photo
@@ -30,14 +31,19 @@ def read_photo(path: str | Path, max_pixels: int | None = None, frame: int | Non
         return _decoded(path, file, frame)
 
 
-def _decoded(path: Path, file: OpenedFile, frame: int | None) -> Photo:
-    said = file.header.said
+def decoded_file(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
+    """`decode`, whose decoders raise anything on damaged data: raises `InputError` for that."""
     try:
-        decoded = decode(path, file, frame)
+        return decode(path, file, frame)
     except (CoserError, MemoryError, NotReadError):
         raise
-    except Exception as error:  # decoders raise anything on damaged data
+    except Exception as error:
         raise damaged(path, error) from None
+
+
+def _decoded(path: Path, file: OpenedFile, frame: int | None) -> Photo:
+    said = file.header.said
+    decoded = decoded_file(path, file, frame)
     colours = to_colours(decoded, said.icc, is_made=said.is_made)
     pixels, alpha = colours.pixels, decoded.alpha
     more = (_MORE_FRAMES,) if frame is None and file.header.frames > 1 else ()

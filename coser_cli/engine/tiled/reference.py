@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from coser_cli.engine.preparation import LowRes, pad_to_multiple
 from coser_cli.engine.reference import candidate_stream, centre_cut
-from coser_cli.engine.tiled.derived import reduced
 from coser_cli.engine.tiled.enlarging import pad
 from coser_cli.sampling.noise import noise_rows
 from coser_cli.size import LONGEST
 from coser_cli.tiling.canvas import Map, Part, Readable, Shape
+from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Resampler, resample_with
 

@@ -25,7 +25,6 @@ from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
-from coser_cli.engine.tiled.derived import Mixed, reduced
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
 from coser_cli.engine.tiled.prediction import TilePrediction
 from coser_cli.engine.tiled.reference import (
@@ -41,6 +40,7 @@ from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import padded_size, target_size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
+from coser_cli.tiling.derived import Mixed, reduced
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
 from coser_cli.tiling.resample import resample_whole
 

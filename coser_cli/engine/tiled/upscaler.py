@@ -208,7 +208,7 @@ class TiledUpscaler:
         if settings.strength:
             latents = low_res.masked_latents(latents, self.model.config.downscale)
         picture: Readable = low_res.padded
-        if settings.strength or self.model.config.plain_result == "decoded":
+        if settings.strength or self.model.config.plain_result != "low_res":
             picture = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)

@@ -1,5 +1,6 @@
 """What may go wrong with a server: the client loses nothing, and the server lives."""
 
+import json
 import os
 import resource
 import shutil
@@ -154,6 +155,39 @@ def test_a_worker_that_the_system_kills(place, server):
     assert "a worker died" in err
     assert GOES_ON not in err
     serves(place)
+
+
+@pytest.mark.slow
+def test_memory_that_does_not_suffice(place, server):
+    """A limit on the worker stands for it: that picture fails as it does cold, the rest is done,
+    and the process lives.
+    """
+    (small,), (large,) = place.photos(1, (24, 20), "s"), place.photos(1, (2400, 2400), "large")
+    words = "upscale", large, small, "-s", "2", "--strength", "0", "--json", "-o"
+    place.run("upscale", small, "--strength", "0", "-o", "one/", "--warm")
+    worker = worker_of(place)
+    limit = 1024 * int(status_of(worker, "VmSize")) + 2**25
+    resource.prlimit(worker, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    served = place.run(*words, "served/", "--warm", code=1)
+    assert worker_of(place) == worker
+    serves(place)
+
+    def limited():
+        more = limit + 2**27  # it starts otherwise, and needs some more until then
+        resource.setrlimit(resource.RLIMIT_AS, (more, resource.RLIM_INFINITY))
+
+    cold = place.cold(*words, "cold/", code=1, preexec_fn=limited)
+    assert place.files("served") == place.files("cold")
+    for ran in (served, cold):
+        failed, done, _ = map(json.loads, ran.stdout.splitlines())
+        assert "the memory of cpu does not suffice" in failed["error"]["message"]
+        assert done["status"] == "done"
+
+
+def status_of(process, name):
+    """A number of proc_pid_status(5)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(name + ":"))
 
 
 @pytest.mark.slow

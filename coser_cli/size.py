@@ -14,9 +14,10 @@ def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def srresnet_passes(scale: float) -> int:
-    """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
-    return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
+def srresnet_passes(scale: float, each: int = 4) -> int:
+    """How often the SRResNet, or another network that enlarges `each` times, runs for an
+    enlargement by `scale`; at least once."""
+    return max(1, math.ceil(math.log(scale / math.sqrt(2), each)))
 
 
 def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:

@@ -44,6 +44,11 @@ class Box:
             max(self.top, 0), max(self.left, 0), min(self.bottom, height), min(self.right, width)
         )
 
+    def widened(self, reach: int) -> Box:
+        """The box and `reach` around it."""
+        top, left = self.top - reach, self.left - reach
+        return Box(top, left, self.bottom + reach, self.right + reach)
+
     def relative_to(self, other: Box) -> Box:
         """The same place, counted from the corner of `other`."""
         return Box(

@@ -1,4 +1,4 @@
-"""Small super-resolution networks with random weights, of spandrel's own architectures, in files."""
+"""Small super-resolution networks of spandrel's own architectures, random, in files."""
 
 from __future__ import annotations
 

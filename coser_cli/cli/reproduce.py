@@ -85,9 +85,7 @@ def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
     source = _located(file, record["input"])
     references = [_located(file, each) for each in record["references"]]
     beside = {
-        name: _located(file, record[name])
-        for name in ("mask", "pre_restorer")
-        if record.get(name)
+        name: _located(file, record[name]) for name in ("mask", "pre_restorer") if record.get(name)
     }
     notes = [_note(each, "input") for each in (source,) if each.state != "unchanged"]
     notes += [_note(each, "reference") for each in references if each.state != "unchanged"]

@@ -32,9 +32,9 @@ def load_model(
 ) -> CoSeR:
     """The model of that name ("auto": `sd21` if installed, else `mini`) or in that folder.
 
-    `offload` and `low_memory` as in `Placement`; a `pre_restorer` (an `Enlarger` that takes `memory` bytes)
-    takes the place of the SRResNet. Raises WeightsError if there is none; networks may raise it
-    later, when first used.
+    `offload` and `low_memory` as in `Placement`; a `pre_restorer` (an `Enlarger` that takes
+    `memory` bytes) takes the place of the SRResNet. Raises WeightsError if there is none; networks
+    may raise it later, when first used.
     """
     folder = store.model_folder(model)
     config = store.read_model_config(folder)

@@ -115,6 +115,8 @@ def _try(path: Path, network: Any) -> int:
     side = SIDE * network.scale
     if result.shape != (1, 3, side, side) or not result.isfinite().all():
         shape = "×".join(map(str, result.shape[-2:]))
-        raise WeightsError(f"{shown(path)}: {SIDE}×{SIDE} pixels become {shape} that are no picture")
+        raise WeightsError(
+            f"{shown(path)}: {SIDE}×{SIDE} pixels become {shape} that are no picture"
+        )
     right, bottom = network.size_requirements.get_padding(SIDE, SIDE)
     return round(MARGIN * widest / ((SIDE + right) * (SIDE + bottom)))

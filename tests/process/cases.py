@@ -46,6 +46,11 @@ def _pictures(command: str) -> list[Case]:
             out='"mask": "mask.png"',
             quick=True,
         ),
+        Case(
+            f"{command} photo.jpg -s 2 --strength 0 --pre-restorer network.pth -o own.png",
+            makes=("own.png",),
+        ),
+        Case(f"{command} photo.jpg --pre-restorer photo.jpg", code=3, err="photo.jpg.*not one of"),
         Case(f"{command} photo.jpg --mask photo.jpg", code=2, err="--mask: .* in colour"),
         Case(
             f"{command} photos --recursive -s 2 -o out/ --quiet --log run.log --fail-fast",

@@ -53,7 +53,11 @@ def not_finite(value):
         ("a.pth", lambda: compact(1), "Compact of scale 1 does not enlarge"),
         ("a.pth", lambda: compact(2, channels=4), "takes 4 channels and makes 4, not 3"),
         ("a.pt", compact, "not one of .safetensors, .pth, .ckpt"),
-        ("a.safetensors", lambda: {"body.0.weight": torch.zeros(8, 3, 3, 3)}, "knows no such|be loaded"),
+        (
+            "a.safetensors",
+            lambda: {"body.0.weight": torch.zeros(8, 3, 3, 3)},
+            "knows no such|be loaded",
+        ),
     ],
 )
 def test_what_is_no_network_for_pictures(tmp_path, capsys, name, weights, reason):
@@ -66,7 +70,7 @@ def test_what_is_no_network_for_pictures(tmp_path, capsys, name, weights, reason
 
 def test_numbers_that_grow_beyond_all_bounds(tmp_path):
     weights = {name: tensor * 1e30 for name, tensor in compact().items()}
-    with pytest.raises(WeightsError, match="no picture|no finite"):
+    with pytest.raises(WeightsError, match=r"no picture|no finite"):
         load_pre_restorer(save(tmp_path / "a.pth", weights))
 
 

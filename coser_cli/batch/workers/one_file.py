@@ -45,7 +45,8 @@ def upscale_file(
     `choices` are fields of the settings, as in `scale=2`. Large pictures are done in
     tiles; metadata, transparency and the record of how it was made are kept, and a result that is
     there and current stays unless `overwrite`. The model stays loaded for the next call with the
-    same `model`, `device`, `dtype` and `pre_restorer`. What the user should know is a `CoserWarning`.
+    same `model`, `device`, `dtype` and `pre_restorer`. What the user should know is a
+    `CoserWarning`.
     Raises `CoserError`.
     """
     from coser_cli.weights.store import resolve_model

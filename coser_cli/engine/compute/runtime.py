@@ -109,7 +109,8 @@ class Runtime:
         `compile` compiles the networks of the denoising step when they are first needed; why it was
         given up, if it was, goes to the logger `coser_cli.engine`. It does not go with weights that
         do not stay on the device. `pre_restorer` is the file of a super-resolution network that
-        `spandrel` can load, to enlarge pictures in place of the model's own. Raises `WeightsError`, `DeviceError`, `UsageError`.
+        `spandrel` can load, to enlarge pictures in place of the model's own. Raises
+        `WeightsError`, `DeviceError`, `UsageError`.
         """
         from coser_cli.weights.load import load_model, part_sizes
         from coser_cli.weights.store import model_folder

@@ -176,6 +176,10 @@ REFERENCE = [
     ),
     Case("reference photo.jpg -s 2 --steps 1 --offload model", makes=("photo_reference.png",)),
     Case("reference photo.jpg -s 2 --steps 1 --low-memory", makes=("photo_reference.png",)),
+    Case(
+        "reference photo.jpg -s 2 --steps 1 --pre-restorer network.pth",
+        makes=("photo_reference.png",),
+    ),
     Case("reference photo.jpg -s 2 --steps 1 --no-warm", makes=("photo_reference.png",)),
     Case("reference photo.jpg -s 2 --dry-run --compile", out="photo_reference.png"),
     Case("reference --help-all", out="--deep-interval"),

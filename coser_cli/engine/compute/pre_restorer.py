@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, TensorMap
 from coser_cli.tiling.grid import Box, cores
 
@@ -40,18 +41,18 @@ class PreRestorer:
         self.memory = loaded.pixel_bytes * side**2
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        batch, _, height, width = pixels.shape
-        result = pixels.new_empty(batch, 3, height * self.scale, width * self.scale)
+        size = Size.of(pixels)
+        result = pixels.new_empty(len(pixels), 3, *size.scaled(self.scale).hw)
         for number, picture in enumerate(pixels.split(1)):
             target = TensorMap(result[number : number + 1])
-            for core in cores(height, width, self.tile):
+            for core in cores(size, self.tile):
                 target.write(core.scaled(self.scale), self.enlarge_core(TensorMap(picture), core))
         return result
 
     def enlarge_core(self, source: Readable, core: Box) -> Tensor:
         """The part of the result `(1, 3, h, w)` that lies in the place of `core`, one of the
         `cores` of the source."""
-        outer = core.widened(HALO).inside(*source.shape[1:])
+        outer = core.widened(HALO).inside(Size.of(source))
         # networks may write into what they get
         pixels = source.read(outer).to(self._device, torch.float32, copy=True)
         return core.relative_to(outer).scaled(self.scale).crop(self._network(pixels))

@@ -84,9 +84,7 @@ def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:
     return F.interpolate(pixels, size=size.hw, mode="bicubic").clamp(0, 1)
 
 
-def enlarge_srresnet(
-    network: SRResNet, pre_restored: Tensor, scale: float, size: Size
-) -> Tensor:
+def enlarge_srresnet(network: SRResNet, pre_restored: Tensor, scale: float, size: Size) -> Tensor:
     """The SRResNet's enlargement at `size`, clamped to [0, 1]; `pre_restored` is its first pass.
 
     Further passes follow until at most a factor √2 is left to the (antialiased) bicubic resize:

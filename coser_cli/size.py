@@ -36,6 +36,12 @@ class Size:
         height, width = maps.shape[-2:]
         return cls(height, width)
 
+    @classmethod
+    def of_wh(cls, sides: tuple[int, int]) -> Size:
+        """That of (width, height), as Pillow has it."""
+        width, height = sides
+        return cls(height, width)
+
     @property
     def hw(self) -> tuple[int, int]:
         """(height, width), as torch has it."""
@@ -62,6 +68,20 @@ class Size:
     def scaled(self, factor: float) -> Size:
         """Each side times `factor`, rounded, at least 1."""
         return Size(max(1, round(self.height * factor)), max(1, round(self.width * factor)))
+
+    def within(self, side: int) -> Size:
+        """Reduced until the long side is `side`, if it is more; no side vanishes."""
+        return self.scaled(min(1.0, side / self.long_side))
+
+    def has_shape_of(self, other: Size, tolerance: float) -> bool:
+        """Whether the aspect ratios differ by no more than a share of `tolerance`."""
+        ratio = self.width * other.height / (self.height * other.width)
+        return abs(ratio - 1) <= tolerance
+
+    @property
+    def turned(self) -> Size:
+        """That of the picture on its side."""
+        return Size(self.width, self.height)
 
     def padded(self, multiple: int) -> Size:
         """Each side filled up to a multiple of `multiple`."""

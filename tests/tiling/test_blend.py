@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coser_cli.size import Size
 from coser_cli.tiling.blend import (
     GAUSSIAN,
     PUBLISHED,
@@ -16,7 +17,6 @@ from coser_cli.tiling.blend import (
     uniform,
 )
 from coser_cli.tiling.grid import Grid, make_grid
-from coser_cli.size import Size
 
 UNIFORM = Window(uniform, uniform)
 WINDOWS = [GAUSSIAN, PUBLISHED, UNIFORM]

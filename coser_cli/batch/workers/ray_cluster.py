@@ -26,6 +26,7 @@ from coser_cli.batch.results import Result
 from coser_cli.batch.resume import is_present, pending_of
 from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, reason_of, shown
+from coser_cli.size import Size
 
 MAX_STARTS = 3
 """How often in a row an actor may end before it has done anything, until the run ends."""
@@ -256,7 +257,7 @@ def _packed(job: Job, work: Work) -> Parcel | Result:
         existing = [
             each for each in job.outputs if each not in pending.missing and is_present(each)
         ]
-        require_writable(pending.missing, (1, 1))
+        require_writable(pending.missing, Size(1, 1))
         source = job.source.read_bytes()
         mask = {} if job.mask is None else {job.mask: job.mask.read_bytes()}
         return Parcel(job, source, {path: path.read_bytes() for path in existing}, mask)

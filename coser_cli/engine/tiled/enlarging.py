@@ -41,8 +41,8 @@ def enlarge(
     """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1], which are
     enlarged by `scale` to `size`.
 
-    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
-    clamped, where the enlargement is made of it; its space is the scratch's.
+    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass
+    `(3, 4H, 4W)`, not clamped, where the enlargement is made of it; its space is the scratch's.
     """
     if model.config.low_res_source != "srresnet":
         count = _Count(len(cores(size, RESIZE_TILE)), on_tile)

@@ -17,7 +17,6 @@ from coser_cli.size import LONGEST, Size
 from coser_cli.tiling.canvas import Map, Part, Readable, Shape
 from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, cores
-from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.engine.tiled.results import LargeLowRes

@@ -14,9 +14,9 @@ from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.sampling.loop import sample
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.sampling.schedulers import SAMPLERS, make_scheduler
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box, make_grid
-from coser_cli.size import Size
 
 SCHEDULE = ScheduleConfig()
 

@@ -17,9 +17,10 @@ from coser_cli.engine.mask import Grey
 from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.results import Large
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
+from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, bands
-from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.batch.picture import LoadedJob
@@ -41,9 +42,9 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
     """
     from coser_cli.imageio.formats import require_streamable
 
-    tiles, (width, height) = loaded.work.request.tiles, loaded.photo.size
+    tiles = loaded.work.request.tiles
     task = Task(
-        (height, width),
+        loaded.photo.size,
         loaded.settings,
         tiles,
         imported=len(loaded.work.references),
@@ -51,7 +52,7 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
     )
     cost = cost_in_tiles(loaded.upscaler, task)
     for path in loaded.missing:
-        require_streamable(path, cost.size[1], cost.size[0])
+        require_streamable(path, cost.size)
     loaded = replace(loaded, tiling=tiling_of(tiles, cost.diffusion.tile_batch))
     with Scratch(tiles.temp_dir) as scratch:
         scratch.require(cost.disk)
@@ -104,18 +105,14 @@ class PictureOnDisk:
     nbytes: int = 0
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.pixels.shape[2], self.pixels.shape[1]
+    def size(self) -> Size:
+        return Size.of(self.pixels)
 
     def reduced(self, side: int) -> FloatArray:
         """The picture `(3, h, w)`, antialiased, with `side` as its longer side if that is more."""
-        width, height = self.size
-        factor = min(1.0, side / max(height, width))
-        size = max(1, round(height * factor)), max(1, round(width * factor))
-        rows = Resampler(height, size[0], "antialiased")
-        columns = Resampler(width, size[1], "antialiased")
-        boxes = [Box(band.start, 0, band.stop, size[1]) for band in bands(size[0], REDUCED_ROWS)]
-        parts = [resample_with(self.pixels, rows, columns, box).clamp(0, 1) for box in boxes]
+        small = self.size.within(side)
+        picture, rows = reduced(self.pixels, small), bands(small.height, REDUCED_ROWS)
+        parts = [picture.read(Box(band.start, 0, band.stop, small.width)) for band in rows]
         values: FloatArray = torch.cat(parts, dim=2)[0].numpy()
         return values
 
@@ -128,8 +125,8 @@ class PictureOnDisk:
         write_streamed(path, self.size, self._rows(), source, encoding, record)
 
     def _rows(self) -> Iterator[FloatArray]:
-        width, height = self.size
-        count = -(-height // ROWS)
-        for done, band in enumerate(bands(height, ROWS), start=1):
-            yield self.pixels.read(Box(band.start, 0, band.stop, width))[0].numpy()
+        size = self.size
+        count = -(-size.height // ROWS)
+        for done, band in enumerate(bands(size.height, ROWS), start=1):
+            yield self.pixels.read(Box(band.start, 0, band.stop, size.width))[0].numpy()
             self.progress("write", done, count)

@@ -73,8 +73,7 @@ class LoadedJob:
 
     def why_tiled(self) -> str | None:
         """Why the picture is done in tiles, "" where that was asked for; None: it is done whole."""
-        width, height = self.photo.size
         request = self.work.request
         if request.always_tiles or self.upscaler.low_memory:
             return ""
-        return self.upscaler.why_tiled((height, width), self.settings, request.tiles) or None
+        return self.upscaler.why_tiled(self.photo.size, self.settings, request.tiles) or None

@@ -15,6 +15,7 @@ from coser_cli.imageio import png
 from coser_cli.imageio.decoded import Decoded, Numbers, full_range, upright
 from coser_cli.imageio.header import OpenedFile
 from coser_cli.imageio.photo import FloatArray
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.imageio.gif import Animation
@@ -69,7 +70,7 @@ def _gif(path: Path, file: OpenedFile, frame: int, animations: Animations | None
     with suppress(IndexError):
         animation = None if animations is None else animations.pop()
     if animation is None or not animation.has_ahead(path, frame):
-        animation = Animation(path, file.image.size)
+        animation = Animation(path, Size.of_wh(file.image.size))
     rgba, has_transparency = animation.frame(frame)
     if animations is not None and frame + 1 < file.header.frames:
         animations.append(animation)

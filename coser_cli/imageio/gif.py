@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from coser_cli.size import Size
+
 _TO_BACKGROUND = 2
 _TO_PREVIOUS = (3, 4)  # 4 by old programs that mistook the bits
 _EXTENSION, _IMAGE, _END = b"!", b",", b";"
@@ -37,10 +39,10 @@ class _Frame:
 class Animation:
     """The frames of one file as they are now, each composed once where they are asked for in order.
 
-    `size` is (width, height) of the canvas; what is outside is not shown. Raises OSError.
+    `size` is that of the canvas; what is outside is not shown. Raises OSError.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, size: Size) -> None:
         self._version = _version(path)
         data = path.read_bytes()
         self.is_cut_off = _is_cut_off(io.BytesIO(data))
@@ -67,9 +69,9 @@ def _version(path: Path) -> tuple[Any, ...]:
     return path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _composed(file: BinaryIO, size: tuple[int, int]) -> Iterator[tuple[Any, bool]]:
+def _composed(file: BinaryIO, size: Size) -> Iterator[tuple[Any, bool]]:
     """What `Animation.frame` returns, of one frame after the other."""
-    canvas = np.zeros((size[1], size[0], 4), np.uint8)
+    canvas = np.zeros((*size.hw, 4), np.uint8)
     has_transparency = False
     for frame in _frames(file):
         before = canvas.copy() if frame.disposal in _TO_PREVIOUS else canvas

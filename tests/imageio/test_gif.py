@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from coser_cli.errors import InputError
 from coser_cli.imageio import gif
 from coser_cli.imageio.read import read_photo
+from coser_cli.size import Size
 
 GREY_RAMP = bytes(value for value in range(4) for _ in range(3))
 RAINBOW = bytes([200, 0, 0, 0, 180, 0, 0, 0, 160, 250, 240, 10])
@@ -80,7 +81,7 @@ def seen(path, frame, kept=None):
     values = np.rint(photo.pixels * 255).astype(int)
     alpha = np.ones(values.shape[1:]) if photo.alpha is None else photo.alpha
     assert set(np.unique(alpha)) <= {0, 1}
-    return photo.size, {
+    return photo.size.wh, {
         (int(x), int(y)): tuple(int(each) for each in values[:, y, x])
         for y, x in np.argwhere(alpha > 0)
     }
@@ -171,7 +172,7 @@ def test_every_cut_is_read_or_told(tmp_path):
             except InputError as error:
                 assert "a.gif" in error.message
             else:
-                assert photo.size == (4, 3)
+                assert photo.size == Size(3, 4)
 
 
 def test_what_lies_outside_the_canvas_is_not_shown(tmp_path):

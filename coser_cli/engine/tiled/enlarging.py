@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coser_cli.models.srresnet import RECONSTRUCT_REACH
-from coser_cli.size import srresnet_passes
+from coser_cli.engine.compute.pre_restorer import PreRestorer
+from coser_cli.models.srresnet import RECONSTRUCT_REACH, SRResNet
+from coser_cli.size import Size, srresnet_passes
 from coser_cli.tiling.canvas import Canvas, Map, Readable, Scratch, Shape
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Kernel, Resampler, resample_with
@@ -21,7 +22,7 @@ from coser_cli.tiling.sweep import OnTile
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
-    from coser_cli.models.srresnet import SRResNet
+    from coser_cli.models.srresnet import Enlarger
 
 NETWORK_TILE = 128
 """Side of what the SRResNet makes at once, in its input's pixels."""
@@ -31,31 +32,31 @@ RESIZE_TILE = 512
 def enlarge(
     model: CoSeR,
     pixels: Readable,
-    size: tuple[int, int],
+    size: Size,
     scale: float,
     padded: Map,
     scratch: Scratch,
     on_tile: OnTile | None = None,
 ) -> Canvas | None:
     """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1], which are
-    enlarged by `scale` to `size` (height, width).
+    enlarged by `scale` to `size`.
 
-    `padded` is `(3, >= height, >= width)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
-    clamped, where the enlargement is made of it; its space is the scratch's.
+    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass
+    `(3, 4H, 4W)`, not clamped, where the enlargement is made of it; its space is the scratch's.
     """
-    _, height, width = pixels.shape
     if model.config.low_res_source != "srresnet":
-        count = _Count(len(cores(*size, RESIZE_TILE)), on_tile)
+        count = _Count(len(cores(size, RESIZE_TILE)), on_tile)
         _resize(pixels, size, "bicubic", padded, count)
         pad(padded, size)
         return None
-    passes = srresnet_passes(scale)
-    shapes = [(height * 4**number, width * 4**number) for number in range(passes)]
-    tiles = sum(len(cores(*shape, NETWORK_TILE)) for shape in shapes)
-    count = _Count(tiles + len(cores(*size, RESIZE_TILE)), on_tile)
-    enlarged = pre_restored = _apply(model.srresnet, pixels, scratch, count)
+    network = model.srresnet
+    passes = srresnet_passes(scale, network.scale)
+    inputs = [Size.of(pixels).scaled(network.scale**number) for number in range(passes)]
+    tiles = sum(len(cores(each, _side(network))) for each in inputs)
+    count = _Count(tiles + len(cores(size, RESIZE_TILE)), on_tile)
+    enlarged = pre_restored = _apply(network, pixels, scratch, count)
     for _ in range(passes - 1):
-        larger = _apply(model.srresnet, _Clamped(enlarged), scratch, count)
+        larger = _apply(network, _Clamped(enlarged), scratch, count)
         if enlarged is not pre_restored:
             enlarged.close()
         enlarged = larger
@@ -70,17 +71,16 @@ def pre_restore(
     model: CoSeR, pixels: Readable, scratch: Scratch, on_tile: OnTile | None = None
 ) -> Canvas:
     """The SRResNet's result `(3, 4H, 4W)`, not clamped, of pixels `(3, H, W)` in [0, 1]."""
-    count = _Count(len(cores(*pixels.shape[1:], NETWORK_TILE)), on_tile)
+    count = _Count(len(cores(Size.of(pixels), _side(model.srresnet))), on_tile)
     return _apply(model.srresnet, pixels, scratch, count)
 
 
-def scratch_bytes(size: tuple[int, int], scale: float) -> int:
-    """Space at the peak that `enlarge` takes of a scratch for an input of `size` (height, width),
-    where the SRResNet is its source; `padded` is not in it.
+def scratch_bytes(size: Size, scale: float, each: int = 4) -> int:
+    """Space at the peak that `enlarge` takes of a scratch for an input of `size`, where the
+    SRResNet is its source, or a network that enlarges `each` times; `padded` is not in it.
     """
-    first, *later = (
-        3 * 4 * 16**number * size[0] * size[1] for number in range(1, srresnet_passes(scale) + 1)
-    )
+    passes = range(1, srresnet_passes(scale, each) + 1)
+    first, *later = (3 * 4 * each ** (2 * number) * size.area for number in passes)
     return first + sum(later[-2:])
 
 
@@ -89,9 +89,9 @@ def reach(network: SRResNet) -> int:
     return RECONSTRUCT_REACH + _extract_reach(network)
 
 
-def pad(padded: Map, size: tuple[int, int]) -> None:
-    """Fill a map right of and below its top left `size` (height, width), as `pad_to_multiple`."""
-    height, width = size
+def pad(padded: Map, size: Size) -> None:
+    """Fill a map right of and below its top left `size`, as `pad_to_multiple`."""
+    height, width = size.hw
     right, bottom = padded.shape[2] - width, padded.shape[1] - height
     mirror = bottom < height and right < width
     mode = "reflect" if mirror else "replicate"
@@ -135,41 +135,47 @@ class _Clamped:
 
 
 @torch.inference_mode()
-def _apply(network: SRResNet, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
+def _apply(network: Enlarger, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
     """One pass of the network over the whole of a map."""
-    channels, height, width = source.shape
-    result = scratch.canvas((channels, height * network.scale, width * network.scale))
-    weights = network.conv_first.weight  # never streamed, so that it is where it computes
-    for core in cores(height, width, NETWORK_TILE):
-        inner = _widened(core, RECONSTRUCT_REACH, height, width)
-        outer = _widened(core, reach(network), height, width)
-        pixels = source.read(outer).to(weights.device, weights.dtype)
-        kept = inner.relative_to(outer)
-        enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
-        made = core.relative_to(inner).scaled(network.scale).crop(enlarged)
+    size = Size.of(source)
+    result = scratch.canvas((source.shape[0], *size.scaled(network.scale).hw))
+    for core in cores(size, _side(network)):
+        if isinstance(network, PreRestorer):
+            made = network.enlarge_core(source, core)
+        else:
+            assert isinstance(network, SRResNet)
+            made = _enlarge_core(network, source, core)
         result.write(core.scaled(network.scale), made)
         count.one_more()
     return result
 
 
-def _resize(
-    source: Readable, size: tuple[int, int], kernel: Kernel, target: Map, count: _Count
-) -> None:
-    """A map at `size` (height, width), clamped to [0, 1], into the top left of `target`."""
-    rows = Resampler(source.shape[1], size[0], kernel)
-    columns = Resampler(source.shape[2], size[1], kernel)
-    for core in cores(*size, RESIZE_TILE):
-        same = source.shape[1:] == size
-        made = source.read(core) if same else resample_with(source, rows, columns, core)
-        target.write(core, made.clamp(0, 1))
+def _side(network: Enlarger) -> int:
+    """Of its tiles."""
+    return network.tile if isinstance(network, PreRestorer) else NETWORK_TILE
+
+
+def _enlarge_core(network: SRResNet, source: Readable, core: Box) -> Tensor:
+    """The part of the SRResNet's result that lies in the place of `core`."""
+    weights = network.conv_first.weight  # never streamed, so that it is where it computes
+    inner = core.widened(RECONSTRUCT_REACH).inside(Size.of(source))
+    outer = core.widened(reach(network)).inside(Size.of(source))
+    pixels = source.read(outer).to(weights.device, weights.dtype)
+    kept = inner.relative_to(outer)
+    enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
+    return core.relative_to(inner).scaled(network.scale).crop(enlarged)
+
+
+def _resize(source: Readable, size: Size, kernel: Kernel, target: Map, count: _Count) -> None:
+    """A map at `size`, clamped to [0, 1], into the top left of `target`."""
+    rows = Resampler(source.shape[1], size.height, kernel)
+    columns = Resampler(source.shape[2], size.width, kernel)
+    same = Size.of(source) == size
+    for core in cores(size, RESIZE_TILE):
+        values = source.read(core) if same else resample_with(source, rows, columns, core)
+        target.write(core, values.clamp(0, 1))
         count.one_more()
 
 
 def _extract_reach(network: SRResNet) -> int:
     return 2 * network.config.num_block + 1
-
-
-def _widened(box: Box, reach: int, height: int, width: int) -> Box:
-    """The box and `reach` around it, as far as there is a map."""
-    wide = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
-    return wide.inside(height, width)

@@ -105,10 +105,10 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
 
 def _evaluated(plan: Plan, cost: Cost, tile_size: int) -> int:
     """Pixels that the diffusion networks see at a time."""
-    height, width = cost.padded
+    padded = cost.padded
     if plan.why:
-        height, width = min(height, tile_size), min(width, tile_size)
-    return height * width
+        return min(padded.height, tile_size) * min(padded.width, tile_size)
+    return padded.area
 
 
 @dataclass

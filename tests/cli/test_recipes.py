@@ -30,6 +30,8 @@ EXPECTED = (
     (*BOTH, "jobs.tsv"),
     BOTH,
     BOTH,
+    ("enlarged/a_2x.png",),
+    (*BOTH, "run.log"),
     (*BOTH, "enlarged/times.csv"),
     (*BOTH, "problems.txt"),
     (*BOTH, "enlarged/report.html", "enlarged/a_2x_compare.html"),

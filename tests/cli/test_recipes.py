@@ -79,6 +79,7 @@ def environment(folder):
         "COSER_WEIGHTS_DIR": str(folder / "none"),
         "OMP_NUM_THREADS": "1",
         "HOME": str(folder),
+        "COSER_RUNTIME_DIR": str(folder / "run"),  # no server of the user
     }
 
 

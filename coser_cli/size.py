@@ -95,9 +95,10 @@ class Size:
         return f"{self.width}×{self.height}"
 
 
-def srresnet_passes(scale: float) -> int:
-    """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
-    return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
+def srresnet_passes(scale: float, each: int = 4) -> int:
+    """How often the SRResNet, or another network that enlarges `each` times, runs for an
+    enlargement by `scale`; at least once."""
+    return max(1, math.ceil(math.log(scale / math.sqrt(2), each)))
 
 
 def working_size(target: Size, least: int) -> Size:

@@ -73,9 +73,8 @@ def prepare(request: Request, emit: Emit = ignore) -> Work:
     from coser_cli.batch.provenance import provenance
 
     photos = tuple(_reference(path, emit) for path in request.references)
-    compute = request.compute
     try:
-        known = provenance(compute.model, request.references, compute.dtype)
+        known = provenance(request.compute, request.references)
     except OSError as error:
         reason = reason_of(error)
         raise UsageError(f"cannot read {shown(error.filename)}: {reason}") from None

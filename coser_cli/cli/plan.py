@@ -73,7 +73,7 @@ def make_request(
         settings = _with_diffusion(reporter, settings, read_model_config(folder))
     return Request(
         settings=settings,
-        compute=replace(compute, model=model),
+        compute=replace(compute, model=model, pre_restorer=_absolute(compute.pre_restorer)),
         references=references,
         fit=files.fit(ctx),
         encoding=files.encoding,
@@ -85,6 +85,11 @@ def make_request(
         devices=workers.device_names,
         cluster=workers.cluster,
     )
+
+
+def _absolute(path: str | None) -> str | None:
+    """A path that other processes understand, too."""
+    return None if path is None else os.path.abspath(path)
 
 
 def _with_diffusion(reporter: Reporter, settings: Settings, config: ModelConfig) -> Settings:

@@ -66,6 +66,7 @@ class Upscaler:
         offload: str = "auto",
         low_memory: bool = False,
         compile: bool = False,  # noqa: A002 (torch's word)
+        pre_restorer: str | Path | None = None,
     ) -> Self:
         """An upscaler with the installed model of that name or in that folder.
 
@@ -73,10 +74,14 @@ class Upscaler:
         `low_memory` streams the weights from their files and keeps nothing that can be read again.
         `compile` compiles the networks of the denoising step when they are first needed; why it was
         given up, if it was, goes to the logger `coser_cli.engine`. It does not go with weights that
-        do not stay on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
+        do not stay on the device. `pre_restorer` is the file of a super-resolution network that
+        `spandrel` can load, to enlarge pictures in place of the model's own. Raises
+        `WeightsError`, `DeviceError`, `UsageError`.
         """
         where = str(device), str(dtype).removeprefix("torch.")
-        return cls(Runtime.load(Compute(str(model), *where, offload, low_memory, compile)))
+        file = None if pre_restorer is None else str(pre_restorer)
+        compute = Compute(str(model), *where, offload, low_memory, compile, file)
+        return cls(Runtime.load(compute))
 
     @classmethod
     def load(cls, model: str | Path = "auto", **options: Any) -> Self:

@@ -57,8 +57,14 @@ class Reply:
 class Bench:
     """What an actor does: jobs in files of its own folder, with a model that is loaded once."""
 
-    def __init__(self, work: Work) -> None:
-        self._load, self._work = loader(work.request.compute), work
+    def __init__(self, work: Work, pre_restorer: bytes | None = None) -> None:
+        compute = work.request.compute
+        if pre_restorer is not None:
+            self._folder = tempfile.TemporaryDirectory(prefix="coser-")
+            file = Path(self._folder.name) / Path(str(compute.pre_restorer)).name
+            file.write_bytes(pre_restorer)
+            compute = replace(compute, pre_restorer=str(file))
+        self._load, self._work = loader(compute), work
 
     def number(self) -> int:
         """The process's number."""
@@ -140,8 +146,9 @@ class ClusterCrew:
         self._work = work
         count, per_actor = _slots(self._ray, work.request.compute.device)
         remote = self._ray.remote(max_restarts=0, max_task_retries=0, **per_actor)(Bench)
-        shared = self._ray.put(work)
-        self._start = lambda: remote.remote(shared)
+        own = work.request.compute.pre_restorer
+        shared = [self._ray.put(each) for each in (work, Path(own).read_bytes() if own else None)]
+        self._start = lambda: remote.remote(*shared)
         self._members = [_Actor(self._start()) for _ in range(min(count, most))]
         self._starts = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
@@ -30,6 +31,7 @@ from coser_cli.size import Size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from coser_cli.engine.compute.pre_restorer import PreRestorer
     from coser_cli.models.build import CoSeR
 
 AMPLE = 8 * 2**30
@@ -103,7 +105,10 @@ class Runtime:
             require_compilable(offload, low_memory)
         wanted = "sequential" if low_memory else offload
         offload, note = choose_offload(wanted, part_sizes(folder, precision), where)
-        model = load_model(folder, where, precision, offload=offload, low_memory=low_memory)
+        placed: dict[str, Any] = {"offload": offload, "low_memory": low_memory}
+        if compute.pre_restorer is not None:
+            placed["pre_restorer"] = _pre_restorer(Path(compute.pre_restorer), where)
+        model = load_model(folder, where, precision, **placed)
         lost = ""
         if compute.compile and not weights_stay(model.placement):
             lost = f"without --compile: weights do not stay on {where.type}"
@@ -237,3 +242,10 @@ class Runtime:
         """Bytes that a picture of that size takes at once, weights among them."""
         weights = self.pending(settings)
         return needed_memory(self.model.config, size, settings.scale, self.picture_dtype, weights)
+
+
+def _pre_restorer(path: Path, device: torch.device) -> PreRestorer:
+    from coser_cli.engine.compute.pre_restorer import PreRestorer
+    from coser_cli.weights.pre_restorer import load_pre_restorer
+
+    return PreRestorer(load_pre_restorer(path), device)

@@ -91,16 +91,16 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
 
     assert plan.source_size is not None and plan.target_size is not None
     tiles = work.request.tiles
-    why = upscaler.why_tiled(plan.source_size, settings, tiles)
-    if work.request.always_tiles or upscaler.low_memory:
+    why = upscaler.runtime.why_tiled(plan.source_size, settings, tiles)
+    if work.request.always_tiles or upscaler.runtime.low_memory:
         why = why or "asked for"
     references = plan.job.kind == "reference" or bool(plan.job.references)
     task = Task(plan.source_size, settings, tiles, len(work.references), references)
     if not why:
-        return replace(plan, cost=cost_at_once(upscaler, task))
+        return replace(plan, cost=cost_at_once(upscaler.runtime, task))
     for path in plan.job.outputs:
         require_streamable(path, plan.target_size)
-    return replace(plan, cost=cost_in_tiles(upscaler, task), why=why)
+    return replace(plan, cost=cost_in_tiles(upscaler.runtime, task), why=why)
 
 
 def _evaluated(plan: Plan, cost: Cost, tile_size: int) -> int:

@@ -237,7 +237,7 @@ def warn_of_idle_options(
         files=files,
         want_reference=want_reference,
         want_result=want_result,
-        given=explicit.difference(names.values())
+        explicit=explicit.difference(names.values())
         | {name for name, option in names.items() if option in explicit},
     )
     reasons: dict[str, list[str]] = {}

@@ -77,15 +77,12 @@ class QFormerConfig:
 
 
 @dataclass(frozen=True)
-class DetailDecoderConfig:
-    """A decoder that adds detail to the picture that was encoded: `blocks` residual blocks of
-    `width` channels on the latent grid, then nearest ×2 and a convolution, twice, with `up_width`
-    channels. The latent grid has 4 pixels per cell.
-    """
+class LightAutoencoderConfig:
+    """One convolution of folded pixels, 4 per cell along a side; back by nearest ×2 and a
+    convolution, twice, with `width` and `up_width` channels, as ESRGAN's generator ends."""
 
     width: int = 64
     up_width: int = 32
-    blocks: int = 2
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,8 @@ class AutoencoderConfig:
     """AutoencoderKL; pixels in [0, 1] outside, [-1, 1] inside; latents are scaled.
 
     `norm_num_groups` 0 leaves the group norms out: a pixel then depends on its neighbourhood only.
-    `patch_size` > 1 folds squares of pixels into channels at
-    both ends (pixel shuffle), which spares a small network its dearest convolutions. With a
-    `detail_decoder` the decoder is that one.
+    `patch_size` > 1 folds squares of pixels into channels at both ends (pixel shuffle). With
+    `light` all of it is that one, and `patch_size` is 4.
     """
 
     patch_size: int = 1
@@ -105,7 +101,7 @@ class AutoencoderConfig:
     norm_num_groups: int = 32
     mid_block_attention: bool = True
     scaling_factor: float = 0.18215
-    detail_decoder: DetailDecoderConfig | None = None
+    light: LightAutoencoderConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +126,9 @@ class UNetConfig:
     `attention_factors` are the down-factors (1, 2, 4 ...) that carry transformer blocks; the
     middle block always has one. `norm_num_groups` 0 leaves the group norms out. `conditions` name
     further pictures, beside the low-resolution one and the references, to attend to.
+    `dense_blocks` > 0: as many make a residual block of the finest level (see `models/dense.py`),
+    and nothing is activated before the last convolution. `direct_controls`: where a level has no
+    attention, control maps are added to the skips, as in the plain ControlNet.
     """
 
     in_channels: int = 4
@@ -142,6 +141,8 @@ class UNetConfig:
     norm_num_groups: int = 32
     project_reference: bool = False
     conditions: tuple[str, ...] = ()
+    dense_blocks: int = 0
+    direct_controls: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,10 +209,10 @@ class ModelConfig:
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
     `plain_result`: what strength 0 gives: those latents "decoded", as published, or the enlargement
     itself ("low_res"), where a small autoencoder would only take from it. `cfw` None: the
-    autoencoder's own decoder makes the result. `working_size`: least short side in pixels that the
-    networks work at; smaller results are made larger and reduced at the end (see
-    `size.working_size`). `native_size`: side in pixels of the pictures that its diffusion networks
-    are at home with. `presets`: fields of `defaults` that are others under a preset's name.
+    autoencoder's own decoder makes the result. `align_references`: see `engine/alignment.py`.
+    `working_size`: least short side in pixels that the networks work at (see `size.working_size`);
+    `native_size`: side of the pictures that its diffusion networks are at home with. `presets`:
+    fields of `defaults` that are others under a preset's name.
     `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
     model imagines references; None: not at all, so that only pictures of the user can guide it.
     `pass_scale`: how much a pass of the SRResNet enlarges each side; a network of the user in its
@@ -231,6 +232,7 @@ class ModelConfig:
     low_res_source: Literal["bicubic", "srresnet"] = "bicubic"
     plain_result: Literal["decoded", "low_res"] = "decoded"
     reference_roundtrip: bool = False
+    align_references: bool = False
     native_size: int = 512
     working_size: int = 0
     one_step: OneStep | None = None
@@ -273,8 +275,7 @@ _MINI_AUTOENCODER = AutoencoderConfig(
     mid_block_attention=False,
     scaling_factor=1.0,
 )
-# Nobody has measured these two: the paper's steps, and what sister methods use by default
-# (DiffBIR). What is usual are the published settings.
+# Nobody has measured these presets: sister methods' default (DiffBIR), and the paper's steps
 SD21 = ModelConfig(
     name="sd21",
     working_size=512,
@@ -326,6 +327,7 @@ MINI = ModelConfig(
     schedule=ScheduleConfig(prediction_type="v_prediction"),
     low_res_source="srresnet",
     plain_result="low_res",
+    align_references=True,
     defaults=Defaults(
         steps=4,
         sampler="ddim",

@@ -95,7 +95,7 @@ def _absolute(path: str | None) -> str | None:
 def _with_diffusion(reporter: Reporter, settings: Settings, config: ModelConfig) -> Settings:
     """With the strength that lets a picture of the user have an effect, where the model's is 0."""
     defaults = config.preset(settings.preset)
-    if defaults.strength:
+    if defaults.strength or config.align_references:
         return settings
     strength = defaults.reference_strength or 1.0
     reporter.message(f"--strength {strength:g}: without it --reference would have no effect")
@@ -166,10 +166,9 @@ def _refuse_addresses(words: Sequence[Path]) -> None:
     for word in words:
         address = re.fullmatch(r"(https?|ftp):/+(.+)", str(word))
         if address is not None and not word.exists():
-            whole = f"{address[1]}://{address[2]}"  # a path has lost one of the slashes
             raise UsageError(
-                f"{shown(whole)} is an address, and only files are read",
-                f"fetch it: curl -L {shown(whole)} | coser upscale - -o result.png",
+                f"{shown(word)} is an address, and only files are read",
+                f"fetch it: curl -L '{address[1]}://{address[2]}' | coser upscale - -o result.png",
             )
 
 

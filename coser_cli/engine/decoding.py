@@ -24,7 +24,7 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
     """
     latents = latents.to(low_res.padded.dtype)
     if model.cfw is None:
-        return model.autoencoder.decode(latents, low_res.padded).float()
+        return model.autoencoder.decode(latents).float()
     features = low_res.features
     if features is None and not fidelity:
         features = ()
@@ -42,13 +42,19 @@ def decode_result(
     """
     if not settings.strength and model.config.plain_result == "low_res":
         return low_res.padded.float()
-    if low_res.mask is not None and settings.strength:
+    # what a light autoencoder makes of latents that no step has changed is no picture: then the
+    # pixels alone are kept (`finish_result`)
+    light = model.config.autoencoder.light is not None
+    if low_res.mask is not None and settings.strength and not light:
         factor = model.config.downscale
         latents = masked_latents(low_res.mask, low_res.latents, latents, low_res.size, factor)
     pixels = decode(model, latents, low_res, settings.fidelity)
     if model.config.one_step is None or settings.strength in (0, 1):
         return pixels
-    plain = decode(model, low_res.latents, low_res, settings.fidelity)
+    if model.config.plain_result == "low_res":
+        plain = low_res.padded.float()
+    else:
+        plain = decode(model, low_res.latents, low_res, settings.fidelity)
     return torch.lerp(plain, pixels, settings.strength)
 
 
@@ -56,9 +62,7 @@ def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
     """Pixels `(N, 3, *target.hw)` in [0, 1], float32 on the CPU, that the VAE alone makes of
     latents `(N, 4, h, w)`; one at a time.
     """
-    pictures = low_res.padded.repeat(len(latents) // len(low_res.padded), 1, 1, 1).split(1)
-    each = zip(latents.to(low_res.padded).split(1), pictures, strict=True)
-    decoded = (model.autoencoder.decode(*pair) for pair in each)
+    decoded = (model.autoencoder.decode(each) for each in latents.to(low_res.padded).split(1))
     return torch.cat([finish(pixels.float(), low_res, "none").cpu() for pixels in decoded])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -69,13 +69,23 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     else:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
+    latents, features = _encoded(model, padded)
+    return LowRes(pixels, padded, size, target, latents, features, pre_restored)
+
+
+def enlarged_as(model: CoSeR, low_res: LowRes, padded: Tensor) -> LowRes:
+    """The same picture with another enlargement, `padded` as that was."""
+    latents, features = _encoded(model, padded)
+    return replace(low_res, padded=padded, latents=latents, features=features)
+
+
+def _encoded(model: CoSeR, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...] | None]:
     # the configuration first: a decoder with an encoder of its own need not be loaded yet
     cfw = model.config.cfw
     if cfw is not None and not cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
-        return LowRes(pixels, padded, size, target, latents.float(), features, pre_restored)
-    latents = model.autoencoder.encode(padded).float()
-    return LowRes(pixels, padded, size, target, latents, pre_restored=pre_restored)
+        return latents.float(), features
+    return model.autoencoder.encode(padded).float(), None
 
 
 def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:

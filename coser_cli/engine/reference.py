@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.engine import preparation
+from coser_cli.engine.alignment import aligned
 from coser_cli.engine.cognition import Cognition
-from coser_cli.engine.decoding import decode_references
+from coser_cli.engine.decoding import decode_references, finish
 from coser_cli.engine.feature_cache import Kept, predict
 from coser_cli.engine.preparation import pad_to_multiple
 from coser_cli.errors import InputError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.resnet import PreparedTime
     from coser_cli.sampling.types import Draw
+    from coser_cli.settings import ResolvedSettings
 
 SAME_ASPECT = 0.02
 """Aspect ratios that differ by no more than this share count as one."""
@@ -72,12 +75,14 @@ class References(Generic[Latents]):
     """What guides a restoration: latents of each reference, in memory `(B, 4, h, w)` or a map.
 
     `scores` of all candidates, in [-1, 1], higher is nearer to the input, and the index that was
-    `chosen` among them: None where nobody compared or chose.
+    `chosen` among them: None where nobody compared or chose. Where references were aligned there
+    are no latents, but the `picture` that they made of the enlargement, `(B, 3, *target.hw)`.
     """
 
     latents: Sequence[Latents] = ()
     scores: tuple[float, ...] | None = None
     chosen: int | None = None
+    picture: Latents | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,31 @@ def encode(model: CoSeR, pictures: Iterable[Tensor], low_res: LowRes) -> Tensor:
     multiple = model.config.pixel_multiple
     encoded = [model.autoencoder.encode(pad_to_multiple(each, multiple)) for each in placed]
     return torch.cat(encoded).float()
+
+
+@torch.inference_mode()
+def align(
+    model: CoSeR, pictures: Sequence[Tensor], low_res: LowRes, settings: ResolvedSettings
+) -> tuple[LowRes, References[Tensor]]:
+    """`low_res` whose enlargement has, with `reference_weight`, what pictures `(1, 3, H, W)` in
+    [0, 1] know better: each placed into the frame, and from there what fits brought to where it
+    fits. The `References` hold no latents, but that enlargement as their picture. With
+    `reference_select` "clip" only the picture that is most like the input counts.
+    """
+    placed = [place(picture, low_res.size) for picture in pictures]
+    scores, best = None, None
+    if settings.reference_select == "clip" and len(placed) > 1:
+        scores = score(model, torch.cat(placed), low_res)
+        best = nearest(scores)
+        placed = [placed[best]]
+    padded, multiple = low_res.padded, model.config.pixel_multiple
+    known = [pad_to_multiple(each, multiple)[0].to(padded.device) for each in placed]
+    guided = torch.stack([aligned(each.float(), known) for each in padded])
+    guided = torch.lerp(padded.float(), guided, settings.reference_weight).clamp(0, 1)
+    picture = finish(guided, low_res, "none").cpu()
+    return preparation.enlarged_as(model, low_res, guided.to(padded)), References(
+        (), scores, best, picture
+    )
 
 
 @torch.inference_mode()

@@ -97,9 +97,10 @@ def idle_settings(
         fixed = ("sampler", *ONE_STEP)
         same = [name for name in fixed if getattr(settings, name) == getattr(complete, name)]
         whys = {name: why for name, why in whys.items() if name not in same}
+    matters = complete.strength or config.align_references
     return [
         *(Idle(name, whys[name]) for name in names if name in explicit and name in whys),
-        *([Idle("reference", NO_DIFFUSION)] if files and not complete.strength else []),
+        *([Idle("reference", NO_DIFFUSION)] if files and not matters else []),
     ]
 
 
@@ -126,7 +127,12 @@ def idle_in_result(
     if settings.strength == 0:
         if config.plain_result == "low_res":
             idle |= {"fidelity": NO_DIFFUSION}
-        return idle | dict.fromkeys(_DIFFUSION, NO_DIFFUSION)
+        idle |= dict.fromkeys(_DIFFUSION, NO_DIFFUSION)
+        if files and config.align_references:
+            del idle["reference_weight"]
+            if files > 1 and settings.reference_weight:
+                del idle["reference_select"]
+        return idle
     guided = is_guided(settings, bool(files))
     imagined = guided and not files
     if settings.reference_weight == 0:

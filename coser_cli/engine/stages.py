@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from coser_cli.engine import decoding, preparation
+from coser_cli.engine import decoding, preparation, reference
 from coser_cli.engine.compute.memory import require_memory
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.compute.runtime import Runtime, stage
 from coser_cli.engine.passes import imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import part_of
-from coser_cli.engine.reference import draw_of, encode
+from coser_cli.engine.reference import References, draw_of, encode
 from coser_cli.sampling.noise import seeded_noise, to_device
 from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings
@@ -124,6 +124,19 @@ def import_references(runtime: Runtime, pictures: Sequence[Tensor], low_res: Low
     runtime.enter("decode")
     latents = encode(runtime.model, pictures, low_res)
     return latents.repeat_interleave(len(low_res.latents), 0)
+
+
+@stage
+def align(
+    runtime: Runtime, pictures: Sequence[Tensor], low_res: LowRes, settings: ResolvedSettings
+) -> tuple[LowRes, References[Tensor]]:
+    """Instead of stage 3, for models that align references: the enlargement with what pictures
+    `(1, 3, H, W)` in [0, 1] know better (see `reference.align`). Raises `InputError`.
+    """
+    for picture in pictures:
+        require_picture(picture)
+    runtime.enter("prepare")
+    return reference.align(runtime.model, pictures, low_res, settings)
 
 
 @stage

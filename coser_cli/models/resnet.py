@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.attention import match_batch
+from coser_cli.models.dense import DenseBlock
 
 EPS = 1e-5
 LONGEST_PERIOD = 10_000
@@ -104,6 +105,36 @@ class ResnetBlock(nn.Module):
         return x + hidden
 
 
+class DenseResnetBlock(nn.Module):
+    """What `ResnetBlock` is, of `blocks` dense blocks, a fifth of whose result is added: no norms;
+    the time is added at the entrance.
+    """
+
+    GROWTH = 32
+
+    def __init__(
+        self, in_channels: int, out_channels: int, time_channels: int, blocks: int
+    ) -> None:
+        super().__init__()
+        wider = in_channels != out_channels
+        self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if wider else None
+        self.time_emb_proj = nn.Linear(time_channels, out_channels)
+        self.blocks = nn.Sequential(*(DenseBlock(out_channels, self.GROWTH) for _ in range(blocks)))
+        self.time_index = 0
+
+    def time_shift(self, time: Tensor) -> Tensor:
+        """Shifts `(T, out_channels)` for time embeddings `(T, time_channels)`."""
+        shift: Tensor = self.time_emb_proj(F.silu(time))
+        return shift
+
+    def forward(self, x: Tensor, time: PreparedTime) -> Tensor:
+        """As `ResnetBlock.forward`."""
+        if self.conv_shortcut is not None:
+            x = self.conv_shortcut(x)
+        x = x + match_batch(time.shifts[self.time_index], x.shape[0])[:, :, None, None]
+        return x + 0.2 * self.blocks(x)
+
+
 class Downsample(nn.Module):
     """Half the size, by a convolution."""
 
@@ -128,7 +159,7 @@ class Upsample(nn.Module):
         return doubled
 
 
-def number_resnets(resnets: Iterable[ResnetBlock]) -> None:
+def number_resnets(resnets: Iterable[ResnetBlock | DenseResnetBlock]) -> None:
     """Give each its place in the `PreparedTime`."""
     for index, resnet in enumerate(resnets):
         resnet.time_index = index

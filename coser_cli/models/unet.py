@@ -1,14 +1,13 @@
 """Denoising U-Net of Stable Diffusion with All-in-Attention in its middle and decoder.
 
 Parameter names are those of diffusers' `UNet2DConditionModel`; the All-in-Attention's own begin
-with `low_res_`, `reference_` or `condition_`. The encoder half is shared with the ControlNet.
+with `low_res_`, `reference_` or `condition_`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -17,25 +16,17 @@ from torch.nn import functional as F
 from coser_cli.config import ControlNetConfig, UNetConfig
 from coser_cli.models.aia import AiATransformer, ControlMaps, initialise_from_base
 from coser_cli.models.attention import match_batch
-from coser_cli.models.resnet import (
-    EPS,
-    Downsample,
-    PreparedTime,
-    ResnetBlock,
-    TimestepEmbedding,
-    Upsample,
-    group_norm,
-    number_resnets,
+from coser_cli.models.resnet import EPS, PreparedTime, Upsample, group_norm
+from coser_cli.models.transformer import PreparedContext, SpatialTransformer
+from coser_cli.models.unet_encoder import (
+    Level,
+    Time,
+    UNetEncoder,
+    levels,
+    make_resnet,
+    map_channels,
+    map_places,
 )
-from coser_cli.models.transformer import (
-    PreparedContext,
-    SpatialTransformer,
-    number_transformers,
-    prepare_context,
-)
-
-Time = PreparedTime | Tensor | int
-"""Prepared, or timesteps `(B,)`, or one for all, counted in the training schedule."""
 
 
 @dataclass(frozen=True)
@@ -60,160 +51,6 @@ class Controls:
         return {name: each[index] for name, each in maps.items() if each is not None}
 
 
-class Level(nn.Module):
-    """One resolution of the U-Net, as a container: `resnets`, `attentions` (one per residual block
-    or none), and its resampler, if any, under diffusers' name.
-    """
-
-    def __init__(self, resnets: list[nn.Module], attentions: list[SpatialTransformer]) -> None:
-        super().__init__()
-        self.resnets = nn.ModuleList(resnets)
-        self.attentions = nn.ModuleList(attentions)
-        self.downsamplers = nn.ModuleList()
-        self.upsamplers = nn.ModuleList()
-
-    def steps(self) -> Iterator[tuple[nn.Module, nn.Module | None]]:
-        """Each residual block with its transformer, or with None."""
-        return zip_longest(self.resnets, self.attentions)
-
-
-def levels(blocks: Iterable[nn.Module]) -> Iterator[Level]:
-    """The levels in a list of them."""
-    return (block for block in blocks if isinstance(block, Level))
-
-
-class UNetEncoder(nn.Module):
-    """Encoder half: `conv_in`, `time_embedding`, `down_blocks`, `mid_block`."""
-
-    def __init__(self, config: UNetConfig | ControlNetConfig) -> None:
-        super().__init__()
-        widths = config.block_out_channels
-        self.time_embedding = TimestepEmbedding(widths[0])
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
-        self.down_blocks = nn.ModuleList(
-            self._down_level(config, level) for level in range(len(widths))
-        )
-        width = widths[-1]
-        resnets: list[nn.Module] = [make_resnet(config, width, width) for _ in range(2)]
-        self.mid_block = Level(resnets, [self.make_middle(config)])
-
-    def _down_level(self, config: UNetConfig | ControlNetConfig, level: int) -> Level:
-        widths = config.block_out_channels
-        width, count = widths[level], config.layers_per_block
-        incoming = [widths[max(level - 1, 0)]] + [width] * (count - 1)
-        attentive = 2**level in config.attention_factors
-        block = Level(
-            [make_resnet(config, previous, width) for previous in incoming],
-            [make_transformer(config, width) for _ in range(count if attentive else 0)],
-        )
-        if level < len(widths) - 1:
-            block.downsamplers.append(Downsample(width))
-        return block
-
-    def make_middle(self, config: UNetConfig | ControlNetConfig) -> SpatialTransformer:
-        """The transformer of the middle block."""
-        return make_transformer(config, config.block_out_channels[-1])
-
-    def transformers(self) -> Iterator[SpatialTransformer]:
-        """All transformers, in the order of a `PreparedContext`."""
-        return (module for module in self.modules() if isinstance(module, SpatialTransformer))
-
-    def prepare_context(self, contexts: Sequence[Tensor]) -> PreparedContext:
-        """Keys and values of every cross-attention for contexts `(B or 1, L, context_dim)`, one per
-        guidance branch; the lengths may differ. Once per image.
-        """
-        return prepare_context(self.transformers(), contexts)
-
-    @property
-    def shallow(self) -> int:
-        """How many of the maps, the finest ones, belong to the first level."""
-        return 1 + len(next(levels(self.down_blocks)).resnets)
-
-    def resnets(self) -> Iterator[ResnetBlock]:
-        """All residual blocks, in the order of a `PreparedTime`."""
-        return (module for module in self.modules() if isinstance(module, ResnetBlock))
-
-    def prepare_time(self, time: Time, like: Tensor) -> PreparedTime:
-        """What T timesteps add in every residual block, with the device and dtype of `like`."""
-        if isinstance(time, PreparedTime):
-            return time
-        steps = torch.as_tensor(time, device=like.device).reshape(-1)
-        embedding = self.time_embedding(steps, like.dtype)
-        return PreparedTime(tuple(resnet.time_shift(embedding) for resnet in self.resnets()))
-
-    def prepare_times(self, timesteps: Sequence[int], like: Tensor) -> Mapping[int, PreparedTime]:
-        """`prepare_time` for each of the timesteps, by one call. Once per walk."""
-        prepared = self.prepare_time(torch.tensor(timesteps), like)
-        return {timestep: prepared.at(index) for index, timestep in enumerate(timesteps)}
-
-    def number(self) -> None:
-        """Give every block its place in what is prepared; once all of them are made."""
-        number_transformers(self.transformers())
-        number_resnets(self.resnets())
-
-    def encode(
-        self,
-        x: Tensor,
-        time: PreparedTime,
-        context: PreparedContext,
-        batch: int,
-        first: int = 0,
-        last: int | None = None,
-    ) -> list[Tensor]:
-        """The maps of the encoder's levels from `first` to before `last`, finest first, behind what
-        enters there: `x`, which is the output of `conv_in` for level 0.
-        """
-        maps = [x]
-        for block in levels(self.down_blocks[first:last]):
-            for resnet, attention in block.steps():
-                x = resnet(x, time)
-                x = x if attention is None else attention(x, context, batch)
-                maps.append(x)
-            for downsampler in block.downsamplers:
-                x = downsampler(x)
-                maps.append(x)
-        return maps
-
-    def middle(
-        self,
-        x: Tensor,
-        time: PreparedTime,
-        context: PreparedContext,
-        batch: int,
-        *controls: ControlMaps | Tensor | None,
-    ) -> Tensor:
-        """The middle block: map `(B, C, h, w)` → `(branches·B, C, h, w)`; `controls` only where its
-        transformer takes them.
-        """
-        x = self.mid_block.resnets[0](x, time)
-        x = self.mid_block.attentions[0](x, context, batch, *controls)
-        return self.mid_block.resnets[1](x, time)
-
-
-def make_resnet(
-    config: UNetConfig | ControlNetConfig, in_channels: int, out_channels: int
-) -> ResnetBlock:
-    """Residual block of either network."""
-    time_channels = 4 * config.block_out_channels[0]
-    return ResnetBlock(in_channels, out_channels, time_channels, config.norm_num_groups)
-
-
-def make_transformer(config: UNetConfig | ControlNetConfig, width: int) -> SpatialTransformer:
-    """Plain transformer of the encoder."""
-    return SpatialTransformer(width, config.head_dim, config.context_dim, config.norm_num_groups)
-
-
-def map_channels(config: UNetConfig | ControlNetConfig) -> list[int]:
-    """Channels of the encoder's maps, finest first; the skips and (with the middle's) the controls
-    have these.
-    """
-    widths = config.block_out_channels
-    channels = [widths[0]]
-    for level, width in enumerate(widths):
-        channels += [width] * (config.layers_per_block + (level < len(widths) - 1))
-    return channels
-
-
 class UNet(UNetEncoder):
     """Noise prediction for latents `(B, in_channels, h, w)`; h, w multiples of 2^(levels − 1)."""
 
@@ -222,6 +59,7 @@ class UNet(UNetEncoder):
         self.config = config
         widths = config.block_out_channels
         skips = map_channels(config)
+        self.reference_adds = nn.ModuleList(self._reference_adds(config))
         self.up_blocks = nn.ModuleList(
             self._up_level(config, level, skips) for level in reversed(range(len(widths)))
         )
@@ -242,7 +80,7 @@ class UNet(UNetEncoder):
         attentions: list[SpatialTransformer] = []
         for _ in range(config.layers_per_block + 1):
             skip = skips.pop()
-            resnets.append(make_resnet(config, previous + skip, width))
+            resnets.append(make_resnet(config, previous + skip, width, level))
             if 2**level in config.attention_factors:
                 attentions.append(make_aia(config, width, control_dim=skip))
             previous = width
@@ -290,7 +128,34 @@ class UNet(UNetEncoder):
             deep = self._decode(deep, self.up_blocks[:-1], skips, places, *rest)
         places = list(range(self.shallow))
         x = self._decode(deep, self.up_blocks[-1:], finest[: self.shallow], places, *rest)
-        return self.conv_out(F.silu(self.conv_norm_out(x))), deep
+        x = x if self.config.dense_blocks else F.silu(self.conv_norm_out(x))
+        return self.conv_out(x), deep
+
+    def _reference_adds(self, config: UNetConfig) -> Iterator[nn.Module]:
+        """One for each place, finest first: what a reference's map adds to the skip, zero at first;
+        empty where a level has attention, or without `direct_controls`.
+        """
+        places = [
+            (width, 2**level not in config.attention_factors) for level, width in map_places(config)
+        ]
+        for width, direct in places if config.direct_controls else []:
+            add = nn.Conv2d(width, width, 1) if direct else nn.Identity()
+            for parameter in add.parameters():
+                nn.init.zeros_(parameter)
+            yield add
+
+    def _controlled(self, skip: Tensor, controls: Controls | None, place: int) -> Tensor:
+        """The skip that enters at a place without attention, with what controls add to it."""
+        if controls is None or not self.reference_adds:
+            return skip
+        maps, weights = controls.at(place, ()), controls.weights
+        low_res = maps["low_res"]
+        change = low_res if weights is None else weights[0] * low_res
+        if "reference" in maps:
+            references = maps["reference"].unflatten(0, (-1, low_res.shape[0])).mean(dim=0)
+            added = self.reference_adds[place](references - low_res)
+            change = change + (added if weights is None else weights[1] * added)
+        return skip + match_batch(change, skip.shape[0])
 
     def _at(
         self, controls: Controls | None, place: int
@@ -317,6 +182,8 @@ class UNet(UNetEncoder):
         for block in levels(blocks):
             for resnet, attention in block.steps():
                 skip, place = match_batch(skips.pop(), x.shape[0]), places.pop()
+                if attention is None:
+                    skip = self._controlled(skip, controls, place)
                 x = resnet(torch.cat((x, skip), dim=1), time)
                 if attention is not None:
                     x = attention(x, context, batch, *self._at(controls, place))

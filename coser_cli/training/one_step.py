@@ -59,7 +59,7 @@ class OneStepObjective(Objective):
         result, start, picture = self.restore(batch)
         terms = self.loss(result, batch, picture)
         if self.plain.weight and batch["step"] % self.plain.every == 0:
-            plain = self.vae.decode(start, picture).float()
+            plain = self.vae.decode(start).float()
             terms["plain"] = self._distance(plain, batch)
             terms["loss"] = terms["loss"] + self.plain.weight * terms["plain"]
         return terms
@@ -77,14 +77,14 @@ class OneStepObjective(Objective):
             noisy = self.process.noisy(start, noise_of(batch, start), timesteps)
         output = predict(self.networks, noisy, timesteps, hints, context)
         clean = self.process.clean(output.float(), noisy.float(), timesteps)
-        return self.vae.decode(clean, picture), start, picture
+        return self.vae.decode(clean), start, picture
 
     def _distance(self, output: Tensor, batch: Batch) -> Tensor:
         targets = [batch[name] for name in ("teacher", "high") if name in batch]
         return torch.stack([(output - target).abs().mean() for target in targets]).mean()
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
-        result, start, picture = self.restore(batch)
+        result, start, _ = self.restore(batch)
         columns = super().pictures(batch)
         columns |= {"teacher": batch["teacher"]} if "teacher" in batch else {}
-        return {**columns, "plain": self.vae.decode(start, picture), "result": result}
+        return {**columns, "plain": self.vae.decode(start), "result": result}

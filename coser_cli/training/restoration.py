@@ -84,5 +84,5 @@ class RestorationObjective(Objective):
         output = predict(self.networks, noisy, timesteps, self._hints(batch, picture), context)
         clean = self.process.clean(output.float(), noisy, timesteps)
         assert self.understanding.vae is not None
-        guess = self.understanding.vae.decode(clean, picture)
+        guess = self.understanding.vae.decode(clean)
         return {**super().pictures(batch), "enlarged": picture, "guess": guess}

@@ -12,8 +12,8 @@ from coser_cli.models.unet import (
     Controls,
     UNet,
     initialise_aia_from_base,
-    map_channels,
 )
+from coser_cli.models.unet_encoder import map_channels
 
 from .conftest import CONTROLNET, UNET, assert_near, randomise
 

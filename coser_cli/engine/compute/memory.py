@@ -91,9 +91,9 @@ def needed_memory(
     finest = max(widths[0], widths[min(1, len(widths) - 1)])
     cells = work.area // config.autoencoder.patch_size**2
     decoder = cells * finest * MAPS_AT_ONCE * dtype.itemsize
-    detail = config.autoencoder.detail_decoder
-    if detail is not None:  # its finest maps have the size of the picture
-        own = work.area * detail.up_width * MAPS_AT_ONCE * dtype.itemsize
+    light = config.autoencoder.light
+    if light is not None:  # its finest maps have the size of the picture
+        own = work.area * light.width * MAPS_AT_ONCE * dtype.itemsize
         decoder = max(decoder, own)
     srresnet = 0
     if config.low_res_source == "srresnet":

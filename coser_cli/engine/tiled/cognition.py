@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from coser_cli.engine.cognition import Cognition
-from coser_cli.tiling.canvas import Map, Scratch
+from coser_cli.engine.compute.runtime import Runtime
+from coser_cli.size import Size
+from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid
 
 LOCAL_SHARE = 0.5
@@ -46,3 +48,24 @@ class TileCognition:
             self._store.write(row, self._look(box).reshape(1, 1, 1, -1).float().cpu())
             self._seen.add(box)
         return self._store.read(row).reshape(self._whole.embedding.shape)
+
+
+def local_cognition(
+    runtime: Runtime,
+    whole: Cognition,
+    pre_restored: Readable,
+    size: Size,
+    grid: Grid,
+    scratch: Scratch,
+) -> TileCognition:
+    """That of the tiles of `grid` on the latents of a picture of `size`; `pre_restored` `(3, H, W)`
+    is what they are looked at in.
+    """
+    factor = runtime.model.config.downscale * pre_restored.shape[1] / size.height
+
+    def look(box: Box) -> Tensor:
+        field = box.stretched(factor).inside(Size.of(pre_restored))
+        seen = pre_restored.read(field).to(runtime.device, runtime.dtype)
+        return runtime.model.cognition(seen)
+
+    return TileCognition(whole, look, grid, scratch)

@@ -1,9 +1,8 @@
 """CoSeR for pictures of any size: every map lies on disk, every network sees tiles.
 
 The stages are those of `Upscaler`, and so are the pixels where a picture fits one tile. What is
-global stays global: the noise is one field, the sampler takes one step for the whole latents,
-cognition sees the whole picture, the autoencoder's statistics and the colour fix are those of the
-whole picture, and a reference is one picture of which every tile sees its part.
+global stays global: noise is one field, the sampler steps once for the whole latents, cognition,
+colour fix and the autoencoder's statistics see the whole picture, a reference is one picture.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
 from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.tiled.alignment import align
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
-from coser_cli.engine.tiled.cognition import TileCognition
+from coser_cli.engine.tiled.cognition import local_cognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
 from coser_cli.engine.tiled.prediction import TilePrediction
@@ -116,15 +116,23 @@ class TiledUpscaler:
         mask: Readable | None,
     ) -> Large:
         low_res = replace(self.prepare(pixels, settings), mask=mask)
-        latents, guides = low_res.latents, References[Readable]()
-        guided = is_guided(settings, bool(references))
-        if settings.strength or want_reference:
+        guides = References[Readable]()
+        if references and self.model.config.align_references:
+            placed = [self._placed(picture, low_res) for picture in references]
+            tools = self.scratch, self._vae.encode, partial(self._similarity, low_res=low_res)
+            low_res, guides = align(placed, low_res, settings, *tools)
+            settings, references = replace(settings, reference_mode="none"), ()
+        latents, guided = low_res.latents, is_guided(settings, bool(references))
+        imagines = want_reference and guides.picture is None
+        if settings.strength or imagines:
             cognition = self.understand(low_res, settings)
-            if guided or want_reference:
+            if guided or imagines:
                 guides = self.refer(low_res, cognition, settings, references)
             latents = self.restore(low_res, cognition, guides.latents if guided else (), settings)
         wanted = guides.latents if want_reference else ()
         pictures = tuple(self.decode_reference(each, low_res) for each in wanted)
+        if want_reference and guides.picture is not None:
+            pictures = (guides.picture,)
         result = self.decode(latents, low_res, settings)
         return Large(result, pictures, guides.scores, guides.chosen, tuple(self.notes))
 
@@ -204,13 +212,16 @@ class TiledUpscaler:
         self, latents: Readable, low_res: LargeLowRes, settings: ResolvedSettings
     ) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
-        if settings.strength:
-            latents = low_res.masked_latents(latents, self.model.config.downscale)
-        picture: Readable = low_res.padded
-        if settings.strength or self.model.config.plain_result != "low_res":
+        config, picture = self.model.config, cast("Readable", low_res.padded)
+        plain_is_low_res = config.plain_result == "low_res"
+        if settings.strength and config.autoencoder.light is None:  # as in `decoding`
+            latents = low_res.masked_latents(latents, config.downscale)
+        if settings.strength or not plain_is_low_res:
             picture = self._vae.decode(latents, low_res.padded, settings.fidelity)
-        if self.model.config.one_step is not None and 0 < settings.strength < 1:
-            plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
+        if config.one_step is not None and 0 < settings.strength < 1:
+            plain: Readable = low_res.padded
+            if not plain_is_low_res:
+                plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
         fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
         return low_res.masked_result(reduced(fixed, low_res.target))
@@ -250,7 +261,9 @@ class TiledUpscaler:
     def _imagine_in_tiles(
         self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
     ) -> list[Map]:
-        steering = self._local(low_res, cognition)
+        tiles, pre_restored = self._grid(low_res.latents, None, 0), self._pre_restored(low_res)
+        how_to_look = pre_restored, low_res.size, tiles, self.scratch
+        steering = local_cognition(self.runtime, cognition, *how_to_look)
         self.runtime.enter("sample")
         how = imagining(settings, self.model.config)
         # tiles that are looked at one by one stay where they are
@@ -265,21 +278,6 @@ class TiledUpscaler:
         walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)
         imagined = [self._round_trip(latents, low_res) for latents in walks]
         return imagined * (settings.references // different)
-
-    def _local(
-        self, low_res: LargeLowRes, cognition: Cognition
-    ) -> Callable[[Sequence[Box]], Cognition]:
-        """Each tile's own cognition, mixed with that of the whole."""
-        pre_restored = self._pre_restored(low_res)
-        factor = self.model.config.downscale * pre_restored.shape[1] / low_res.size.height
-
-        def look(box: Box) -> Tensor:
-            field = box.stretched(factor).inside(Size.of(pre_restored))
-            seen = pre_restored.read(field).to(self.runtime.device, self.runtime.dtype)
-            return self.model.cognition(seen)
-
-        grid = self._grid(low_res.latents, None, 0)
-        return TileCognition(cognition, look, grid, self.scratch)
 
     def _walk(
         self,
@@ -326,13 +324,18 @@ class TiledUpscaler:
 
     def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
         """Latents of a picture of the user, placed into the frame."""
+        return self._vae.encode(self._placed(picture, low_res))
+
+    def _placed(self, picture: Map, low_res: LargeLowRes) -> Map:
         placed = self.scratch.canvas(low_res.padded.shape)
         place_large(picture, placed, low_res.size)
-        return self._vae.encode(placed)
+        return placed
 
     def _score(self, latents: Readable, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""
-        picture = self.decode_reference(latents, low_res)
+        return self._similarity(self.decode_reference(latents, low_res), low_res)
+
+    def _similarity(self, picture: Readable, low_res: LargeLowRes) -> float:
         wanted = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
         return similarity(self.model, resample_whole(picture, COGNITION_SIZE), wanted)
 

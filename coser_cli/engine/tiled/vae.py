@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from coser_cli.tiling.plan import Plan
 from coser_cli.tiling.sweep import OnTile, Sweep, Write
 
 if TYPE_CHECKING:
-    from coser_cli.models.autoencoder import Autoencoder
+    from coser_cli.models.autoencoder import Autoencoder, Encoder
     from coser_cli.models.cfw import CFWDecoder
 
 ATTENTION_TOKENS = 65_536
@@ -94,9 +94,9 @@ def encoding(model: CoSeR, size: Size, tiling: Tiling) -> TiledPass:
 def decoding(model: CoSeR, size: Size, tiling: Tiling, fidelity: float | None) -> TiledPass:
     """Decoding to a picture of `size`, as `engine.decoding.decode` does it.
 
-    Source: `latents` `(4, h, w)`, scaled; where the model has a CFW or a detail decoder also
-    `pixels`, the enlarged low-resolution picture `(3, H, W)` in [0, 1]. Its detail enters a CFW
-    decoder with weight `fidelity`; with None the autoencoder's own decoder is used. Result: pixels
+    Source: `latents` `(4, h, w)`, scaled; where the model has a CFW decoder also `pixels`, the
+    enlarged low-resolution picture `(3, H, W)` in [0, 1]. Its detail enters with weight `fidelity`;
+    with None the autoencoder's own decoder is used. Result: pixels
     `(3, H, W)`, not clamped.
     """
     graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
@@ -104,14 +104,12 @@ def decoding(model: CoSeR, size: Size, tiling: Tiling, fidelity: float | None) -
     config = model.autoencoder.config
     latents = graph.source((config.latent_channels, *_cells(config, size).hw))
     if network is None or fidelity is None:
-        plain, sources = model.autoencoder, {"latents": latents}
-        if plain.config.detail_decoder is not None:
-            sources["pixels"] = graph.source((3, *size.hw))
-        result = graph.pixels(plain, latents, sources.get("pixels"))
-        return _tiled(plain, plain.config, result, graph, sources, size, tiling)
+        plain = model.autoencoder
+        result = graph.pixels(plain, latents)
+        return _tiled(plain, config, result, graph, {"latents": latents}, size, tiling)
     pixels = graph.source((3, *size.hw))
     encoder = network.encoder if network.config.own_encoder else model.autoencoder.encoder
-    features = graph.encoder(encoder, pixels)[1]
+    features = graph.encoder(cast("Encoder", encoder), pixels)[1]
     result = graph.fused_pixels(network, latents, features, fidelity)
     sources = {"latents": latents, "pixels": pixels}
     config = network.config.autoencoder

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from coser_cli.models.autoencoder import (
         Autoencoder,
         Decoder,
-        DetailDecoder,
         Encoder,
+        EnlargingDecoder,
         Level,
         MapAttention,
         MidBlock,
+        PatchEncoder,
         ResnetBlock,
     )
-    from coser_cli.models.cfw import CFWDecoder, DenseBlock, Fusion, ResidualInResidual
+    from coser_cli.models.cfw import CFWDecoder, Fusion
+    from coser_cli.models.dense import DenseBlock, ResidualInResidual
 
 QUERIES = 4096
 """Attended to at a time, so that a kernel that writes out the weights needs 1 GiB at most."""
@@ -53,21 +55,23 @@ class VaeGraph(Graph):
     def latents(self, autoencoder: Autoencoder, pixels: Node) -> Node:
         """`Autoencoder.encode`."""
         config = autoencoder.config
-        encoded = self.encoder(autoencoder.encoder, pixels)[0]
+        if config.light is not None:
+            encoder = cast("PatchEncoder", autoencoder.encoder)
+            return self._convolution(self.fold(pixels, encoder.patch_size), encoder.conv_in)
+        encoded = self.encoder(cast("Encoder", autoencoder.encoder), pixels)[0]
         return self.pointwise(
             lambda maps: maps.chunk(2, dim=1)[0] * config.scaling_factor,
             self._convolution(encoded, autoencoder.quant_conv),
             channels=config.latent_channels,
         )
 
-    def pixels(self, autoencoder: Autoencoder, latents: Node, picture: Node | None = None) -> Node:
-        """`Autoencoder.decode`; a detail decoder needs the `picture`."""
+    def pixels(self, autoencoder: Autoencoder, latents: Node) -> Node:
+        """`Autoencoder.decode`."""
+        if autoencoder.config.light is not None:
+            return self._enlarged(cast("EnlargingDecoder", autoencoder.decoder), latents)
         scale = autoencoder.config.scaling_factor
         x = self._unscaled(latents, autoencoder.post_quant_conv, scale)
-        if picture is None:
-            return self.decoder(cast("Decoder", autoencoder.decoder), x)
-        detail = self._detail(cast("DetailDecoder", autoencoder.decoder), x)
-        return self.pointwise(torch.add, picture, detail)
+        return self.decoder(cast("Decoder", autoencoder.decoder), x)
 
     def fused_pixels(
         self, cfw: CFWDecoder, latents: Node, features: list[Node], fidelity: float
@@ -111,11 +115,8 @@ class VaeGraph(Graph):
         x = x if decoder.patch_size == 1 else self.unfold(x, decoder.patch_size)
         return self.pointwise(lambda maps: (maps + 1) / 2, x)
 
-    def _detail(self, decoder: DetailDecoder, x: Node) -> Node:
-        """What `DetailDecoder.forward` gives."""
-        x = self._convolution(x, decoder.conv_in)
-        for block in decoder.resnets:
-            x = self._resnet(cast("ResnetBlock", block), x)
+    def _enlarged(self, decoder: EnlargingDecoder, x: Node) -> Node:
+        """What `EnlargingDecoder.forward` gives."""
         for upconv in (decoder.upconv1, decoder.upconv2):
             x = self._convolution(self.double(x), upconv)
             x = self.pointwise(decoder.activation, x)

@@ -1,0 +1,248 @@
+"""A picture of the user brought to where it fits: for every latent cell, the place in the reference
+that looks alike once it is as coarse as the input, to the pixel.
+
+The networks see the reference on the grid of their latents; detail that lies between its points is
+lost to them, and so is one that lies elsewhere. So the reference is moved first: patches of the
+reduced result are compared with patches of the reduced reference at all positions (normalised
+cross-correlation of luma), from coarse to fine, with the matches of neighbours as candidates
+(Barnes et al. 2009, "PatchMatch"). What the reference would lose by being reduced is then added to
+the result's own picture, as far as both are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CELL = 4
+"""Pixels per cell, along each side."""
+REACH = 3
+"""Cells around a cell that are compared, so 7 × 7."""
+EXHAUSTIVE = 2**26
+"""Comparisons of all with all at the coarsest level."""
+NOISE = 0.002
+"""Standard deviation of luma below which a patch counts as flat: it resembles nothing."""
+ALIKE = (0.5, 0.8)
+"""Correlations where detail begins to be taken over, and is all of it."""
+SEEN = 3
+COHERENT = 3
+"""Pixels by which a neighbour's match may lie elsewhere than beside: turned, or larger."""
+SIDE_BY_SIDE = (0.4, 0.8)
+"""Shares of such neighbours where detail begins to be taken over, and is all of it."""
+GAIN = (0.5, 2.0)
+"""Least and largest factor between the contrasts of both."""
+_MARGIN = 2
+_AROUND = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+_BESIDE = [(0, 1), (1, 0), (0, -1), (-1, 0)]
+_WEIGHTS = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Match:
+    """For each cell `(h, w)`: the pixel of the reference where its match begins, `rows` and
+    `columns`; the correlation there, in [-1, 1], and the contrast of the cell over the match's.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    score: Tensor
+    gain: Tensor
+
+    def coherence(self) -> Tensor:
+        """Share in [0, 1] `(h, w)` of the neighbours, `SEEN` cells around, whose match lies where
+        it would if both showed the same thing, to `COHERENT` pixels: chance does not do that.
+        """
+        height, width = self.score.shape
+        places = torch.stack([self.rows, self.columns]).float()
+        steps = torch.arange(max(height, width), device=places.device) * CELL
+        own = steps[:height, None].expand(height, width), steps[:width].expand(height, width)
+        relative = places - torch.stack(own)
+        filled = F.pad(relative[None], (SEEN,) * 4, mode="replicate")[0]
+        moves = [
+            (down, right)
+            for down in range(2 * SEEN + 1)
+            for right in range(2 * SEEN + 1)
+            if (down, right) != (SEEN, SEEN)
+        ]
+        share = torch.zeros_like(self.score)
+        for down, right in moves:
+            beside = filled[:, down : down + height, right : right + width]
+            share += (beside - relative).abs().amax(dim=0) <= COHERENT
+        return share / len(moves)
+
+
+def aligned(picture: Tensor, references: Sequence[Tensor]) -> Tensor:
+    """`picture` `(3, 4h, 4w)` in [0, 1] with what the references `(3, H, W)` know better, of the
+    same shape, clamped. Each cell takes from the reference that is most alike.
+    """
+    coarse = F.avg_pool2d(picture[None], CELL)[0]
+    matches = [match(coarse, reference) for reference in references]
+    best = torch.stack([each.score for each in matches]).argmax(dim=0)
+    detail = torch.zeros_like(picture)
+    share = torch.zeros_like(picture[:1])
+    for index, (reference, each) in enumerate(zip(references, matches, strict=True)):
+        own, weight = fetch(reference, each, best == index)
+        detail, share = detail + own, share + weight
+    return (picture - share * (picture - soft(picture)) + detail).clamp(0, 1)
+
+
+def match(coarse: Tensor, reference: Tensor) -> Match:
+    """Where cells of a picture reduced by 4, `coarse` `(3, h, w)`, are found in a reference
+    `(3, H, W)`, H and W at least 4; both in [0, 1].
+    """
+    queries, keys = luma(coarse), luma(reference)
+    pyramid = [(queries, keys)]
+    while (
+        queries.numel() * (keys.numel() / CELL**2) > EXHAUSTIVE and min(queries.shape) > 2 * REACH
+    ):
+        queries, keys = _halved(queries), _halved(keys)
+        pyramid.append((queries, keys))
+    finder = _Finder(*pyramid[-1])
+    finder.look_everywhere()
+    for queries, keys in reversed(pyramid[:-1]):
+        finder = finder.finer(queries, keys)
+    return finder.result()
+
+
+def luma(pixels: Tensor) -> Tensor:
+    """`(3, H, W)` → `(H, W)`, float32 (BT.601)."""
+    return torch.einsum("chw,c->hw", pixels.float(), pixels.new_tensor(_WEIGHTS).float())
+
+
+def soft(pixels: Tensor) -> Tensor:
+    """Pixels `(C, H, W)` as if reduced by 4 and enlarged again: a triangle of 7 pixels."""
+    kernel = torch.tensor([1.0, 2, 3, 4, 3, 2, 1], device=pixels.device, dtype=pixels.dtype) / 16
+    filled = F.pad(pixels[:, None], (CELL - 1,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(filled, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))[:, 0]
+
+
+def fetch(reference: Tensor, found: Match, own: Tensor) -> tuple[Tensor, Tensor]:
+    """What the reference `(3, H, W)` brings to the cells that are its `own` `(h, w)`: detail
+    `(3, 4h, 4w)`, and the share `(1, 4h, 4w)` in [0, 1] of the picture's detail that it replaces.
+
+    Windows of 8 × 8 pixels, which overlap, so that no cell shows a border.
+    """
+    height, width = found.score.shape
+    side = CELL + 2 * _MARGIN
+    low, high = ALIKE
+    share = ((found.score - low) / (high - low)).clamp(0, 1) * own
+    first, all_of_it = SIDE_BY_SIDE
+    share = share * ((found.coherence() - first) / (all_of_it - first)).clamp(0, 1)
+    detail = F.pad((reference - soft(reference))[None], (_MARGIN,) * 4, mode="replicate")[0]
+    inside = torch.arange(side, device=reference.device)
+    rows = found.rows.flatten()[:, None] + inside
+    columns = found.columns.flatten()[:, None] + inside
+    windows = detail[:, rows[:, :, None], columns[:, None, :]]  # (3, cells, side, side)
+    edge = detail.new_tensor([0.25, 0.75, 1, 1, 1, 1, 0.75, 0.25])
+    weight = (edge[:, None] * edge).expand(1, height * width, side, side)
+    taken = weight * share.flatten()[None, :, None, None]
+    brought = windows * taken * found.gain.flatten()[None, :, None, None]
+    size = (height * CELL + 2 * _MARGIN, width * CELL + 2 * _MARGIN)
+
+    def laid(each: Tensor) -> Tensor:
+        columns = each.permute(0, 2, 3, 1).flatten(0, 2)[None]
+        return F.fold(columns, size, side, stride=CELL)[0, :, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+
+    total = laid(weight)
+    return laid(brought) / total, laid(taken) / total
+
+
+class _Finder:
+    """Matches of the cells of `queries` `(h, w)` in `keys` `(H, W)`, both luma."""
+
+    def __init__(self, queries: Tensor, keys: Tensor) -> None:
+        self.shape = queries.shape
+        side = 2 * REACH + 1
+        patches = _unfold(queries, 1)
+        self.queries, self.contrast = _normalised(patches)
+        # the mean of the 4 × 4 pixels that begin at each: all that is compared
+        filled = F.pad(keys[None, None], (0, CELL - 1, 0, CELL - 1), mode="replicate")
+        self.keys = F.avg_pool2d(filled, CELL, 1)[0, 0]
+        around = REACH * CELL
+        self._filled = F.pad(self.keys[None, None], (around,) * 4, mode="replicate")[0, 0]
+        steps = torch.arange(side, device=keys.device) * CELL
+        self._offsets = (steps[:, None] * self._filled.shape[1] + steps).flatten()
+        cells = queries.numel()
+        self.rows = torch.zeros(cells, dtype=torch.long, device=keys.device)
+        self.columns = torch.zeros_like(self.rows)
+        self.score = torch.full((cells,), -2.0, device=keys.device)
+        self.match_contrast = torch.ones_like(self.score)
+
+    def look_everywhere(self) -> None:
+        """All cells of the reference as candidates, then what is near the best."""
+        height, width = (max(1, edge // CELL) for edge in self.keys.shape)
+        grid = self.keys[: height * CELL : CELL, : width * CELL : CELL]
+        keys, _ = _normalised(_unfold(grid, 1))
+        chunk = max(1, EXHAUSTIVE // 4 // len(keys))
+        best = torch.cat([(part @ keys.T).argmax(dim=1) for part in self.queries.split(chunk)])
+        self._try(best // width * CELL, best % width * CELL)
+        self.refine((2, 1, 1))
+
+    def finer(self, queries: Tensor, keys: Tensor) -> _Finder:
+        """The same at twice the resolution, begun with the matches found here."""
+        finer = _Finder(queries, keys)
+        height, width = finer.shape
+        rows = torch.arange(height, device=keys.device).clamp(max=2 * self.shape[0] - 1)
+        columns = torch.arange(width, device=keys.device).clamp(max=2 * self.shape[1] - 1)
+        parents = (rows // 2)[:, None] * self.shape[1] + columns // 2
+        down = self.rows[parents] * 2 + (rows % 2)[:, None] * CELL
+        right = self.columns[parents] * 2 + columns % 2 * CELL
+        finer._try(down.flatten(), right.flatten())
+        finer.refine((2, 1))
+        return finer
+
+    def refine(self, steps: Sequence[int]) -> None:
+        """Rounds of small moves of each match, and of the neighbours' matches."""
+        for step in steps:
+            for down, right in _AROUND:
+                self._try(self.rows + down * step, self.columns + right * step)
+            for down, right in _BESIDE:
+                self._try(
+                    self._from_neighbour(self.rows, down, right, down),
+                    self._from_neighbour(self.columns, down, right, right),
+                )
+
+    def result(self) -> Match:
+        """What was found."""
+        low, high = GAIN
+        gain = (self.contrast / self.match_contrast.clamp(min=1e-3)).clamp(low, high)
+        each = (self.rows, self.columns, self.score, gain)
+        return Match(*(values.view(self.shape) for values in each))
+
+    def _from_neighbour(self, values: Tensor, down: int, right: int, moved: int) -> Tensor:
+        rolled = values.view(self.shape).roll((down, right), (0, 1))
+        return rolled.flatten() + moved * CELL
+
+    def _try(self, rows: Tensor, columns: Tensor) -> None:
+        """Take these places where they are more alike."""
+        rows = rows.clamp(0, max(0, self.keys.shape[0] - CELL))
+        columns = columns.clamp(0, max(0, self.keys.shape[1] - CELL))
+        first = rows * self._filled.shape[1] + columns
+        patches, contrast = _normalised(self._filled.flatten()[first[:, None] + self._offsets])
+        score = (patches * self.queries).sum(dim=1)
+        better = score > self.score + 1e-4
+        self.rows = torch.where(better, rows, self.rows)
+        self.columns = torch.where(better, columns, self.columns)
+        self.match_contrast = torch.where(better, contrast, self.match_contrast)
+        self.score = torch.where(better, score, self.score)
+
+
+def _unfold(values: Tensor, dilation: int) -> Tensor:
+    """The patch around each of `(h, w)` values, `(h·w, 49)`."""
+    filled = F.pad(values[None, None], (REACH * dilation,) * 4, mode="replicate")
+    return F.unfold(filled, 2 * REACH + 1, dilation)[0].T
+
+
+def _normalised(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches `(n, 49)` without their mean, of length 1 or, flat, less; their contrast `(n,)`."""
+    centred = patches - patches.mean(dim=1, keepdim=True)
+    contrast = centred.norm(dim=1)
+    return centred / (contrast + NOISE * (2 * REACH + 1))[:, None], contrast
+
+
+def _halved(values: Tensor) -> Tensor:
+    return F.avg_pool2d(values[None, None], 2, ceil_mode=True)[0, 0]

@@ -1,0 +1,116 @@
+"""References of large pictures brought to where they fit: block by block, each looking in the part
+of the reference where an overview of the whole says that it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from coser_cli.engine.alignment import ALIKE, CELL, SIDE_BY_SIDE, aligned, match
+from coser_cli.engine.reference import References, nearest
+from coser_cli.engine.tiled.results import LargeLowRes
+from coser_cli.settings import ResolvedSettings
+from coser_cli.size import Size
+from coser_cli.tiling.canvas import Map, Part, Readable, Scratch
+from coser_cli.tiling.derived import reduced
+from coser_cli.tiling.grid import Box, cores
+from coser_cli.tiling.resample import resample_whole
+
+AT_ONCE = 1024**2
+"""Pixels of a frame that is aligned as in memory."""
+OVERVIEW = 512
+"""Longest side in pixels of the overview."""
+BLOCK = 512
+CONTEXT = 64
+"""Pixels around a block that are matched with it, so that blocks agree where they meet."""
+SEARCH = 192
+"""Pixels around the place that the overview says where a block is looked for."""
+
+
+def align(
+    placed: Sequence[Readable],
+    low_res: LargeLowRes,
+    settings: ResolvedSettings,
+    scratch: Scratch,
+    encode: Callable[[Map], Map],
+    score: Callable[[Readable], float],
+) -> tuple[LargeLowRes, References[Readable]]:
+    """What `reference.align` does, of pictures that are `placed` into the frame and padded."""
+    scores, best = None, None
+    if settings.reference_select == "clip" and len(placed) > 1:
+        scores = tuple(map(score, placed))
+        best = nearest(scores)
+        placed = [placed[best]]
+    guided = scratch.canvas(low_res.padded.shape)
+    align_large(low_res.padded, placed, guided, settings.reference_weight)
+    shown = reduced(Part(guided, Box.whole(low_res.size)), low_res.target)
+    guided_low_res = replace(low_res, padded=guided, latents=encode(guided))
+    return guided_low_res, References[Readable]((), scores, best, shown)
+
+
+def align_large(
+    picture: Map, references: Sequence[Readable], target: Map, weight: float = 1.0
+) -> None:
+    """`alignment.aligned` of maps `(3, H, W)` in [0, 1] of one size, multiples of 4, into
+    `target`, its change times `weight`: equal to it up to `AT_ONCE` pixels; beyond, what lies
+    farther from its place than `SEARCH` pixels, once the block is shifted as a whole, is not found.
+    """
+    size = Size.of(picture)
+    if size.area <= AT_ONCE:
+        whole = Box.whole(size)
+        read = picture.read(whole)
+        found = aligned(read[0], [each.read(whole)[0] for each in references])
+        target.write(whole, torch.lerp(read, found[None], weight).clamp(0, 1))
+        return
+    shifts = [_Shifts(picture, each) for each in references]
+    for box in cores(size, BLOCK):
+        around = _grown(box.stretched(1 / CELL).scaled(CELL), CONTEXT).inside(size)
+        windows = [
+            each.read(shift.window(around, size))[0]
+            for shift, each in zip(shifts, references, strict=True)
+        ]
+        read = picture.read(around)
+        found = torch.lerp(read, aligned(read[0], windows)[None], weight).clamp(0, 1)
+        target.write(box, box.relative_to(around).crop(found))
+
+
+class _Shifts:
+    """How far parts of a reference lie from where they belong, as an overview shows it."""
+
+    def __init__(self, picture: Readable, reference: Readable) -> None:
+        size = Size.of(picture)
+        factor = OVERVIEW / size.long_side
+        small = Size(*(max(CELL, round(edge * factor / CELL) * CELL) for edge in size.hw))
+        coarse = F.avg_pool2d(resample_whole(picture, small), CELL)[0]
+        found = match(coarse, resample_whole(reference, small)[0])
+        height, width = found.score.shape
+        down = (found.rows - torch.arange(height)[:, None] * CELL) * (size.height / small.height)
+        right = (found.columns - torch.arange(width) * CELL) * (size.width / small.width)
+        self._shifts = torch.stack([down, right])
+        self._trusted = (found.score >= ALIKE[0]) & (found.coherence() >= SIDE_BY_SIDE[0])
+        self._per_pixel = height / size.height, width / size.width
+
+    def window(self, box: Box, size: Size) -> Box:
+        """Where what belongs into the box is looked for."""
+        rows, columns = self._per_pixel
+        top, bottom = int(box.top * rows), max(int(box.bottom * rows), int(box.top * rows) + 1)
+        left, right = int(box.left * columns), int(box.right * columns)
+        cells = Box(top, left, bottom, max(right, left + 1))
+        shifts = cells.crop(self._shifts)[:, cells.crop(self._trusted)]
+        down, right = (_middle(each) for each in shifts)
+        moved = Box(box.top + down, box.left + right, box.bottom + down, box.right + right)
+        inside = _grown(moved, SEARCH).inside(size)
+        return inside if min(inside.height, inside.width) >= CELL else box
+
+
+def _middle(shifts: Tensor) -> int:
+    return round(shifts.median().item()) if len(shifts) else 0
+
+
+def _grown(box: Box, by: int) -> Box:
+    return Box(box.top - by, box.left - by, box.bottom + by, box.right + by)

@@ -25,7 +25,7 @@ from coser_cli.engine.reference import (
     require_single,
     score,
 )
-from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.settings_check import decodes, is_guided
 from coser_cli.sampling.noise import seeded_noise, to_device
 from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings, Settings
@@ -172,21 +172,22 @@ class Upscaler(Runtime):
 
     @stage
     def prepare(self, pixels: Tensor, settings: ResolvedSettings) -> LowRes:
-        """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
+        """Stage 1: check, enlarge and pad pixels `(B, 3, H, W)`; encode what will be decoded."""
         require_picture(pixels)
         size = Size.of(pixels)
-        taken = self.pending(settings), len(pixels)
-        how = self.picture_dtype, self.device
-        require_memory(self.model.config, size, settings.scale, *how, *taken)
+        how = self.picture_dtype, self.device, self.pending(settings), len(pixels)
+        require_memory(self.model.config, size, settings.scale, *how)
         self.enter("prepare")
         pixels = to_device(pixels, self.device).to(self.picture_dtype)
         low_res = preparation.prepare(self.model, pixels, settings.scale)
-        require_finite(low_res.latents, what="latents of the input")
+        if decodes(settings, self.model.config):
+            low_res.encode()
         return low_res
 
     @stage
     def understand(self, low_res: LowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
+        low_res.encode()  # while the autoencoder may be here: what follows starts from latents
         self.enter("understand")
         pre_restored = low_res.pre_restored
         if pre_restored is None:
@@ -295,10 +296,9 @@ class Upscaler(Runtime):
         return require_finite(latents, what="latents of the result")
 
     @stage
-    def decode(self, latents: Tensor, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
-        """Stage 5: pixels `(B, 3, *low_res.target.hw)` in [0, 1], float32 on the CPU.
-
-        Raises `DeviceError` where they are not finite.
+    def decode(self, latents: Tensor | None, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
+        """Stage 5: pixels `(B, 3, *low_res.target.hw)` in [0, 1], float32 on the CPU; `latents`
+        None: those of the input. Raises `DeviceError` where they are not finite.
         """
         self.enter("decode")
         pixels = require_finite(decoding.decode_result(self.model, latents, low_res, settings))
@@ -320,10 +320,10 @@ class Upscaler(Runtime):
         tell: Progress,
         want_reference: bool,
         pictures: Sequence[Tensor],
-    ) -> tuple[Tensor, References[Tensor] | None]:
-        """Latents of the result, and the references if used or wanted: stages 2 to 4 as needed."""
+    ) -> tuple[Tensor | None, References[Tensor] | None]:
+        """Latents of the result, and references if used or wanted: stages 2 to 4 as needed."""
         if settings.strength == 0 and not want_reference:
-            return low_res.latents, None
+            return None, None
         cognition = self.understand(low_res, settings)
         tell("understand", 1, 1)
         references, guided = None, is_guided(settings, bool(pictures))

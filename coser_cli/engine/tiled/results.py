@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from coser_cli.engine.mask import Regions
@@ -21,9 +22,14 @@ class LargeLowRes:
     padded: Map
     size: Size
     target: Size
-    latents: Map
+    encode: Callable[[], Map]
     pre_restored: Readable | None
     mask: Readable | None = None
+
+    @property
+    def latents(self) -> Map:
+        """Of the padded enlargement."""
+        return self.encode()
 
     def masked_latents(self, restored: Readable, downscale: int) -> Readable:
         """Latents that are restored where the mask says so."""

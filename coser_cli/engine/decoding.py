@@ -74,7 +74,8 @@ def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
     """Cut the padding off, give the colours of the input, clamp to [0, 1], reduce where the result
     is smaller than what was worked at: `(B, 3, *target.hw)`."""
     pixels = pixels[..., : low_res.size.height, : low_res.size.width]
-    fixed = color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
+    style = pixels if color_fix_name == "none" else low_res.colors
+    fixed = color_fix(color_fix_name, pixels, style).clamp(0, 1)
     if low_res.target == low_res.size:
         return fixed
     return F.interpolate(fixed, low_res.target.hw, mode="bicubic", antialias=True).clamp(0, 1)

@@ -58,6 +58,16 @@ class LowRes:
         """The enlarged input alone, `(B, 3, *size.hw)` in [0, 1]."""
         return self.padded[..., : self.size.height, : self.size.width]
 
+    @property
+    def colors(self) -> Tensor:
+        """What a colour fix takes the colours from, `(B, 3, *size.hw)`: the bicubic enlargement,
+        also where a network made the one that everything starts from."""
+        if self.pre_restored is None:
+            return self.enlarged.float()
+        return F.interpolate(
+            self.pixels.float(), self.size.hw, mode="bicubic", antialias=True
+        ).clamp(0, 1)
+
 
 def require_picture(pixels: Tensor) -> None:
     """Raise `InputError` unless it is RGB pictures of at least one pixel, float in [0, 1]."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from coser_cli.engine.mask import Regions
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable
+from coser_cli.tiling.derived import reduced
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class LargeLowRes:
     def latents(self) -> Map:
         """Of the padded enlargement."""
         return self.encode()
+
+    @property
+    def colors(self) -> Readable:
+        """`LowRes.colors`; beyond `size` there may be padding."""
+        return self.padded if self.pre_restored is None else reduced(self.pixels, self.size)
 
     def masked_latents(self, restored: Readable, downscale: int) -> Readable:
         """Latents that are restored where the mask says so."""

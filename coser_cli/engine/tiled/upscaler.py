@@ -214,7 +214,7 @@ class TiledUpscaler:
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
-        fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        fixed = StreamedColorFix(settings.color_fix, picture, low_res.colors, low_res.size)
         return low_res.masked_result(reduced(fixed, low_res.target))
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:

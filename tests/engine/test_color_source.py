@@ -40,6 +40,6 @@ def test_in_tiles_as_in_memory(own, fix, scale):
     pixels, settings = picture(), Settings(scale=scale, strength=0, color_fix=fix)
     expected = own.upscale(pixels, settings).pixels
     with Scratch() as scratch:
-        tiled = TiledUpscaler(own, TileSpec(tile_size=64, overlap=16), scratch)
+        tiled = TiledUpscaler(own.runtime, TileSpec(tile_size=64, overlap=16), scratch)
         result = whole(tiled.upscale(TensorMap(pixels), settings).pixels)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -22,7 +22,7 @@ from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
-from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.settings_check import decodes, is_guided
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
@@ -112,7 +112,7 @@ class TiledUpscaler:
         mask: Readable | None,
     ) -> Large:
         low_res = replace(self.prepare(pixels, settings), mask=mask)
-        latents, guides = low_res.latents, References[Readable]()
+        latents, guides = None, References[Readable]()
         guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
@@ -138,7 +138,7 @@ class TiledUpscaler:
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
     def prepare(self, pixels: Map, settings: ResolvedSettings) -> LargeLowRes:
-        """Stage 1: enlarge, pad and encode."""
+        """Stage 1: enlarge and pad; encode when that is asked for."""
         config = self.model.config
         target = Size.of(pixels).scaled(settings.scale)
         size = working_size(target, config.working_size)
@@ -147,10 +147,12 @@ class TiledUpscaler:
         pre_restored = enlarge(
             self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        return LargeLowRes(pixels, padded, size, target, self._vae.encode(padded), pre_restored)
+        encode = cache(partial(self._vae.encode, padded))
+        return LargeLowRes(pixels, padded, size, target, encode, pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
+        low_res.encode()  # before the autoencoder leaves
         seen = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
         cognition = stages.cognition_of(self.runtime, seen, settings)
         self._tell("understand", 1, 1)
@@ -197,18 +199,19 @@ class TiledUpscaler:
         return self._walk(how, low_res, draw, predict, grid)
 
     def decode(
-        self, latents: Readable, low_res: LargeLowRes, settings: ResolvedSettings
+        self, latents: Readable | None, low_res: LargeLowRes, settings: ResolvedSettings
     ) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
-        if settings.strength:
-            latents = low_res.masked_latents(latents, self.model.config.downscale)
         picture: Readable = low_res.padded
-        if settings.strength or self.model.config.plain_result != "low_res":
+        if decodes(settings, self.model.config):
+            latents = low_res.latents if latents is None else latents
+            if settings.strength:
+                latents = low_res.masked_latents(latents, self.model.config.downscale)
             picture = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
-        fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        fixed = StreamedColorFix(settings.color_fix, picture, low_res.colors, low_res.size)
         return low_res.masked_result(reduced(fixed, low_res.target))
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.engine.compute.retry import require_finite
 from coser_cli.errors import InputError
 from coser_cli.size import Size, srresnet_passes, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.srresnet import Enlarger
+
+Encode = Callable[[], tuple[Tensor, tuple[Tensor, ...] | None]]
+"""Latents of a picture, and features of the VAE's encoder, where its CFW decoder feeds on them."""
 
 
 @dataclass(frozen=True)
@@ -22,25 +29,44 @@ class LowRes:
 
     `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
     `pixel_multiple`; only `size` of it is picture. `target`: size of the result, which may be
-    smaller. `latents` `(B, 4, h, w)` of `padded`. `features`: the VAE encoder's, where its CFW
-    decoder feeds on them. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result,
-    where the enlargement is made of it; of a network in its place, as large as that one makes it.
-    `mask` `(1, 1, h, w)` of any size: see `mask.py`.
+    smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded` when they are first
+    asked for: without diffusion nobody may. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the
+    SRResNet's result, where the enlargement is made of it; of a network in its place, as large as
+    that one makes it. `mask` `(1, 1, h, w)` of any size: see `mask.py`.
     """
 
     pixels: Tensor
     padded: Tensor
     size: Size
     target: Size
-    latents: Tensor
-    features: tuple[Tensor, ...] | None = None
+    encode: Encode
     pre_restored: Tensor | None = None
     mask: Tensor | None = None
+
+    @property
+    def latents(self) -> Tensor:
+        """Of the padded enlargement, `(B, 4, h, w)`."""
+        return self.encode()[0]
+
+    @property
+    def features(self) -> tuple[Tensor, ...] | None:
+        """The VAE encoder's, where its CFW decoder feeds on them."""
+        return self.encode()[1]
 
     @property
     def enlarged(self) -> Tensor:
         """The enlarged input alone, `(B, 3, *size.hw)` in [0, 1]."""
         return self.padded[..., : self.size.height, : self.size.width]
+
+    @property
+    def colors(self) -> Tensor:
+        """What a colour fix takes the colours from, `(B, 3, *size.hw)`: the bicubic enlargement,
+        also where a network made the one that everything starts from."""
+        if self.pre_restored is None:
+            return self.enlarged.float()
+        return F.interpolate(
+            self.pixels.float(), self.size.hw, mode="bicubic", antialias=True
+        ).clamp(0, 1)
 
 
 def require_picture(pixels: Tensor) -> None:
@@ -57,8 +83,8 @@ def require_picture(pixels: Tensor) -> None:
 
 
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
-    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, pad,
-    encode."""
+    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, and pad;
+    encoded when that is asked for."""
     target = Size.of(pixels).scaled(scale)
     size = working_size(target, model.config.working_size)
     scale = working_scale(target, size, scale)
@@ -69,23 +95,29 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     else:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
-    latents, features = _encoded(model, padded)
-    return LowRes(pixels, padded, size, target, latents, features, pre_restored)
+    encode = cache(partial(_encode, model, padded))
+    return LowRes(pixels, padded, size, target, encode, pre_restored)
 
 
 def enlarged_as(model: CoSeR, low_res: LowRes, padded: Tensor) -> LowRes:
     """The same picture with another enlargement, `padded` as that was."""
-    latents, features = _encoded(model, padded)
-    return replace(low_res, padded=padded, latents=latents, features=features)
+    return replace(low_res, padded=padded, encode=cache(partial(_encode, model, padded)))
 
 
-def _encoded(model: CoSeR, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+def known(latents: Tensor) -> Encode:
+    """Of latents that are there, and no features."""
+    return lambda: (latents, None)
+
+
+@torch.inference_mode()
+def _encode(model: CoSeR, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...] | None]:
     # the configuration first: a decoder with an encoder of its own need not be loaded yet
-    cfw = model.config.cfw
+    cfw, features = model.config.cfw, None
     if cfw is not None and not cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
-        return latents.float(), features
-    return model.autoencoder.encode(padded).float(), None
+    else:
+        latents = model.autoencoder.encode(padded)
+    return require_finite(latents.float(), what="latents of the input"), features
 
 
 def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:

@@ -104,6 +104,11 @@ def idle_settings(
     ]
 
 
+def decodes(settings: ResolvedSettings, config: ModelConfig) -> bool:
+    """Whether a result is decoded from latents, or is the enlargement itself."""
+    return settings.strength > 0 or config.plain_result != "low_res"
+
+
 def idle_in_run(
     settings: ResolvedSettings,
     config: ModelConfig,
@@ -125,7 +130,7 @@ def idle_in_result(
     """
     idle = {} if config.cfw is not None else {"fidelity": "with this model's decoder"}
     if settings.strength == 0:
-        if config.plain_result == "low_res":
+        if not decodes(settings, config):
             idle |= {"fidelity": NO_DIFFUSION}
         idle |= dict.fromkeys(_DIFFUSION, NO_DIFFUSION)
         if files and config.align_references:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def align(
     guided = scratch.canvas(low_res.padded.shape)
     align_large(low_res.padded, placed, guided, settings.reference_weight)
     shown = reduced(Part(guided, Box.whole(low_res.size)), low_res.target)
-    guided_low_res = replace(low_res, padded=guided, latents=encode(guided))
+    guided_low_res = replace(low_res, padded=guided, encode=cache(partial(encode, guided)))
     return guided_low_res, References[Readable]((), scores, best, shown)
 
 

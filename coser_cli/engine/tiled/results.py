@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from coser_cli.engine.mask import Regions
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable
+from coser_cli.tiling.derived import reduced
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,19 @@ class LargeLowRes:
     padded: Map
     size: Size
     target: Size
-    latents: Map
+    encode: Callable[[], Map]
     pre_restored: Readable | None
     mask: Readable | None = None
+
+    @property
+    def latents(self) -> Map:
+        """Of the padded enlargement."""
+        return self.encode()
+
+    @property
+    def colors(self) -> Readable:
+        """`LowRes.colors`; beyond `size` there may be padding."""
+        return self.padded if self.pre_restored is None else reduced(self.pixels, self.size)
 
     def masked_latents(self, restored: Readable, downscale: int) -> Readable:
         """Latents that are restored where the mask says so."""

@@ -7,10 +7,9 @@ colour fix and the autoencoder's statistics see the whole picture, a reference i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -22,7 +21,7 @@ from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
-from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.settings_check import decodes, is_guided
 from coser_cli.engine.tiled.alignment import align
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import local_cognition
@@ -36,14 +35,13 @@ from coser_cli.engine.tiled.reference import (
     place_large,
 )
 from coser_cli.engine.tiled.results import Large, LargeLowRes
-from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
+from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk, begin, jitter
 from coser_cli.engine.tiled.vae import Tiling
-from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import Size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
 from coser_cli.tiling.derived import Mixed, reduced
-from coser_cli.tiling.grid import Box, Grid, bands, make_grid
+from coser_cli.tiling.grid import Grid, make_grid
 from coser_cli.tiling.resample import resample_whole
 
 if TYPE_CHECKING:
@@ -52,8 +50,6 @@ if TYPE_CHECKING:
 
 COGNITION_SIZE = Size(224, 224)
 """Of the picture that cognition is given; its image tower would resize a larger one anyway."""
-BAND = 256
-"""Rows of latents that are noised at once."""
 
 
 class TiledUpscaler:
@@ -116,13 +112,13 @@ class TiledUpscaler:
         mask: Readable | None,
     ) -> Large:
         low_res = replace(self.prepare(pixels, settings), mask=mask)
-        guides = References[Readable]()
+        latents, guides = None, References[Readable]()
         if references and self.model.config.align_references:
             placed = [self._placed(picture, low_res) for picture in references]
             tools = self.scratch, self._vae.encode, partial(self._similarity, low_res=low_res)
             low_res, guides = align(placed, low_res, settings, *tools)
             settings, references = replace(settings, reference_mode="none"), ()
-        latents, guided = low_res.latents, is_guided(settings, bool(references))
+        guided = is_guided(settings, bool(references))
         imagines = want_reference and guides.picture is None
         if settings.strength or imagines:
             cognition = self.understand(low_res, settings)
@@ -150,7 +146,7 @@ class TiledUpscaler:
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
     def prepare(self, pixels: Map, settings: ResolvedSettings) -> LargeLowRes:
-        """Stage 1: enlarge, pad and encode."""
+        """Stage 1: enlarge and pad; encode when that is asked for."""
         config = self.model.config
         target = Size.of(pixels).scaled(settings.scale)
         size = working_size(target, config.working_size)
@@ -159,10 +155,12 @@ class TiledUpscaler:
         pre_restored = enlarge(
             self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        return LargeLowRes(pixels, padded, size, target, self._vae.encode(padded), pre_restored)
+        encode = cache(partial(self._vae.encode, padded))
+        return LargeLowRes(pixels, padded, size, target, encode, pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
+        low_res.encode()  # before the autoencoder leaves
         seen = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
         cognition = stages.cognition_of(self.runtime, seen, settings)
         self._tell("understand", 1, 1)
@@ -209,21 +207,21 @@ class TiledUpscaler:
         return self._walk(how, low_res, draw, predict, grid)
 
     def decode(
-        self, latents: Readable, low_res: LargeLowRes, settings: ResolvedSettings
+        self, latents: Readable | None, low_res: LargeLowRes, settings: ResolvedSettings
     ) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
         config, picture = self.model.config, cast("Readable", low_res.padded)
-        plain_is_low_res = config.plain_result == "low_res"
-        if settings.strength and config.autoencoder.light is None:  # as in `decoding`
-            latents = low_res.masked_latents(latents, config.downscale)
-        if settings.strength or not plain_is_low_res:
+        if decodes(settings, config):
+            latents = low_res.latents if latents is None else latents
+            if settings.strength and config.autoencoder.light is None:  # as in `decoding`
+                latents = low_res.masked_latents(latents, config.downscale)
             picture = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if config.one_step is not None and 0 < settings.strength < 1:
             plain: Readable = low_res.padded
-            if not plain_is_low_res:
+            if config.plain_result == "decoded":
                 plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
-        fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        fixed = StreamedColorFix(settings.color_fix, picture, low_res.colors, low_res.size)
         return low_res.masked_result(reduced(fixed, low_res.target))
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
@@ -288,19 +286,11 @@ class TiledUpscaler:
         grid: Callable[[int], Grid],
     ) -> Map:
         """Sample from the low-resolution latents, noised as the pass begins."""
-        schedule, sampler = self.model.config.schedule, how.sampler
         state = self._vae.latents_of(low_res.padded)
-        for rows in bands(state.shape[1], BAND):
-            box = Box(rows.start, 0, rows.stop, state.shape[2])
-            latents = low_res.latents.read(box)
-            if how.noised:
-                noise = draw(state, "start", 0, rows)
-                latents = add_noise(latents, noise, schedule, sampler.start)
-            state.write(box, latents)
-        noise_of = partial(draw, state, how.stream)
-        walk = TiledWalk(
-            sampler, noise_of, grid, self._prediction.batch, device=self.runtime.device
-        )
+        start_noise = partial(draw, state, "start", 0) if how.noised else None
+        begin(state, low_res.latents, self.model.config.schedule, how.sampler.start, start_noise)
+        noise_of, batch = partial(draw, state, how.stream), self._prediction.batch
+        walk = TiledWalk(how.sampler, noise_of, grid, batch, device=self.runtime.device)
         walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
         return state
 
@@ -308,10 +298,8 @@ class TiledUpscaler:
         """Where the tiles of a step lie: moved by an offset of its own, where that is wanted."""
         offset = (0, 0)
         if self.spec.jitter and seed is not None:
-            digest = hashlib.sha256(f"{seed}/tiles/{step}".encode()).digest()
-            offset = digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]
-        down, right = (each % self.stride for each in offset)
-        return make_grid(Size.of(latents), self.tile, self.stride, (down, right))
+            offset = jitter(seed, step, self.stride)
+        return make_grid(Size.of(latents), self.tile, self.stride, offset)
 
     def _pre_restored(self, low_res: LargeLowRes) -> Readable:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""

@@ -1,17 +1,78 @@
-"""Sizes of pictures as plain numbers: no torch."""
+"""Sizes of pictures and maps as plain numbers: no torch."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 LONGEST = 3
 """Least sizes to work at, of which the long side of a picture that is made larger has at most so
 many: a strip is not to grow without end."""
 
 
-def target_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width of the result: each side times `scale`, rounded, at least 1."""
-    return max(1, round(height * scale)), max(1, round(width * scale))
+class Shaped(Protocol):
+    """A tensor or a map, whose shape ends with height and width."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+@dataclass(frozen=True)
+class Size:
+    """Height and width of a picture in pixels, or of a map in its cells.
+
+    Every size in this program is one of these. Tuples exist only where another library or a file
+    takes them: in torch's order (`hw`) or in Pillow's (`wh`).
+    """
+
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, maps: Shaped) -> Size:
+        """That of maps `(..., H, W)`."""
+        height, width = maps.shape[-2:]
+        return cls(height, width)
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """(height, width), as torch has it."""
+        return self.height, self.width
+
+    @property
+    def wh(self) -> tuple[int, int]:
+        """(width, height), as Pillow has it."""
+        return self.width, self.height
+
+    @property
+    def area(self) -> int:
+        """Pixels, or cells."""
+        return self.height * self.width
+
+    @property
+    def long_side(self) -> int:
+        return max(self.height, self.width)
+
+    @property
+    def short_side(self) -> int:
+        return min(self.height, self.width)
+
+    def scaled(self, factor: float) -> Size:
+        """Each side times `factor`, rounded, at least 1."""
+        return Size(max(1, round(self.height * factor)), max(1, round(self.width * factor)))
+
+    def padded(self, multiple: int) -> Size:
+        """Each side filled up to a multiple of `multiple`."""
+        return Size(self.height + -self.height % multiple, self.width + -self.width % multiple)
+
+    def __floordiv__(self, divisor: int) -> Size:
+        return Size(self.height // divisor, self.width // divisor)
+
+    def __str__(self) -> str:
+        """Width × height, as people say it."""
+        return f"{self.width}×{self.height}"
 
 
 def srresnet_passes(scale: float) -> int:
@@ -19,23 +80,14 @@ def srresnet_passes(scale: float) -> int:
     return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
 
 
-def padded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """Height and width filled up to multiples of `multiple`."""
-    height, width = (side + -side % multiple for side in size)
-    return height, width
-
-
-def working_size(target: tuple[int, int], least: int) -> tuple[int, int]:
-    """Height and width to work at for a result of `target` (height, width): itself, or enlarged
-    until the short side is `least` or the long one `LONGEST` times that.
+def working_size(target: Size, least: int) -> Size:
+    """Size to work at for a result of size `target`: itself, or enlarged until the short side is
+    `least` or the long one `LONGEST` times that.
     """
-    factor = min(least / min(target), LONGEST * least / max(target))
-    if factor <= 1:
-        return target
-    height, width = (max(1, round(side * factor)) for side in target)
-    return height, width
+    factor = min(least / target.short_side, LONGEST * least / target.long_side)
+    return target if factor <= 1 else target.scaled(factor)
 
 
-def working_scale(target: tuple[int, int], work: tuple[int, int], scale: float) -> float:
+def working_scale(target: Size, work: Size, scale: float) -> float:
     """The scale from the input to the size to work at, where `scale` leads to `target`."""
-    return scale * max(wide / side for wide, side in zip(work, target, strict=True))
+    return scale * max(work.height / target.height, work.width / target.width)

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 def target(size: tuple[int, int], settings: ResolvedSettings) -> tuple[int, int]:
     """Size of the result of a picture of `size`, both (width, height)."""
-    from coser_cli.size import target_size
+    from coser_cli.size import Size
 
-    height, width = target_size(size[1], size[0], settings.scale)
-    return width, height
+    return Size(size[1], size[0]).scaled(settings.scale).wh
 
 
 @contextmanager

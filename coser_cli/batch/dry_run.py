@@ -16,6 +16,7 @@ from coser_cli.batch.resume import is_present
 from coser_cli.engine.tiled.cost import Cost, Task, cost_at_once, cost_in_tiles
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.settings import ResolvedSettings
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
@@ -89,11 +90,12 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
     assert plan.source_size is not None and plan.target_size is not None
     width, height = plan.source_size
     tiles = work.request.tiles
-    why = upscaler.why_tiled((height, width), settings, tiles)
+    size = Size(height, width)
+    why = upscaler.why_tiled(size, settings, tiles)
     if work.request.always_tiles or upscaler.low_memory:
         why = why or "asked for"
     references = plan.job.kind == "reference" or bool(plan.job.references)
-    task = Task((height, width), settings, tiles, len(work.references), references)
+    task = Task(size, settings, tiles, len(work.references), references)
     if not why:
         return replace(plan, cost=cost_at_once(upscaler, task))
     for path in plan.job.outputs:
@@ -113,7 +115,7 @@ class _Rates:
         imagined = diffusion.reference_tiles * diffusion.references * diffusion.reference_steps
         restored = diffusion.tiles * diffusion.steps
         return (
-            cost.padded[0] * cost.padded[1] * self.pixel
+            cost.padded.area * self.pixel
             + imagined * self.evaluation.get("imagine", 0.0)
             + restored * self.evaluation.get("restore", 0.0)
         )

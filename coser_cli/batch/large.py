@@ -17,9 +17,10 @@ from coser_cli.engine.mask import Grey
 from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.results import Large
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
+from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, bands
-from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.batch.picture import LoadedJob
@@ -43,7 +44,7 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
 
     tiles, (width, height) = loaded.work.request.tiles, loaded.photo.size
     task = Task(
-        (height, width),
+        Size(height, width),
         loaded.settings,
         tiles,
         imported=len(loaded.work.references),
@@ -51,7 +52,7 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
     )
     cost = cost_in_tiles(loaded.upscaler, task)
     for path in loaded.missing:
-        require_streamable(path, cost.size[1], cost.size[0])
+        require_streamable(path, cost.size.width, cost.size.height)
     loaded = replace(loaded, tiling=tiling_of(tiles, cost.diffusion.tile_batch))
     with Scratch(tiles.temp_dir) as scratch:
         scratch.require(cost.disk)
@@ -109,13 +110,10 @@ class PictureOnDisk:
 
     def reduced(self, side: int) -> FloatArray:
         """The picture `(3, h, w)`, antialiased, with `side` as its longer side if that is more."""
-        width, height = self.size
-        factor = min(1.0, side / max(height, width))
-        size = max(1, round(height * factor)), max(1, round(width * factor))
-        rows = Resampler(height, size[0], "antialiased")
-        columns = Resampler(width, size[1], "antialiased")
-        boxes = [Box(band.start, 0, band.stop, size[1]) for band in bands(size[0], REDUCED_ROWS)]
-        parts = [resample_with(self.pixels, rows, columns, box).clamp(0, 1) for box in boxes]
+        size = Size.of(self.pixels)
+        small = size.scaled(min(1.0, side / size.long_side))
+        picture, rows = reduced(self.pixels, small), bands(small.height, REDUCED_ROWS)
+        parts = [picture.read(Box(band.start, 0, band.stop, small.width)) for band in rows]
         values: FloatArray = torch.cat(parts, dim=2)[0].numpy()
         return values
 

@@ -11,6 +11,7 @@ import numpy as np
 from coser_cli.batch.checks import arrays
 from coser_cli.batch.output import Outputs, PictureInMemory
 from coser_cli.batch.results import Result
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,7 @@ def batch_size(loaded: LoadedJob) -> int:
     if loaded.work.request.batch_size is not None:
         return loaded.work.request.batch_size
     width, height = loaded.photo.size
-    return loaded.upscaler.batch_limit((height, width), loaded.settings)
+    return loaded.upscaler.batch_limit(Size(height, width), loaded.settings)
 
 
 def upscale_together(jobs: Sequence[LoadedJob]) -> list[Outputs] | None:

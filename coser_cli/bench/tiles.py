@@ -17,7 +17,7 @@ from coser_cli.engine.tiled.denoisers import tiles_with_controls
 from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.settings import ResolvedSettings, TileSpec
-from coser_cli.size import padded_size
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import make_grid
 
@@ -69,12 +69,11 @@ def measure_tiled(
     """
     config = upscaler.model.config
     tile, stride = spec.cells(config.downscale, config.pixel_multiple)
-    cells, _ = (
-        each // config.downscale for each in padded_size((side, side), config.pixel_multiple)
-    )
-    grid = make_grid(cells, cells, tile, stride)
-    small = max(1, round(side / settings.scale))
-    batch = cost_in_tiles(upscaler, Task((small, small), settings, spec)).diffusion.tile_batch
+    size = Size(side, side)
+    cells = (size.padded(config.pixel_multiple) // config.downscale).width
+    grid = make_grid(Size(cells, cells), tile, stride)
+    task = Task(size.scaled(1 / settings.scale), settings, spec)
+    batch = cost_in_tiles(upscaler, task).diffusion.tile_batch
     low_res, reference, state = (_latents(upscaler, settings, cells, k) for k in range(3))
     how = restoring(replace(settings, sampler="ddim", steps=1), config)
     maps = TensorMap(low_res), [TensorMap(reference)]

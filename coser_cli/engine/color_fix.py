@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Shape
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.statistics import Statistics
@@ -36,14 +37,14 @@ def color_fix(name: str, pixels: Tensor, style: Tensor) -> Tensor:
 class StreamedColorFix:
     """`color_fix` of a map, made box by box as if it were done at once; a map to read from itself.
 
-    `pixels` and `style` `(3, >= H, >= W)` in [0, 1]; of both only `size` (H, W) is picture: what
-    lies right of it and below is padding and has no part in it. `adain` reads both once at the
-    start. Values are clamped to [0, 1].
+    `pixels` and `style` `(3, >= H, >= W)` in [0, 1]; of both only `size` is picture: what lies
+    right of it and below is padding and has no part in it. `adain` reads both once at the start.
+    Values are clamped to [0, 1].
     """
 
-    def __init__(self, name: str, pixels: Readable, style: Readable, size: tuple[int, int]) -> None:
+    def __init__(self, name: str, pixels: Readable, style: Readable, size: Size) -> None:
         self.name = name
-        self.shape: Shape = (3, *size)
+        self.shape: Shape = (3, *size.hw)
         self._pixels = pixels
         self._style = style
         if name == "adain":
@@ -57,7 +58,7 @@ class StreamedColorFix:
             return (self._pixels.read(box).float() * self._gain + self._offset).clamp(0, 1)
         reach = WAVELET_REACH
         around = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
-        around = around.inside(self.shape[1], self.shape[2])
+        around = around.inside(Size.of(self))
         pixels, style = (each.read(around).float() for each in (self._pixels, self._style))
         fixed = color_fix(self.name, pixels, style)
         return box.relative_to(around).crop(fixed).clamp(0, 1)
@@ -90,7 +91,7 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _colour_change(
-    pixels: Readable, style: Readable, size: tuple[int, int]
+    pixels: Readable, style: Readable, size: Size
 ) -> tuple[Tensor, Tensor]:
     """AdaIN as gain and offset per channel, `(3, 1, 1)` float32 each."""
     mean, deviation = _map_statistics(pixels, size)
@@ -100,14 +101,13 @@ def _colour_change(
     return gain.float().view(-1, 1, 1), offset.float().view(-1, 1, 1)
 
 
-def _map_statistics(pixels: Readable, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """`_statistics` of a map's top left `size` (H, W), `(C,)` float64 each."""
-    height, width = size
+def _map_statistics(pixels: Readable, size: Size) -> tuple[Tensor, Tensor]:
+    """`_statistics` of a map's top left `size`, `(C,)` float64 each."""
     channels = pixels.shape[0]
-    rows = max(1, _BAND_PIXELS // width)
+    rows = max(1, _BAND_PIXELS // size.width)
     found = Statistics(0, *torch.zeros(2, channels, dtype=torch.float64))
-    for top in range(0, height, rows):
-        band = pixels.read(Box(top, 0, min(top + rows, height), width))
+    for top in range(0, size.height, rows):
+        band = pixels.read(Box(top, 0, min(top + rows, size.height), size.width))
         found += Statistics.of(band, channels)
     variance = found.m2 / max(found.count - 1, 1)
     return found.mean, (variance + VARIANCE_EPSILON).sqrt()

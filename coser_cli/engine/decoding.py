@@ -53,7 +53,7 @@ def decode_result(
 
 
 def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
-    """Pixels `(N, 3, *target)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
+    """Pixels `(N, 3, *target.hw)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
     `(N, 4, h, w)`; one at a time.
     """
     pictures = low_res.padded.repeat(len(latents) // len(low_res.padded), 1, 1, 1).split(1)
@@ -70,10 +70,9 @@ def finish_result(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tenso
 
 def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
     """Cut the padding off, give the colours of the input, clamp to [0, 1], reduce where the result
-    is smaller than what was worked at: `(B, 3, *target)`."""
-    height, width = low_res.size
-    pixels = pixels[..., :height, :width]
+    is smaller than what was worked at: `(B, 3, *target.hw)`."""
+    pixels = pixels[..., : low_res.size.height, : low_res.size.width]
     fixed = color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
     if low_res.target == low_res.size:
         return fixed
-    return F.interpolate(fixed, low_res.target, mode="bicubic", antialias=True).clamp(0, 1)
+    return F.interpolate(fixed, low_res.target.hw, mode="bicubic", antialias=True).clamp(0, 1)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.errors import InputError
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Shape, TensorMap
 from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box
@@ -37,9 +38,9 @@ class Grey:
 
 
 class Weights:
-    """A mask at `size` (height, width), `(1, *size)`: exactly 0 in black regions, 1 in white."""
+    """A mask at `size`, `(1, *size.hw)`: exactly 0 in black regions, 1 in white."""
 
-    def __init__(self, mask: Readable, size: tuple[int, int]) -> None:
+    def __init__(self, mask: Readable, size: Size) -> None:
         self._resized = reduced(mask, size)
         self.shape = self._resized.shape
 
@@ -52,8 +53,8 @@ class CellWeights:
     """Weights of latent cells `(1, h, w)`: the mean over each cell's pixels. Beyond the picture,
     which may end within a cell, its last row and column go on."""
 
-    def __init__(self, weights: Readable, cells: tuple[int, int], downscale: int) -> None:
-        self.shape: Shape = (1, *cells)
+    def __init__(self, weights: Readable, cells: Size, downscale: int) -> None:
+        self.shape: Shape = (1, *cells.hw)
         self._weights = weights
         self._downscale = downscale
 
@@ -85,40 +86,38 @@ class Masked:
 @dataclass(frozen=True)
 class Regions:
     """A `mask` `(1, H, W)` of any size held against one picture: `pixels` `(3, H, W)` of the input,
-    worked on at `size` (height, width)."""
+    worked on at `size`."""
 
     mask: Readable
     pixels: Readable
-    size: tuple[int, int]
+    size: Size
 
     def latents(self, plain: Readable, restored: Readable, downscale: int) -> Readable:
         """Latents `(C, h, w)` of both, mixed."""
-        weights = Weights(self.mask, self.size)
-        cells = restored.shape[1], restored.shape[2]
-        return Masked(plain, restored, CellWeights(weights, cells, downscale))
+        weights = CellWeights(Weights(self.mask, self.size), Size.of(restored), downscale)
+        return Masked(plain, restored, weights)
 
     def result(self, restored: Readable) -> Readable:
         """The result `(3, H, W)` over the plain enlargement."""
-        target = restored.shape[1], restored.shape[2]
+        target = Size.of(restored)
         return Masked(reduced(self.pixels, target), restored, Weights(self.mask, target))
 
 
 def masked_latents(
-    mask: Tensor, plain: Tensor, restored: Tensor, size: tuple[int, int], downscale: int
+    mask: Tensor, plain: Tensor, restored: Tensor, size: Size, downscale: int
 ) -> Tensor:
     """`Regions.latents` in memory: latents `(B, C, h, w)` for a picture worked on at `size`."""
-    cells = restored.shape[-2], restored.shape[-1]
-    weights = CellWeights(Weights(Grey(mask), size), cells, downscale).read(Box(0, 0, *cells))
+    cells = Size.of(restored)
+    weights = CellWeights(Weights(Grey(mask), size), cells, downscale).read(Box.whole(cells))
     return torch.lerp(plain.to(restored), restored, weights.to(restored))
 
 
 def masked_result(mask: Tensor, pixels: Tensor, restored: Tensor) -> Tensor:
     """`Regions.result` in memory: of input `pixels` and results `(B, 3, H, W)` on the CPU."""
-    every = Box(0, 0, restored.shape[-2], restored.shape[-1])
+    size, grey = Size.of(restored), Grey(mask)
     each = zip(pixels.float().cpu().split(1), restored.split(1), strict=True)
-    grey = Grey(mask)
-    maps = (Regions(grey, TensorMap(one), (1, 1)).result(TensorMap(its)) for one, its in each)
-    return torch.cat([one.read(every) for one in maps])
+    maps = (Regions(grey, TensorMap(one), size).result(TensorMap(its)) for one, its in each)
+    return torch.cat([one.read(Box.whole(size)) for one in maps])
 
 
 def require_mask(mask: Tensor) -> Tensor:

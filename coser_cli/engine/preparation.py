@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.errors import InputError
-from coser_cli.size import srresnet_passes, target_size, working_scale, working_size
+from coser_cli.size import Size, srresnet_passes, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -21,17 +21,16 @@ class LowRes:
     """What is known of the input before anything is imagined.
 
     `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
-    `pixel_multiple`; only `size` (height, width) of it is picture. `target`: size of the result,
-    which may be smaller. `latents` `(B, 4, h, w)` of
-    `padded`. `features`: the VAE encoder's, where its CFW decoder feeds on them. `pre_restored`
-    `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is made of it.
-    `mask` `(1, 1, h, w)` of any size: see `mask.py`.
+    `pixel_multiple`; only `size` of it is picture. `target`: size of the result, which may be
+    smaller. `latents` `(B, 4, h, w)` of `padded`. `features`: the VAE encoder's, where its CFW
+    decoder feeds on them. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result,
+    where the enlargement is made of it. `mask` `(1, 1, h, w)` of any size: see `mask.py`.
     """
 
     pixels: Tensor
     padded: Tensor
-    size: tuple[int, int]
-    target: tuple[int, int]
+    size: Size
+    target: Size
     latents: Tensor
     features: tuple[Tensor, ...] | None = None
     pre_restored: Tensor | None = None
@@ -39,8 +38,8 @@ class LowRes:
 
     @property
     def enlarged(self) -> Tensor:
-        """The enlarged input alone, `(B, 3, *size)` in [0, 1]."""
-        return self.padded[..., : self.size[0], : self.size[1]]
+        """The enlarged input alone, `(B, 3, *size.hw)` in [0, 1]."""
+        return self.padded[..., : self.size.height, : self.size.width]
 
 
 def require_picture(pixels: Tensor) -> None:
@@ -59,7 +58,7 @@ def require_picture(pixels: Tensor) -> None:
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, pad,
     encode."""
-    target = target_size(pixels.shape[-2], pixels.shape[-1], scale)
+    target = Size.of(pixels).scaled(scale)
     size = working_size(target, model.config.working_size)
     scale = working_scale(target, size, scale)
     pre_restored = None
@@ -78,15 +77,15 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     return LowRes(pixels, padded, size, target, latents, pre_restored=pre_restored)
 
 
-def enlarge_bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixels `(B, 3, H, W)` at `size` (height, width): bicubic, not antialiased, clamped to [0, 1],
-    as the published code.
+def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:
+    """Pixels `(B, 3, H, W)` at `size`: bicubic, not antialiased, clamped to [0, 1], as the
+    published code.
     """
-    return F.interpolate(pixels, size=size, mode="bicubic").clamp(0, 1)
+    return F.interpolate(pixels, size=size.hw, mode="bicubic").clamp(0, 1)
 
 
 def enlarge_srresnet(
-    network: SRResNet, pre_restored: Tensor, scale: float, size: tuple[int, int]
+    network: SRResNet, pre_restored: Tensor, scale: float, size: Size
 ) -> Tensor:
     """The SRResNet's enlargement at `size`, clamped to [0, 1]; `pre_restored` is its first pass.
 
@@ -96,9 +95,9 @@ def enlarge_srresnet(
     enlarged = pre_restored.clamp(0, 1)
     for _ in range(srresnet_passes(scale) - 1):
         enlarged = network(enlarged).clamp(0, 1)
-    if enlarged.shape[-2:] == size:
+    if Size.of(enlarged) == size:
         return enlarged
-    resized = F.interpolate(enlarged.float(), size=size, mode="bicubic", antialias=True)
+    resized = F.interpolate(enlarged.float(), size=size.hw, mode="bicubic", antialias=True)
     return resized.clamp(0, 1).to(enlarged.dtype)
 
 

@@ -16,6 +16,7 @@ from coser_cli.engine.feature_cache import Kept, predict
 from coser_cli.engine.preparation import pad_to_multiple
 from coser_cli.errors import InputError
 from coser_cli.sampling.loop import Walk
+from coser_cli.size import Size
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -106,17 +107,16 @@ def candidate_stream(stream: str, candidate: int) -> str:
     return f"{stream}/{candidate}" if candidate else stream
 
 
-def place(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """A picture `(1, 3, H, W)` in [0, 1] as the whole frame `size` (height, width), float32.
+def place(picture: Tensor, size: Size) -> Tensor:
+    """A picture `(1, 3, H, W)` in [0, 1] as the whole frame of that size, float32.
 
     Where the aspect ratios differ by more than `SAME_ASPECT`, what the frame does not show is cut
     off on both sides alike. Bicubic, antialiased when it shrinks, clamped to [0, 1].
     """
-    height, width = picture.shape[-2:]
-    cut = centre_cut((height, width), size).crop(picture.float())
-    if cut.shape[-2:] == size:
+    cut = centre_cut(Size.of(picture), size).crop(picture.float())
+    if Size.of(cut) == size:
         return cut
-    return F.interpolate(cut, size, mode="bicubic", antialias=True).clamp(0, 1)
+    return F.interpolate(cut, size.hw, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 @torch.inference_mode()
@@ -192,14 +192,14 @@ def require_single(pixels: Tensor) -> None:
         raise InputError(f"there are {len(pixels)} pictures at once", "give them one by one")
 
 
-def centre_cut(size: tuple[int, int], frame: tuple[int, int]) -> Box:
-    """Of a picture of `size` (height, width), the largest centred part with the aspect ratio of
-    `frame`, to the pixel; all of it, where the ratios count as one.
+def centre_cut(size: Size, frame: Size) -> Box:
+    """Of a picture of `size`, the largest centred part with the aspect ratio of `frame`, to the
+    pixel; all of it, where the ratios count as one.
     """
-    height, width = size
-    excess = (width / height) / (frame[1] / frame[0])
+    height, width = size.hw
+    excess = (width / height) / (frame.width / frame.height)
     if abs(excess - 1) <= SAME_ASPECT:
-        return Box(0, 0, height, width)
+        return Box.whole(size)
     rows = height if excess > 1 else max(1, round(height * excess))
     columns = max(1, round(width / excess)) if excess > 1 else width
     top, left = (height - rows) // 2, (width - columns) // 2

@@ -29,6 +29,7 @@ from coser_cli.engine.settings_check import is_guided
 from coser_cli.sampling.noise import seeded_noise, to_device
 from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings, Settings
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +95,9 @@ class Upscaler(Runtime):
             return replace(self._upscale(pixels, *more), back=back)
 
         def limit(pixels: Tensor) -> int:
-            size = pixels.shape[-2], pixels.shape[-1]
-            return 1 if resolved.reference_select == "clip" else self.batch_limit(size, resolved)
+            if resolved.reference_select == "clip":
+                return 1
+            return self.batch_limit(Size.of(pixels), resolved)
 
         return upscaled_each(image, lambda pixels: self._upscale(pixels, *more), limit)
 
@@ -172,7 +174,7 @@ class Upscaler(Runtime):
     def prepare(self, pixels: Tensor, settings: ResolvedSettings) -> LowRes:
         """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
         require_picture(pixels)
-        size = pixels.shape[-2], pixels.shape[-1]
+        size = Size.of(pixels)
         taken = self.pending(settings), len(pixels)
         how = self.picture_dtype, self.device
         require_memory(self.model.config, size, settings.scale, *how, *taken)
@@ -294,7 +296,7 @@ class Upscaler(Runtime):
 
     @stage
     def decode(self, latents: Tensor, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
-        """Stage 5: pixels `(B, 3, *low_res.size)` in [0, 1], float32 on the CPU.
+        """Stage 5: pixels `(B, 3, *low_res.target.hw)` in [0, 1], float32 on the CPU.
 
         Raises `DeviceError` where they are not finite.
         """
@@ -304,7 +306,7 @@ class Upscaler(Runtime):
 
     @stage
     def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:
-        """References as pictures, `(N, 3, *low_res.size)`: what the VAE alone makes of latents
+        """References as pictures, `(N, 3, *low_res.target.hw)`: what the VAE alone makes of latents
         `(N, 4, h, w)`, one at a time.
         """
         self.enter("decode")

@@ -17,7 +17,7 @@ from coser_cli.errors import UsageError
 from coser_cli.evaluation.pairs import Picture, read_pixels
 from coser_cli.models import realesrgan
 from coser_cli.settings import ResolvedSettings, Settings
-from coser_cli.size import target_size
+from coser_cli.size import Size
 
 Enlarge = Callable[[Tensor, Settings], Tensor]
 EnlargeByModel = Callable[[Upscaler, Tensor, ResolvedSettings], Tensor]
@@ -44,7 +44,7 @@ def real_esrgan(pixels: Tensor, settings: Settings) -> Tensor:
 
 def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     network = upscaler.model.srresnet
-    size = target_size(pixels.shape[-2], pixels.shape[-1], settings.scale)
+    size = Size.of(pixels).scaled(settings.scale)
     pixels = pixels.to(upscaler.device, upscaler.picture_dtype)
     with torch.inference_mode():
         enlarged = enlarge_srresnet(network, network(pixels), settings.scale, size)

@@ -20,6 +20,7 @@ from coser_cli.evaluation.noise import BETTER, Comparison, compare
 from coser_cli.evaluation.settings_grid import Grid, evaluations
 from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import ResolvedSettings
+from coser_cli.size import Size
 from coser_cli.weights.lock import fingerprint
 from coser_cli.weights.store import model_folder
 
@@ -61,7 +62,7 @@ def measure_grid(
 
 def measure_row(upscaler: Upscaler, crops: Crops, settings: ResolvedSettings) -> Row:
     """One setting, complete, on all patches: as many at once as the device does best."""
-    batch = upscaler.batch_limit((crops.low.shape[-2], crops.low.shape[-1]), settings)
+    batch = upscaler.batch_limit(Size.of(crops.low), settings)
     began = time.perf_counter()
     parts = zip(crops.low.split(batch), torch.arange(len(crops)).split(batch), strict=True)
     results = torch.cat([_enlarged(upscaler, low, indices, settings) for low, indices in parts])

@@ -21,6 +21,7 @@ from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
 from coser_cli.sampling.guidance import Guidance
 from coser_cli.sampling.schedulers import make_scheduler
+from coser_cli.size import Size
 from coser_cli.tiling.blend import PUBLISHED
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box, boxes, make_grid
@@ -53,20 +54,19 @@ class TiledRun(Run):
             results[f"{variant}/png_uint8"] = truncated(saved)
         return results | {"im_lq_bs": signed(padded)}
 
-    def _enlarged_size(self) -> tuple[tuple[int, int], float]:
-        """Height and width of the enlargement, and its scale: small pictures grow by more."""
-        height, width = self.pixels.shape[-2:]
-        scale = max(self.options.input_size / min(height, width), self.options.upscale)
-        return (int(height * scale), int(width * scale)), scale
+    def _enlarged_size(self) -> tuple[Size, float]:
+        """Size of the enlargement, and its scale: small pictures grow by more."""
+        size = Size.of(self.pixels)
+        scale = max(self.options.input_size / size.short_side, self.options.upscale)
+        return Size(int(size.height * scale), int(size.width * scale)), scale
 
     def _patches(self, padded: Tensor) -> list[Box]:
         """Pixel boxes; a picture that fits `vqgantile_size` is one."""
-        height, width = padded.shape[-2:]
         side, stride = self.options.vqgantile_size, self.options.vqgantile_stride
-        return boxes(height, width, side, min(stride, side))
+        return boxes(Size.of(padded), side, min(stride, side))
 
     def _low_res(self, pixels: Tensor) -> LowRes:
-        size = pixels.shape[-2], pixels.shape[-1]
+        size = Size.of(pixels)
         return LowRes(self.pixels, pixels, size, size, self.networks.autoencoder.encode(pixels))
 
     def _sample(self, low_res: LowRes, cognition: Cognition) -> tuple[Tensors, Tensor]:
@@ -75,8 +75,7 @@ class TiledRun(Run):
         grey = self.grey_latents(low_res.padded)
         sampler = make_scheduler("ddpm", ScheduleConfig(), options.ddpm_steps)
         side = options.input_size // model.config.downscale
-        height, width = low_res.latents.shape[-2:]
-        grid = make_grid(height, width, side, side - options.tile_overlap)
+        grid = make_grid(Size.of(low_res.latents), side, side - options.tile_overlap)
         noise = partial(self.draw, "restore")
         walk = TiledWalk(
             sampler, lambda step, rows: _rows(noise(step), rows), lambda step: grid, 1, PUBLISHED
@@ -101,12 +100,12 @@ class TiledRun(Run):
             "final_latent": latents,
         }, latents
 
-    def _resized(self, pixels: Tensor, size: tuple[int, int], scale: float) -> Tensor:
+    def _resized(self, pixels: Tensor, size: Size, scale: float) -> Tensor:
         """Cut the padding off; where the input grew by more than asked, shrink the result to a
         size that is computed from the padded one (quirk 32).
         """
         asked = self.options.upscale
-        cut = pixels[..., : size[0], : size[1]]
+        cut = Box.whole(size).crop(pixels)
         if scale <= asked:
             return cut
         shrunk = [int(side * asked / scale) for side in pixels.shape[-2:]]

@@ -82,12 +82,12 @@ class Blend:
     """
 
     def __init__(self, grid: Grid, window: Window = GAUSSIAN) -> None:
-        height, width, flat = grid.tile_height, grid.tile_width, window.flat_borders
-        rows = axis_shares(grid.tops, height, grid.height, window.rows, flat)
-        columns = axis_shares(grid.lefts, width, grid.width, window.columns, flat)
+        tile, size, flat = grid.tile_size, grid.size, window.flat_borders
+        rows = axis_shares(grid.tops, tile.height, size.height, window.rows, flat)
+        columns = axis_shares(grid.lefts, tile.width, size.width, window.columns, flat)
         self._rows = dict(zip(grid.tops, rows, strict=True))
         self._columns = dict(zip(grid.lefts, columns, strict=True))
-        self._width = grid.width
+        self._width = size.width
         self._first = 0
         self._held: Tensor | None = None
 

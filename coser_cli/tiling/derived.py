@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Shape
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.resample import Resampler, resample_with
@@ -33,18 +34,18 @@ class Mixed:
 class Reduced:
     """A map `(C, H, W)` in [0, 1] at another size: bicubic, antialiased, clamped."""
 
-    def __init__(self, source: Readable, size: tuple[int, int]) -> None:
+    def __init__(self, source: Readable, size: Size) -> None:
         channels, height, width = source.shape
-        self.shape: Shape = (channels, *size)
+        self.shape: Shape = (channels, *size.hw)
         self._source = source
-        self._rows = Resampler(height, size[0], "antialiased")
-        self._columns = Resampler(width, size[1], "antialiased")
+        self._rows = Resampler(height, size.height, "antialiased")
+        self._columns = Resampler(width, size.width, "antialiased")
 
     def read(self, box: Box) -> Tensor:
         """The result in a box, `(1, C, box.height, box.width)` float32."""
         return resample_with(self._source, self._rows, self._columns, box).clamp(0, 1)
 
 
-def reduced(source: Readable, size: tuple[int, int]) -> Readable:
-    """The map at `size` (height, width), itself where it has that."""
-    return source if source.shape[1:] == size else Reduced(source, size)
+def reduced(source: Readable, size: Size) -> Readable:
+    """The map at `size`, itself where it has that."""
+    return source if Size.of(source) == size else Reduced(source, size)

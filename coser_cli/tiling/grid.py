@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from coser_cli.size import Size
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,6 +22,15 @@ class Box:
     left: int
     bottom: int
     right: int
+
+    @classmethod
+    def whole(cls, size: Size) -> Box:
+        """All of a map."""
+        return cls(0, 0, size.height, size.width)
+
+    @property
+    def size(self) -> Size:
+        return Size(self.height, self.width)
 
     @property
     def height(self) -> int:
@@ -38,11 +49,10 @@ class Box:
         top, left = math.floor(self.top * factor), math.floor(self.left * factor)
         return Box(top, left, math.ceil(self.bottom * factor), math.ceil(self.right * factor))
 
-    def inside(self, height: int, width: int) -> Box:
-        """What of the box lies on a map of `height` × `width`."""
-        return Box(
-            max(self.top, 0), max(self.left, 0), min(self.bottom, height), min(self.right, width)
-        )
+    def inside(self, size: Size) -> Box:
+        """What of the box lies on a map of that size."""
+        bottom, right = min(self.bottom, size.height), min(self.right, size.width)
+        return Box(max(self.top, 0), max(self.left, 0), bottom, right)
 
     def relative_to(self, other: Box) -> Box:
         """The same place, counted from the corner of `other`."""
@@ -81,32 +91,28 @@ def starts(length: int, tile: int, stride: int, offset: int = 0) -> list[int]:
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles over a map of `height` × `width`: every top with every left.
+    """Tiles over a map of that size: every top with every left.
 
     Tiles are `tile` cells long on each side, or as long as the map where that is shorter.
     """
 
-    height: int
-    width: int
+    size: Size
     tile: int
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
 
     @property
-    def tile_height(self) -> int:
-        return min(self.tile, self.height)
-
-    @property
-    def tile_width(self) -> int:
-        return min(self.tile, self.width)
+    def tile_size(self) -> Size:
+        return Size(min(self.tile, self.size.height), min(self.tile, self.size.width))
 
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
 
     def boxes(self) -> list[Box]:
         """The tiles, row by row."""
+        tile = self.tile_size
         return [
-            Box(top, left, top + self.tile_height, left + self.tile_width)
+            Box(top, left, top + tile.height, left + tile.width)
             for top in self.tops
             for left in self.lefts
         ]
@@ -116,21 +122,19 @@ class Grid:
         if box.left != self.lefts[-1]:
             return box.top
         below = self.tops.index(box.top) + 1
-        return self.tops[below] if below < len(self.tops) else self.height
+        return self.tops[below] if below < len(self.tops) else self.size.height
 
 
-def make_grid(
-    height: int, width: int, tile: int, stride: int, offset: tuple[int, int] = (0, 0)
-) -> Grid:
+def make_grid(size: Size, tile: int, stride: int, offset: tuple[int, int] = (0, 0)) -> Grid:
     """Tiles of `tile` cells, `stride` apart, the inner ones moved by `offset` (down, right)."""
     down, right = offset
-    tops, lefts = starts(height, tile, stride, down), starts(width, tile, stride, right)
-    return Grid(height, width, tile, tuple(tops), tuple(lefts))
+    tops, lefts = starts(size.height, tile, stride, down), starts(size.width, tile, stride, right)
+    return Grid(size, tile, tuple(tops), tuple(lefts))
 
 
-def boxes(height: int, width: int, tile: int, stride: int) -> list[Box]:
-    """Tiles over a map of `height` × `width`, row by row; smaller than `tile` where the map is."""
-    return make_grid(height, width, tile, stride).boxes()
+def boxes(size: Size, tile: int, stride: int) -> list[Box]:
+    """Tiles over a map of that size, row by row; smaller than `tile` where the map is."""
+    return make_grid(size, tile, stride).boxes()
 
 
 def bands(height: int, rows: int) -> Iterator[range]:
@@ -138,9 +142,9 @@ def bands(height: int, rows: int) -> Iterator[range]:
     return (range(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
-def cores(height: int, width: int, side: int) -> list[Box]:
+def cores(size: Size, side: int) -> list[Box]:
     """Boxes that cover the map once, row by row, none larger than `side`, all nearly equal."""
-    rows, columns = _parts(height, side), _parts(width, side)
+    rows, columns = _parts(size.height, side), _parts(size.width, side)
     return [Box(top, left, bottom, right) for top, bottom in rows for left, right in columns]
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import torch
 
+from coser_cli.size import Size
 from coser_cli.tiling.graph import Concat, Graph, Node, Normalise, Source, Whole
 from coser_cli.tiling.grid import Box, Grid, cores, make_grid
 
@@ -60,13 +61,13 @@ class Work:
 class Plan:
     """`output` of a graph, tile by tile.
 
-    `cells`: height and width of the coarsest map, of which all others are multiples; `side`: of a
-    tile, in the same cells. `exact` off takes the norms' statistics from each tile alone.
+    `cells`: size of the coarsest map, of which all others are multiples; `side`: of a tile, in the
+    same cells. `exact` off takes the norms' statistics from each tile alone.
     """
 
     graph: Graph
     output: Node
-    cells: tuple[int, int]
+    cells: Size
     side: int
     dtype: torch.dtype = torch.float32
     exact: bool = True
@@ -81,14 +82,14 @@ class Plan:
 
     def factor(self, node: Node) -> int:
         """How many cells of the node's map lie along one cell of the coarsest."""
-        return node.shape[1] // self.cells[0]
+        return node.shape[1] // self.cells.height
 
     def tiles(self, stage: Stage) -> list[Box]:
         """What a stage is done in, row by row: cores in cells of the coarsest map, or windows of
         a step on the whole map in cells of that map.
         """
         if stage.whole is None:
-            return cores(*self.cells, stage.side)
+            return cores(self.cells, stage.side)
         return windows(stage.whole).boxes()
 
     @cached_property
@@ -129,7 +130,7 @@ class Plan:
 
     def _grown(self, stage: Stage, budget: int) -> Stage:
         """With the largest tiles that need no more than `budget`: coarse maps are small."""
-        while stage.side < max(self.cells):
+        while stage.side < self.cells.long_side:
             larger = replace(stage, side=2 * stage.side)
             if self._stage_bytes(larger) > budget:
                 break
@@ -140,7 +141,7 @@ class Plan:
         centre = _middle(self.tiles(stage))
         if stage.whole is not None:
             node = stage.whole
-            values = node.shape[0] * centre.height * centre.width
+            values = node.shape[0] * centre.size.area
             wanted: Mapping[Node, Box] = {node.inputs[0]: centre}
             return max(values * WHOLE_COPIES * self.dtype.itemsize, self._tile_bytes(wanted, stage))
         wanted = {node: centre.scaled(self.factor(node)) for node in stage.targets}
@@ -151,7 +152,7 @@ class Plan:
         live: dict[Node, int] = {}
         most = 0
         for work in schedule(wanted, stage.reads):
-            live[work.node] = work.node.shape[0] * work.box.height * work.box.width
+            live[work.node] = work.node.shape[0] * work.box.size.area
             inputs = () if work.node in stage.reads else work.node.inputs
             most = max(most, sum(live.values()) + sum(live[node] for node in inputs))
             for node in work.done:
@@ -171,11 +172,11 @@ def _middle(tiles: Sequence[Box]) -> Box:
 def windows(node: Node) -> Grid:
     """The whole map of a `Whole` step, or overlapping squares of it within the step's limit."""
     assert isinstance(node.step, Whole)
-    _, height, width = node.shape
-    if height * width <= node.step.limit:
-        return Grid(height, width, max(height, width), (0,), (0,))
+    size = Size.of(node)
+    if size.area <= node.step.limit:
+        return Grid(size, size.long_side, (0,), (0,))
     side = max(1, math.isqrt(node.step.limit))
-    return make_grid(height, width, side, max(1, side * 3 // 4))
+    return make_grid(size, side, max(1, side * 3 // 4))
 
 
 def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
@@ -191,7 +192,7 @@ def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
         if node in given:
             continue
         for source in node.inputs:
-            box = node.step.need(need[node]).inside(*source.shape[1:])
+            box = node.step.need(need[node]).inside(Size.of(source))
             need[source] = box.around(need[source]) if source in need else box
             last.setdefault(source, node)
             waiting.add(source)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable
 from coser_cli.tiling.grid import Box
 
@@ -52,14 +53,14 @@ class Resampler:
         return matrix.scatter_add_(1, places, self.weights[start:stop])
 
 
-def resample_box(source: Readable, out_size: tuple[int, int], box: Box, kernel: Kernel) -> Tensor:
-    """What lies in `box` of `source` resampled to `out_size` (height, width); not clamped.
+def resample_box(source: Readable, out_size: Size, box: Box, kernel: Kernel) -> Tensor:
+    """What lies in `box` of `source` resampled to `out_size`; not clamped.
 
     `(1, C, box.height, box.width)` float32, on the CPU; only the window it is made of is read.
     """
     _, height, width = source.shape
-    rows = Resampler(height, out_size[0], kernel)
-    columns = Resampler(width, out_size[1], kernel)
+    rows = Resampler(height, out_size.height, kernel)
+    columns = Resampler(width, out_size.width, kernel)
     return resample_with(source, rows, columns, box)
 
 
@@ -73,17 +74,17 @@ def resample_with(source: Readable, rows: Resampler, columns: Resampler, box: Bo
     return down @ (window @ across.T)
 
 
-def resample_whole(source: Readable, out_size: tuple[int, int]) -> Tensor:
-    """A large map at a small size (height, width), bicubic without antialiasing, not clamped.
+def resample_whole(source: Readable, out_size: Size) -> Tensor:
+    """A large map at a small size, bicubic without antialiasing, not clamped.
 
-    `(1, C, *out_size)` float32. Only the (at most four) rows that each row of the result is made of
-    are read, one result row after the other.
+    `(1, C, *out_size.hw)` float32. Only the (at most four) rows that each row of the result is made
+    of are read, one result row after the other.
     """
     channels, height, width = source.shape
-    rows = Resampler(height, out_size[0], "bicubic")
-    columns = Resampler(width, out_size[1], "bicubic")
-    result = torch.empty(1, channels, *out_size)
-    for row in range(out_size[0]):
+    rows = Resampler(height, out_size.height, "bicubic")
+    columns = Resampler(width, out_size.width, "bicubic")
+    result = torch.empty(1, channels, *out_size.hw)
+    for row in range(out_size.height):
         top, bottom = rows.needed(row, row + 1)
         window = source.read(Box(top, 0, bottom, width)).float()
         across = (window[..., columns.indices] * columns.weights).sum(dim=-1)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.tiling.blend import Blend
-from coser_cli.tiling.canvas import Canvas, Readable, Scratch, Shape
+from coser_cli.size import Size
+from coser_cli.tiling.canvas import Canvas, Readable, Scratch
 from coser_cli.tiling.graph import Node, Normalise, Step, Whole
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.plan import Plan, Stage, Work, schedule, windows
@@ -88,7 +89,7 @@ class Sweep:
             blend.add(window, node.step.function(given).cpu())
             settled = grid.settled(window)
             if settled > first:
-                target.write(Box(first, 0, settled, grid.width), blend.take(settled))
+                target.write(Box(first, 0, settled, grid.size.width), blend.take(settled))
                 first = settled
             self._tell()
 
@@ -110,7 +111,7 @@ class Sweep:
         if isinstance(step, Normalise):
             step = self._norms.get(step, step)
         need = step.need(box)
-        inputs = [_padded(need, source.shape, *values[source]) for source in node.inputs]
+        inputs = [_padded(need, Size.of(source), *values[source]) for source in node.inputs]
         return step.apply(inputs, box)
 
     def _tell(self) -> None:
@@ -124,9 +125,9 @@ def _cut(box: Box, held: Box, values: Tensor) -> Tensor:
     return box.relative_to(held).crop(values)
 
 
-def _padded(need: Box, shape: Shape, held: Box, values: Tensor) -> Tensor:
+def _padded(need: Box, size: Size, held: Box, values: Tensor) -> Tensor:
     """What lies in `need`, zero outside the map, of values that fill the box `held`."""
-    inside = need.inside(*shape[1:])
+    inside = need.inside(size)
     cut = _cut(inside, held, values)
     if inside == need:
         return cut

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from coser_cli.batch.fit import Fit
 from coser_cli.errors import InputError, UsageError
 from coser_cli.settings import Settings
-from coser_cli.size import target_size
+from coser_cli.size import Size
 
 SIDES = st.integers(1, 70000)
 
@@ -17,8 +17,7 @@ SIDES = st.integers(1, 70000)
 def result(fit, size):
     """Width and height that the engine makes of it."""
     settings = Settings(scale=fit.scale(size))  # checks the limits, too
-    height, width = target_size(size[1], size[0], settings.scale)
-    return width, height
+    return Size(size[1], size[0]).scaled(settings.scale).wh
 
 
 @given(SIDES, SIDES, st.data())

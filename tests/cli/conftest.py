@@ -16,7 +16,7 @@ from coser_cli.engine.reference import Candidates
 from coser_cli.engine.upscaler import Upscaled
 from coser_cli.models.build import make_network
 from coser_cli.models.text import SentenceText
-from coser_cli.size import target_size
+from coser_cli.size import Size
 from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
 from tests.toy import TOY
@@ -80,7 +80,7 @@ class Plain:
     is_compiled = False
 
     def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
-        size = target_size(*pixels.shape[-2:], settings.scale)
+        size = Size.of(pixels).scaled(settings.scale)
         large = enlarge_bicubic(pixels, size)
         return Upscaled(large, large.flip(-1) if want_reference else None)
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from coser_cli.engine.color_fix import StreamedColorFix, adain, color_fix, wavelet
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box
+from coser_cli.size import Size
 
 
 def pictures(height: int = 20, width: int = 17) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,7 +90,7 @@ def test_boxes_of_a_map_are_those_of_the_whole(height, width, fix, data):
     pixels, style = (F.pad(each, (0, 5, 0, 3), value=9.0) for each in pictures(height, width))
     inner = Box(0, 0, height, width)
     expected = color_fix(fix, inner.crop(pixels), inner.crop(style)).clamp(0, 1)
-    streamed = StreamedColorFix(fix, TensorMap(pixels), TensorMap(style), (height, width))
+    streamed = StreamedColorFix(fix, TensorMap(pixels), TensorMap(style), Size(height, width))
     box = data.draw(places(height, width))
     assert streamed.shape == (3, height, width)
     assert (streamed.read(box) - box.crop(expected)).abs().max() <= 1e-5
@@ -100,6 +101,6 @@ def test_statistics_of_a_map_are_gathered_over_its_bands(monkeypatch):
     monkeypatch.setattr("coser_cli.engine.color_fix._BAND_PIXELS", 100)
     pixels, style = pictures(40, 30)
     pixels[..., :20, :] *= 0.1
-    streamed = StreamedColorFix("adain", TensorMap(pixels), TensorMap(style), (40, 30))
+    streamed = StreamedColorFix("adain", TensorMap(pixels), TensorMap(style), Size(40, 30))
     expected = adain(pixels, style).clamp(0, 1)
     assert (streamed.read(Box(0, 0, 40, 30)) - expected).abs().max() <= 1e-5

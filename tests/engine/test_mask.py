@@ -15,6 +15,7 @@ from coser_cli.errors import InputError
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
+from coser_cli.size import Size
 
 PLAIN = Settings(scale=3, steps=1, strength=0.5, reference_mode="none", color_fix="adain")
 SIDES = st.integers(1, 40)
@@ -86,17 +87,17 @@ def test_what_fits_one_tile_is_masked_in_latents_alike(upscaler):
 @given(rows=SIDES, columns=SIDES, height=SIDES, width=SIDES, white=st.booleans())
 def test_constant_masks_are_exact_at_any_size(rows, columns, height, width, white):
     mask = torch.full((1, 1, rows, columns), 255 * white, dtype=torch.uint8)
-    weights = Weights(Grey(mask), (height, width))
+    weights = Weights(Grey(mask), Size(height, width))
     assert (whole(weights) == float(white)).all()
     cells = -(-height // 8) + 1, -(-width // 8) + 1  # and beyond the picture
-    assert (whole(CellWeights(weights, cells, 8)) == float(white)).all()
+    assert (whole(CellWeights(weights, Size(*cells), 8)) == float(white)).all()
 
 
 @settings(max_examples=30, deadline=None)
 @given(height=SIDES, width=SIDES, data=st.data())
 def test_cells_are_read_box_by_box(height, width, data):
-    weights = Weights(Grey(noise(1, 1, 7, 9)), (height, width))
-    cells = CellWeights(weights, (-(-height // 4) + 1, -(-width // 4) + 1), 4)
+    weights = Weights(Grey(noise(1, 1, 7, 9)), Size(height, width))
+    cells = CellWeights(weights, Size(-(-height // 4) + 1, -(-width // 4) + 1), 4)
     _, rows, columns = cells.shape
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
     box = Box(top, left, rows, columns)

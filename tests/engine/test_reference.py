@@ -15,6 +15,7 @@ from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import InputError
 from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import MAX_REFERENCES, Settings
+from coser_cli.size import Size
 
 QUICK = Settings(scale=2, steps=2, sampler="ddpm", strength=0.8)
 SIDES = st.integers(1, 60)
@@ -123,7 +124,7 @@ def test_progress_counts_the_steps_of_all_candidates(upscaler: Upscaler):
 @given(SIDES, SIDES, SIDES, SIDES)
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_a_placed_picture_fills_the_frame(height, width, rows, columns):
-    placed = place(torch.full((1, 3, height, width), 0.25), (rows, columns))
+    placed = place(torch.full((1, 3, height, width), 0.25), Size(rows, columns))
     assert placed.shape == (1, 3, rows, columns)
     torch.testing.assert_close(placed, torch.full_like(placed, 0.25), atol=1e-6, rtol=0)
 
@@ -147,7 +148,7 @@ def coordinates(height: int, width: int) -> torch.Tensor:
     ],
 )
 def test_what_of_a_picture_is_placed(source, frame, red, green):
-    placed = place(coordinates(*source), frame)[0]
+    placed = place(coordinates(*source), Size(*frame))[0]
     edge = 2 / min(source)
     for channel, dim, (low, high) in ((0, 1, red), (1, 0, green)):
         line = placed[channel].mean(1 - dim)
@@ -159,7 +160,7 @@ def test_what_of_a_picture_is_placed(source, frame, red, green):
 def test_shrinking_is_antialiased():
     stripes = torch.zeros(1, 3, 64, 64)
     stripes[..., ::2] = 1
-    placed = place(stripes, (16, 16))
+    placed = place(stripes, Size(16, 16))
     torch.testing.assert_close(
         placed[..., 2:-2], torch.full((1, 3, 16, 12), 0.5), atol=1e-3, rtol=0
     )

@@ -16,6 +16,7 @@ from coser_cli.errors import DeviceError, InputError
 from coser_cli.models.build import CoSeR
 from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import COLOR_FIXES, SAMPLERS, Settings
+from coser_cli.size import Size
 from tests.toy_upscaler import TOY, save_toy, toy_part
 
 SIDES = st.integers(1, 40)
@@ -236,7 +237,7 @@ def test_color_fix_ignores_the_padding(upscaler: Upscaler, fix):
     settings = replace(QUICK, scale=2.5, strength=0.0, color_fix=fix)
     low_res = upscaler.prepare(photo(5, 7), settings)
     assert low_res.padded.shape[-2:] == (12, 20)
-    assert low_res.enlarged.shape[-2:] == low_res.size == (12, 18)
+    assert Size.of(low_res.enlarged) == low_res.size == Size(12, 18)
     pixels = upscaler.decode(low_res.latents, low_res, settings)
     if fix == "adain":
         inside = low_res.enlarged

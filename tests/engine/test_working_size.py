@@ -14,6 +14,7 @@ from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
+from coser_cli.size import Size
 from tests.toy import TOY
 
 SETTINGS = Settings(scale=2, steps=1, color_fix="adain", strength=0.5)
@@ -64,6 +65,6 @@ def test_tiles_do_the_same(make_toy, source):
 
 def test_memory_is_that_of_the_working_size():
     config, dtype = replace(TOY, working_size=512), torch.float32
-    small = needed_memory(config, (16, 16), 4, dtype)
-    assert small == needed_memory(TOY, (16, 16), 32, dtype)
-    assert small == needed_memory(config, (128, 128), 4, dtype)
+    small = needed_memory(config, Size(16, 16), 4, dtype)
+    assert small == needed_memory(TOY, Size(16, 16), 32, dtype)
+    assert small == needed_memory(config, Size(128, 128), 4, dtype)

@@ -10,6 +10,7 @@ import torch
 from coser_cli.parity.recorded import Recorder, parse, settings_of, truncated
 from coser_cli.parity.tiled import TiledRun, pad
 from coser_cli.tiling.grid import Box
+from coser_cli.size import Size
 
 
 def tiled_run(height: int, width: int, *args: str) -> TiledRun:
@@ -50,17 +51,17 @@ def test_padding_of_one_side_pads_the_other(size, padded):
 def test_small_pictures_are_enlarged_more_and_end_distorted():
     run = tiled_run(24, 40, "--input_size", "128")
     size, scale = run._enlarged_size()
-    assert size[0] == 128
+    assert size.height == 128
     assert scale == pytest.approx(128 / 24)
-    padded = pad(torch.rand(1, 3, *size))
+    padded = pad(torch.rand(1, 3, *size.hw))
     assert run._resized(padded, size, scale).shape[-2:] == (120, 168)
 
 
 def test_large_enough_pictures_keep_their_size():
     run = tiled_run(48, 64, "--input_size", "128")
     size, scale = run._enlarged_size()
-    assert (size, scale) == ((192, 256), 4)
-    padded = pad(torch.rand(1, 3, *size))
+    assert (size, scale) == (Size(192, 256), 4)
+    padded = pad(torch.rand(1, 3, *size.hw))
     assert run._resized(padded, size, scale).shape[-2:] == (192, 256)
 
 

@@ -16,6 +16,7 @@ from coser_cli.tiling.blend import (
     uniform,
 )
 from coser_cli.tiling.grid import Grid, make_grid
+from coser_cli.size import Size
 
 UNIFORM = Window(uniform, uniform)
 WINDOWS = [GAUSSIAN, PUBLISHED, UNIFORM]
@@ -26,7 +27,8 @@ def grids(draw) -> Grid:
     side = draw(st.integers(2, 16))
     stride = draw(st.integers(max(1, side // 2), side))
     offset = draw(st.integers(0, stride - 1)), draw(st.integers(0, stride - 1))
-    return make_grid(draw(st.integers(1, 40)), draw(st.integers(1, 40)), side, stride, offset)
+    size = Size(draw(st.integers(1, 40)), draw(st.integers(1, 40)))
+    return make_grid(size, side, stride, offset)
 
 
 def blended(grid: Grid, window: Window, values) -> torch.Tensor:
@@ -34,7 +36,7 @@ def blended(grid: Grid, window: Window, values) -> torch.Tensor:
     blend, pieces, boxes = Blend(grid, window), [], grid.boxes()
     for index, box in enumerate(boxes):
         blend.add(box, values(box))
-        following = boxes[index + 1].top if index + 1 < len(boxes) else grid.height
+        following = boxes[index + 1].top if index + 1 < len(boxes) else grid.size.height
         if following > box.top:
             pieces.append(blend.take(following))
     return torch.cat(pieces, dim=2)
@@ -43,13 +45,13 @@ def blended(grid: Grid, window: Window, values) -> torch.Tensor:
 @settings(deadline=None)
 @given(grids(), st.sampled_from(WINDOWS))
 def test_tiles_of_one_picture_give_the_picture(grid, window):
-    picture = torch.randn(2, 4, grid.height, grid.width, generator=torch.Generator().manual_seed(0))
+    picture = torch.randn(2, 4, *grid.size.hw, generator=torch.Generator().manual_seed(0))
     found = blended(grid, window, lambda box: box.crop(picture))
     torch.testing.assert_close(found, picture, rtol=0, atol=2e-6)
 
 
 def test_each_tile_counts_where_it_lies():
-    found = blended(make_grid(4, 8, 4, 4), GAUSSIAN, lambda box: torch.full((1, 1, 4, 4), box.left))
+    found = blended(make_grid(Size(4, 8), 4, 4), GAUSSIAN, lambda box: torch.full((1, 1, 4, 4), box.left))
     assert found[..., :4].eq(0).all()
     assert found[..., 4:].eq(4).all()
 
@@ -57,16 +59,16 @@ def test_each_tile_counts_where_it_lies():
 def test_half_precision_predictions_do_not_lose_the_corners():
     """The published window falls to 1e-10 in the corners, which float16 does not have."""
     ones = torch.ones(1, 4, 16, 16).half()
-    found = blended(make_grid(20, 20, 16, 8), PUBLISHED, lambda box: ones)
+    found = blended(make_grid(Size(20, 20), 16, 8), PUBLISHED, lambda box: ones)
     torch.testing.assert_close(found, torch.ones(1, 4, 20, 20))
 
 
 @given(grids(), st.sampled_from([centred_bell, published_rows, uniform]), st.booleans())
 def test_shares_add_up_to_one(grid, profile, flat):
-    total = torch.zeros(grid.height, dtype=torch.float64)
-    shares = axis_shares(grid.tops, grid.tile_height, grid.height, profile, flat)
+    total = torch.zeros(grid.size.height, dtype=torch.float64)
+    shares = axis_shares(grid.tops, grid.tile_size.height, grid.size.height, profile, flat)
     for top, share in zip(grid.tops, shares, strict=True):
-        total[top : top + grid.tile_height] += share
+        total[top : top + grid.tile_size.height] += share
     torch.testing.assert_close(total, torch.ones_like(total))
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coser_cli.tiling.grid import Box, boxes, cores, starts
+from coser_cli.size import Size
 
 
 @given(st.integers(1, 300), st.integers(1, 80), st.data())
@@ -20,12 +21,12 @@ def test_tiles_cover_and_stay_inside(length, tile, data):
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(4, 20))
 def test_boxes_have_the_tile_size_or_the_map_s(height, width, tile):
-    for box in boxes(height, width, tile, tile - 3):
+    for box in boxes(Size(height, width), tile, tile - 3):
         assert (box.height, box.width) == (min(tile, height), min(tile, width))
 
 
 def test_order_is_row_by_row_and_the_last_is_aligned():
-    found = [(box.top, box.left) for box in boxes(24, 32, 16, 8)]
+    found = [(box.top, box.left) for box in boxes(Size(24, 32), 16, 8)]
     assert found == [(0, 0), (0, 8), (0, 16), (8, 0), (8, 8), (8, 16)]
     assert starts(224, 160, 128) == [0, 64]
 
@@ -46,7 +47,7 @@ def test_crop_is_a_view():
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 70))
 def test_cores_cover_every_cell_once_row_by_row(height, width, side):
     count = torch.zeros(height, width)
-    found = cores(height, width, side)
+    found = cores(Size(height, width), side)
     for box in found:
         assert 1 <= box.height <= side
         assert 1 <= box.width <= side
@@ -59,6 +60,6 @@ def test_cores_cover_every_cell_once_row_by_row(height, width, side):
 def test_boxes_move_between_maps():
     box = Box(2, -1, 5, 9)
     assert box.scaled(2) == Box(4, -2, 10, 18)
-    assert box.inside(4, 8) == Box(2, 0, 4, 8)
+    assert box.inside(Size(4, 8)) == Box(2, 0, 4, 8)
     assert box.relative_to(Box(1, -3, 9, 9)) == Box(1, 2, 4, 12)
     assert box.around(Box(0, 3, 3, 12)) == Box(0, -1, 5, 12)

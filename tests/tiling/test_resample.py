@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from coser_cli.tiling.canvas import Shape, TensorMap
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.resample import Resampler, resample_box, resample_whole
+from coser_cli.size import Size
 
 KERNELS = {"bicubic": False, "antialiased": True}
 LIMIT = 1e-6
@@ -54,7 +55,7 @@ def inside(draw, height: int, width: int) -> Box:
 def test_a_box_is_that_of_the_whole(source_size, size, kernel, data):
     pixels = noise((3, *source_size))
     box = data.draw(inside(*size))
-    found = resample_box(TensorMap(pixels), size, box, kernel)
+    found = resample_box(TensorMap(pixels), Size(*size), box, kernel)
     assert found.shape == (1, 3, box.height, box.width)
     assert (found - box.crop(whole(pixels, size, kernel))).abs().max() <= LIMIT
 
@@ -65,14 +66,14 @@ def test_far_from_the_origin(sizes, kernel):
     """Where float32 coordinates are off by a thousandth of a pixel, in torch and here alike."""
     pixels, size = noise((1, sizes[0], 2)), (sizes[1], 2)
     box = Box(sizes[1] - 999, 0, sizes[1] - 2, 2)
-    found = resample_box(TensorMap(pixels), size, box, kernel)
+    found = resample_box(TensorMap(pixels), Size(*size), box, kernel)
     assert (found - box.crop(whole(pixels, size, kernel))).abs().max() <= LIMIT
 
 
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 def test_only_the_window_is_read(kernel):
     source = Watched(noise((3, 100, 100)))
-    resample_box(source, (400, 400), Box(200, 40, 240, 80), kernel)
+    resample_box(source, Size(400, 400), Box(200, 40, 240, 80), kernel)
     (read,) = source.boxes
     assert (read.top, read.bottom) == (48, 62)
     assert read.width == 14
@@ -81,7 +82,7 @@ def test_only_the_window_is_read(kernel):
 @pytest.mark.parametrize("size", [(7, 9), (224, 224), (700, 650)])
 def test_a_whole_map_at_a_small_size(size):
     source = Watched(noise((3, 300, 411)))
-    found = resample_whole(source, size)
+    found = resample_whole(source, Size(*size))
     assert (found - whole(source.tensor, size, "bicubic")).abs().max() <= LIMIT
     assert max(box.height for box in source.boxes) <= 4
 

@@ -14,6 +14,7 @@ from coser_cli.tiling.graph import Graph
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.plan import Plan, schedule
 from coser_cli.tiling.sweep import Sweep
+from coser_cli.size import Size
 
 CPU = torch.device("cpu")
 
@@ -55,7 +56,7 @@ class Net(nn.Module):
         joined = graph.concat(skip, graph.double(x))
         x = graph.convolution(graph.normalise(joined, self.both, silu), self.point, (0, 0))
         x = graph.convolution(graph.pointwise(torch.add, x, skip), self.last, (2, 2))
-        cells = (height // 4, width // 4)
+        cells = Size(height, width) // 4
         return source, Plan(graph, graph.unfold(x, 2), cells, side, torch.float64, exact)
 
 
@@ -149,7 +150,7 @@ def test_windows_of_a_step_on_the_whole_map_are_averaged(limit):
     graph = Graph()
     source = graph.source((2, 13, 21))
     output = graph.whole(source, lambda x: x + 1, limit)
-    plan = Plan(graph, output, (13, 21), 4, torch.float64)
+    plan = Plan(graph, output, Size(13, 21), 4, torch.float64)
     assert plan.windowed == [output]
     x = torch.randn(1, 2, 13, 21, dtype=torch.float64)
     with Scratch() as scratch:
@@ -161,7 +162,7 @@ def test_a_graph_without_norms_is_one_sweep_and_stores_nothing():
     source = graph.source((12, 16, 16))
     x = graph.convolution(source, NET.first, (1, 1))
     x = graph.convolution(graph.pointwise(F.silu, x), NET.last, (2, 2))
-    plan = Plan(graph, x, (16, 16), 4, torch.float64)
+    plan = Plan(graph, x, Size(16, 16), 4, torch.float64)
     assert len(plan.stages) == 1
     assert plan.scratch_bytes == 0
 

@@ -14,7 +14,7 @@ from coser_cli.engine.compute.retry import REMEDY, is_out_of_memory
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES, peak
 from coser_cli.settings import OFFLOADS
-from coser_cli.size import srresnet_passes, target_size, working_scale, working_size
+from coser_cli.size import Size, srresnet_passes, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.config import ModelConfig, PartSize
@@ -72,42 +72,42 @@ def choose_offload(
 
 def needed_memory(
     config: ModelConfig,
-    size: tuple[int, int],
+    size: Size,
     scale: float,
     dtype: torch.dtype,
     weights: int = 0,
     pictures: int = 1,
 ) -> int:
-    """Estimated peak in bytes of enlarging `size` (height, width), or so many `pictures` of it at
+    """Estimated peak in bytes of enlarging a picture of `size`, or so many `pictures` of it at
     once, with `weights` bytes of weights that have yet to be loaded.
 
     The widest maps decide: those of the decoder at its finest levels, or of the SRResNet. A decoder
     that folds squares of pixels into channels has its finest maps that much smaller.
     """
-    target = target_size(*size, scale)
-    height, width = work = working_size(target, config.working_size)
+    target = size.scaled(scale)
+    work = working_size(target, config.working_size)
     widths = config.autoencoder.block_out_channels
     # enlarging brings the next level's channels along to the finer resolution
     finest = max(widths[0], widths[min(1, len(widths) - 1)])
-    cells = height * width // config.autoencoder.patch_size**2
+    cells = work.area // config.autoencoder.patch_size**2
     decoder = cells * finest * MAPS_AT_ONCE * dtype.itemsize
     detail = config.autoencoder.detail_decoder
     if detail is not None:  # its finest maps have the size of the picture
-        own = height * width * detail.up_width * MAPS_AT_ONCE * dtype.itemsize
+        own = work.area * detail.up_width * MAPS_AT_ONCE * dtype.itemsize
         decoder = max(decoder, own)
     srresnet = 0
     if config.low_res_source == "srresnet":
         passes = srresnet_passes(working_scale(target, work, scale))
-        grown = size[0] * size[1] * 16**passes
+        grown = size.area * 16**passes
         shuffles = config.srresnet.upsampling == "pixel_shuffle"
         channels = config.srresnet.num_feat if shuffles else config.srresnet.up_feat
         srresnet = grown * channels * SRRESNET_MAPS * dtype.itemsize
-    return pictures * (max(decoder, srresnet) + height * width * PIXEL_BYTES) + weights
+    return pictures * (max(decoder, srresnet) + work.area * PIXEL_BYTES) + weights
 
 
 def require_memory(
     config: ModelConfig,
-    size: tuple[int, int],
+    size: Size,
     scale: float,
     dtype: torch.dtype,
     device: torch.device,
@@ -120,9 +120,8 @@ def require_memory(
     needed = needed_memory(config, size, scale, dtype, weights, pictures)
     if available is None or needed <= available:
         return
-    rows, columns = target_size(*size, scale)
     raise DeviceError(
-        f"{size[1]}×{size[0]} to {columns}×{rows} pixels needs about {gib(needed)} GiB of memory, "
+        f"{size} to {size.scaled(scale)} pixels needs about {gib(needed)} GiB of memory, "
         f"{gib(available)} are free on {device.type}",
         REMEDY,
     )

@@ -26,7 +26,7 @@ from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES
 from coser_cli.models.step import eagerly
 from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
-from coser_cli.size import target_size
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,13 +239,12 @@ class Runtime:
             self._texts[prompt] = self.model.text.encode([prompt])
         return self._texts[prompt]
 
-    def why_tiled(self, size: tuple[int, int], settings: ResolvedSettings, spec: TileSpec) -> str:
-        """Why a picture of `size` (height, width) is done in tiles; "" where it need not be."""
-        config = self.model.config
-        height, width = target_size(*size, settings.scale)
-        limit = NATIVE_TIMES * config.native_size
-        if max(height, width) > limit:
-            return f"{width}×{height} pixels are more than {limit} on a side"
+    def why_tiled(self, size: Size, settings: ResolvedSettings, spec: TileSpec) -> str:
+        """Why a picture of that size is done in tiles; "" where it need not be."""
+        target = size.scaled(settings.scale)
+        limit = NATIVE_TIMES * self.model.config.native_size
+        if target.long_side > limit:
+            return f"{target} pixels are more than {limit} on a side"
         free, needed = available_memory(self.device), self.needed_memory(size, settings)
         if spec.max_memory is not None:
             free, needed = spec.max_memory, needed + PROCESS_BYTES
@@ -253,14 +252,14 @@ class Runtime:
             return ""
         return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"
 
-    def batch_limit(self, size: tuple[int, int], settings: ResolvedSettings) -> int:
-        """How many pictures of `size` (height, width) are best made at once: one on a CPU, where
-        more were measured to be no faster; one where the result is larger than the model's native
-        size, which keeps an accelerator busy; else as many as memory suffices for.
+    def batch_limit(self, size: Size, settings: ResolvedSettings) -> int:
+        """How many pictures of that size are best made at once: one on a CPU, where more were
+        measured to be no faster; one where the result is larger than the model's native size,
+        which keeps an accelerator busy; else as many as memory suffices for.
         """
-        height, width = target_size(*size, settings.scale)
+        side = size.scaled(settings.scale).long_side
         free = available_memory(self.device)
-        if self.device.type == "cpu" or max(height, width) > self.model.config.native_size:
+        if self.device.type == "cpu" or side > self.model.config.native_size:
             return 1
         if self.low_memory or free is None:
             return 1
@@ -272,7 +271,7 @@ class Runtime:
         """Bytes of weights that a picture will still bring."""
         return self.model.pending(STAGES if settings.strength else ("prepare", "decode"))
 
-    def needed_memory(self, size: tuple[int, int], settings: ResolvedSettings) -> int:
-        """Bytes that a picture of `size` (height, width) takes at once, weights among them."""
+    def needed_memory(self, size: Size, settings: ResolvedSettings) -> int:
+        """Bytes that a picture of that size takes at once, weights among them."""
         weights = self.pending(settings)
         return needed_memory(self.model.config, size, settings.scale, self.picture_dtype, weights)

@@ -11,6 +11,7 @@ from torch import Tensor
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.progress import Progress
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box
 
@@ -41,14 +42,14 @@ class TiledAutoencoder:
     def latents_of(self, padded: Map) -> Map:
         """Room for the latents of a padded picture."""
         config = self._upscaler.model.config
-        height, width = (side // config.downscale for side in padded.shape[1:])
-        return self._scratch.canvas((config.autoencoder.latent_channels, height, width))
+        cells = Size.of(padded) // config.downscale
+        return self._scratch.canvas((config.autoencoder.latent_channels, *cells.hw))
 
     def encode(self, padded: Map) -> Map:
         """Latents of a padded picture."""
         self._upscaler.enter("prepare")
         latents = self.latents_of(padded)
-        way = encoding(self._upscaler.model, padded.shape[1:], self._tiling)
+        way = encoding(self._upscaler.model, Size.of(padded), self._tiling)
         self._run(way, {"pixels": padded}, latents, "encode")
         return latents
 
@@ -57,7 +58,7 @@ class TiledAutoencoder:
         None by the autoencoder's own decoder."""
         self._upscaler.enter("decode")
         picture = self._scratch.canvas(padded.shape)
-        way = decoding(self._upscaler.model, padded.shape[1:], self._tiling, fidelity)
+        way = decoding(self._upscaler.model, Size.of(padded), self._tiling, fidelity)
         self._run(way, {"latents": latents, "pixels": padded}, picture, "decode")
         return picture
 

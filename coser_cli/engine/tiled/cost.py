@@ -13,7 +13,7 @@ from coser_cli.engine.tiled.reference import frame_size
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
 from coser_cli.settings import ResolvedSettings, TileSpec
-from coser_cli.size import padded_size, target_size, working_size
+from coser_cli.size import Size, working_size
 from coser_cli.tiling.grid import Grid, make_grid
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Cost:
-    """Sizes are (height, width) in pixels, `memory` and `disk` bytes at the peak; `vae_tiles` are
-    those of encoder and decoder together.
+    """`size` of the result, and `padded` as the networks work at it, in pixels; `memory` and `disk`
+    in bytes at the peak; `vae_tiles` are those of encoder and decoder together.
     """
 
-    size: tuple[int, int]
-    padded: tuple[int, int]
+    size: Size
+    padded: Size
     diffusion: Diffusion
     vae: tiled_vae.Tiling
     vae_tiles: int
@@ -83,19 +83,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class Task:
-    """One large picture: `size` (height, width) of the input, settings, how to cut, and
-    what is there besides: `imported` references, and whether references are written.
+    """One large picture: `size` of the input, settings, how to cut, and what is there besides:
+    `imported` references, and whether references are written.
     """
 
-    size: tuple[int, int]
+    size: Size
     settings: ResolvedSettings
     spec: TileSpec
     imported: int = 0
     want_reference: bool = False
 
-    def target(self) -> tuple[int, int]:
+    def target(self) -> Size:
         """Size of the result."""
-        return target_size(*self.size, self.settings.scale)
+        return self.size.scaled(self.settings.scale)
 
     @property
     def samples(self) -> bool:
@@ -131,7 +131,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     config, spec, settings = model.config, task.spec, task.settings
     padded = _padded(config, task)
     grid = _grid(config, padded, spec)
-    fixed = PROCESS_BYTES + weights + task.size[0] * task.size[1] * INPUT_BYTES
+    fixed = PROCESS_BYTES + weights + task.size.area * INPUT_BYTES
     budget = None if (limit := spec.max_memory or available) is None else limit - fixed
 
     batch = 1
@@ -173,7 +173,8 @@ def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
     tiles = 1 if task.samples else 0
     diffusion = Diffusion(task.references, *_steps(config, task), tiles, 1)
     memory += PROCESS_BYTES
-    return Cost(task.target(), padded, diffusion, tiled_vae.Tiling(max(padded)), 2, memory, 0)
+    tiling = tiled_vae.Tiling(padded.long_side)
+    return Cost(task.target(), padded, diffusion, tiling, 2, memory, 0)
 
 
 def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: ResolvedSettings) -> int:
@@ -181,10 +182,9 @@ def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: Resolv
     float32 at most.
     """
     branches = 1 + (settings.guidance_scale != 1 or settings.reference_guidance_scale != 1)
-    cells = grid.tile_height * grid.tile_width
     hints = max(0, settings.references - 1)  # each further reference is one more hint
     maps = MAPS_PER_BRANCH * branches + MAPS_PER_BRANCH * hints // 2
-    return batch * cells * config.unet.block_out_channels[0] * maps * 4
+    return batch * grid.tile_size.area * config.unet.block_out_channels[0] * maps * 4
 
 
 Choice = TypeVar("Choice")
@@ -197,9 +197,9 @@ def _reference_tiles(config: ModelConfig, task: Task, grid: Grid) -> int:
     if task.settings.reference_mode == "tile":
         return len(grid)
     side = max(config.native_size, task.spec.tile_size)
-    height, width = frame_size(working_size(task.target(), config.working_size), side)
-    tile = grid.tile_height * grid.tile_width * config.downscale**2
-    return max(1, -(-height * width // tile))
+    frame = frame_size(working_size(task.target(), config.working_size), side)
+    tile = grid.tile_size.area * config.downscale**2
+    return max(1, -(-frame.area // tile))
 
 
 def _largest(
@@ -210,15 +210,14 @@ def _largest(
     return next(fitting, choices[-1])
 
 
-def _padded(config: ModelConfig, task: Task) -> tuple[int, int]:
+def _padded(config: ModelConfig, task: Task) -> Size:
     """Size that the networks work at."""
-    return padded_size(working_size(task.target(), config.working_size), config.pixel_multiple)
+    return working_size(task.target(), config.working_size).padded(config.pixel_multiple)
 
 
-def _grid(config: ModelConfig, padded: tuple[int, int], spec: TileSpec) -> Grid:
+def _grid(config: ModelConfig, padded: Size, spec: TileSpec) -> Grid:
     tile, stride = spec.cells(config.downscale, config.pixel_multiple)
-    height, width = (side // config.downscale for side in padded)
-    return make_grid(height, width, tile, stride)
+    return make_grid(padded // config.downscale, tile, stride)
 
 
 def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.Tiling]:
@@ -230,7 +229,7 @@ def _vae_tilings(spec: TileSpec) -> Iterator[tiled_vae.Tiling]:
 
 
 def _vae_passes(
-    model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling
+    model: CoSeR, padded: Size, tiling: tiled_vae.Tiling
 ) -> tuple[tiled_vae.TiledPass, tiled_vae.TiledPass]:
     return (
         tiled_vae.encoding(model, padded, tiling),
@@ -238,7 +237,7 @@ def _vae_passes(
     )
 
 
-def _vae_bytes(model: CoSeR, padded: tuple[int, int], tiling: tiled_vae.Tiling) -> int:
+def _vae_bytes(model: CoSeR, padded: Size, tiling: tiled_vae.Tiling) -> int:
     counted = max(way.plan.memory_bytes for way in _vae_passes(model, padded, tiling))
     return round(counted * VAE_MARGIN)
 
@@ -258,12 +257,11 @@ def _count(config: ModelConfig, steps: int, strength: float) -> int:
     return min(steps, start_timestep(config.schedule, strength) + 1) if strength else 0
 
 
-def _disk(config: ModelConfig, task: Task, padded: tuple[int, int]) -> int:
+def _disk(config: ModelConfig, task: Task, padded: Size) -> int:
     """Bytes of the maps that lie on disk beside those of the autoencoder's passes."""
-    pixels = padded[0] * padded[1]
-    picture = 3 * 4 * pixels
-    latents = config.autoencoder.latent_channels * 4 * pixels // config.downscale**2
-    enlarged = task.size[0] * task.size[1] * 16 * 3 * 4
+    picture = 3 * 4 * padded.area
+    latents = config.autoencoder.latent_channels * 4 * padded.area // config.downscale**2
+    enlarged = task.size.area * 16 * 3 * 4
     pictures = 2 + (task.references if task.want_reference or task.imported else 0)
     pictures += config.one_step is not None and task.settings.strength not in (0, 1)  # two results
     walked = (task.settings.strength != 0) + task.references

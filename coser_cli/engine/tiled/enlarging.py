@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.models.srresnet import RECONSTRUCT_REACH
-from coser_cli.size import srresnet_passes
+from coser_cli.size import Size, srresnet_passes
 from coser_cli.tiling.canvas import Canvas, Map, Readable, Scratch, Shape
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Kernel, Resampler, resample_with
@@ -31,28 +31,27 @@ RESIZE_TILE = 512
 def enlarge(
     model: CoSeR,
     pixels: Readable,
-    size: tuple[int, int],
+    size: Size,
     scale: float,
     padded: Map,
     scratch: Scratch,
     on_tile: OnTile | None = None,
 ) -> Canvas | None:
     """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1], which are
-    enlarged by `scale` to `size` (height, width).
+    enlarged by `scale` to `size`.
 
-    `padded` is `(3, >= height, >= width)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
+    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
     clamped, where the enlargement is made of it; its space is the scratch's.
     """
-    _, height, width = pixels.shape
     if model.config.low_res_source != "srresnet":
-        count = _Count(len(cores(*size, RESIZE_TILE)), on_tile)
+        count = _Count(len(cores(size, RESIZE_TILE)), on_tile)
         _resize(pixels, size, "bicubic", padded, count)
         pad(padded, size)
         return None
     passes = srresnet_passes(scale)
-    shapes = [(height * 4**number, width * 4**number) for number in range(passes)]
-    tiles = sum(len(cores(*shape, NETWORK_TILE)) for shape in shapes)
-    count = _Count(tiles + len(cores(*size, RESIZE_TILE)), on_tile)
+    inputs = [Size.of(pixels).scaled(4**number) for number in range(passes)]
+    tiles = sum(len(cores(each, NETWORK_TILE)) for each in inputs)
+    count = _Count(tiles + len(cores(size, RESIZE_TILE)), on_tile)
     enlarged = pre_restored = _apply(model.srresnet, pixels, scratch, count)
     for _ in range(passes - 1):
         larger = _apply(model.srresnet, _Clamped(enlarged), scratch, count)
@@ -70,16 +69,16 @@ def pre_restore(
     model: CoSeR, pixels: Readable, scratch: Scratch, on_tile: OnTile | None = None
 ) -> Canvas:
     """The SRResNet's result `(3, 4H, 4W)`, not clamped, of pixels `(3, H, W)` in [0, 1]."""
-    count = _Count(len(cores(*pixels.shape[1:], NETWORK_TILE)), on_tile)
+    count = _Count(len(cores(Size.of(pixels), NETWORK_TILE)), on_tile)
     return _apply(model.srresnet, pixels, scratch, count)
 
 
-def scratch_bytes(size: tuple[int, int], scale: float) -> int:
-    """Space at the peak that `enlarge` takes of a scratch for an input of `size` (height, width),
-    where the SRResNet is its source; `padded` is not in it.
+def scratch_bytes(size: Size, scale: float) -> int:
+    """Space at the peak that `enlarge` takes of a scratch for an input of `size`, where the
+    SRResNet is its source; `padded` is not in it.
     """
     first, *later = (
-        3 * 4 * 16**number * size[0] * size[1] for number in range(1, srresnet_passes(scale) + 1)
+        3 * 4 * 16**number * size.area for number in range(1, srresnet_passes(scale) + 1)
     )
     return first + sum(later[-2:])
 
@@ -89,9 +88,9 @@ def reach(network: SRResNet) -> int:
     return RECONSTRUCT_REACH + _extract_reach(network)
 
 
-def pad(padded: Map, size: tuple[int, int]) -> None:
-    """Fill a map right of and below its top left `size` (height, width), as `pad_to_multiple`."""
-    height, width = size
+def pad(padded: Map, size: Size) -> None:
+    """Fill a map right of and below its top left `size`, as `pad_to_multiple`."""
+    height, width = size.hw
     right, bottom = padded.shape[2] - width, padded.shape[1] - height
     mirror = bottom < height and right < width
     mode = "reflect" if mirror else "replicate"
@@ -137,12 +136,12 @@ class _Clamped:
 @torch.inference_mode()
 def _apply(network: SRResNet, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
     """One pass of the network over the whole of a map."""
-    channels, height, width = source.shape
-    result = scratch.canvas((channels, height * network.scale, width * network.scale))
+    size = Size.of(source)
+    result = scratch.canvas((source.shape[0], *size.scaled(network.scale).hw))
     weights = network.conv_first.weight  # never streamed, so that it is where it computes
-    for core in cores(height, width, NETWORK_TILE):
-        inner = _widened(core, RECONSTRUCT_REACH, height, width)
-        outer = _widened(core, reach(network), height, width)
+    for core in cores(size, NETWORK_TILE):
+        inner = _widened(core, RECONSTRUCT_REACH, size)
+        outer = _widened(core, reach(network), size)
         pixels = source.read(outer).to(weights.device, weights.dtype)
         kept = inner.relative_to(outer)
         enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
@@ -153,15 +152,15 @@ def _apply(network: SRResNet, source: Readable, scratch: Scratch, count: _Count)
 
 
 def _resize(
-    source: Readable, size: tuple[int, int], kernel: Kernel, target: Map, count: _Count
+    source: Readable, size: Size, kernel: Kernel, target: Map, count: _Count
 ) -> None:
-    """A map at `size` (height, width), clamped to [0, 1], into the top left of `target`."""
-    rows = Resampler(source.shape[1], size[0], kernel)
-    columns = Resampler(source.shape[2], size[1], kernel)
-    for core in cores(*size, RESIZE_TILE):
-        same = source.shape[1:] == size
-        made = source.read(core) if same else resample_with(source, rows, columns, core)
-        target.write(core, made.clamp(0, 1))
+    """A map at `size`, clamped to [0, 1], into the top left of `target`."""
+    rows = Resampler(source.shape[1], size.height, kernel)
+    columns = Resampler(source.shape[2], size.width, kernel)
+    same = Size.of(source) == size
+    for core in cores(size, RESIZE_TILE):
+        values = source.read(core) if same else resample_with(source, rows, columns, core)
+        target.write(core, values.clamp(0, 1))
         count.one_more()
 
 
@@ -169,7 +168,7 @@ def _extract_reach(network: SRResNet) -> int:
     return 2 * network.config.num_block + 1
 
 
-def _widened(box: Box, reach: int, height: int, width: int) -> Box:
+def _widened(box: Box, reach: int, size: Size) -> Box:
     """The box and `reach` around it, as far as there is a map."""
     wide = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
-    return wide.inside(height, width)
+    return wide.inside(size)

@@ -13,7 +13,7 @@ from coser_cli.engine.preparation import LowRes, pad_to_multiple
 from coser_cli.engine.reference import candidate_stream, centre_cut
 from coser_cli.engine.tiled.enlarging import pad
 from coser_cli.sampling.noise import noise_rows
-from coser_cli.size import LONGEST
+from coser_cli.size import LONGEST, Size
 from coser_cli.tiling.canvas import Map, Part, Readable, Shape
 from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, cores
@@ -27,17 +27,17 @@ PLACED_TILE = 512
 
 
 class ReducedReference:
-    """Latents of a reference for a frame of (height, width) cells that was imagined smaller.
+    """Latents of a reference for a frame of that many cells, which was imagined smaller.
 
     A tile reads as many cells as it has, around its own place: it sees more of the frame than its
     part, at the size of detail that the model is at home with. The reference attention looks for
     what is alike, wherever it is. `low_res` is what the reference was imagined for.
     """
 
-    def __init__(self, latents: Tensor, low_res: LowRes, frame: tuple[int, int]) -> None:
+    def __init__(self, latents: Tensor, low_res: LowRes, frame: Size) -> None:
         self.latents = latents
         self.low_res = low_res
-        self.shape: Shape = (latents.shape[1], *frame)
+        self.shape: Shape = (latents.shape[1], *frame.hw)
 
     def read(self, box: Box) -> Tensor:
         """What the tile in `box` of the frame sees, `(1, C, box.height, box.width)`."""
@@ -54,31 +54,30 @@ def _start(first: int, length: int, frame: int, cells: int) -> int:
     return min(max(round(middle - length / 2), 0), cells - length)
 
 
-def frame_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Height and width at which a frame of `size` is imagined at once: its own, or reduced until
-    the short side is `side` and the long one at most `LONGEST` times that."""
-    factor = min(1.0, side / min(size), LONGEST * side / max(size))
-    height, width = (max(1, round(edge * factor)) for edge in size)
-    return height, width
+def frame_size(size: Size, side: int) -> Size:
+    """Size at which a frame of `size` is imagined at once: its own, or reduced until the short side
+    is `side` and the long one at most `LONGEST` times that."""
+    return size.scaled(min(1.0, side / size.short_side, LONGEST * side / size.long_side))
 
 
 def frame_to_imagine(
-    upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: tuple[int, int]
+    upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: Size
 ) -> LowRes:
     """The low-resolution picture at `frame_size`, in memory: what a reference is imagined for. Its
-    latents are at least as large as a tile of `tile` (height, width) cells."""
+    latents are at least as large as a tile of `tile` cells."""
     config, size = upscaler.model.config, frame_size(low_res.size, side)
     dtype, device = upscaler.picture_dtype, upscaler.device
     if size == low_res.size:
-        padded = low_res.padded.read(Box(0, 0, *low_res.padded.shape[1:])).to(device, dtype)
-        latents = low_res.latents.read(Box(0, 0, *low_res.latents.shape[1:])).to(device)
+        padded, latents = (
+            each.read(Box.whole(Size.of(each))).to(device)
+            for each in (low_res.padded, low_res.latents)
+        )
+        padded = padded.to(dtype)
         return LowRes(padded, padded, size, low_res.target, latents)
-    picture = reduced(Part(low_res.padded, Box(0, 0, *low_res.size)), size)
-    pixels = picture.read(Box(0, 0, *size)).to(device, dtype)
-    lacking = (
-        max(0, cells * config.downscale - edge) for cells, edge in zip(tile, size, strict=True)
-    )
-    bottom, right = lacking
+    picture = reduced(Part(low_res.padded, Box.whole(low_res.size)), size)
+    pixels = picture.read(Box.whole(size)).to(device, dtype)
+    bottom = max(0, tile.height * config.downscale - size.height)
+    right = max(0, tile.width * config.downscale - size.width)
     filled = F.pad(pixels, (0, right, 0, bottom), mode="replicate")
     padded = pad_to_multiple(filled, config.pixel_multiple)
     upscaler.enter("prepare")
@@ -93,16 +92,9 @@ def noise_of_candidate(
     return noise_rows(seed, candidate_stream(stream, candidate), step, channels, rows, width)
 
 
-def place_large(picture: Readable, padded: Map, size: tuple[int, int]) -> None:
+def place_large(picture: Readable, padded: Map, size: Size) -> None:
     """`place` of a picture `(3, H, W)` into the top left `size` of a map, and its padding."""
-    _, height, width = picture.shape
-    cut = centre_cut((height, width), size)
-    part = Part(picture, cut)
-    rows = Resampler(cut.height, size[0], "antialiased")
-    columns = Resampler(cut.width, size[1], "antialiased")
-    for box in cores(*size, PLACED_TILE):
-        same = (cut.height, cut.width) == size
-        padded.write(
-            box, part.read(box) if same else resample_with(part, rows, columns, box).clamp(0, 1)
-        )
+    placed = reduced(Part(picture, centre_cut(Size.of(picture), size)), size)
+    for box in cores(size, PLACED_TILE):
+        padded.write(box, placed.read(box))
     pad(padded, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coser_cli.engine.mask import Regions
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable
 
 
@@ -12,15 +13,14 @@ from coser_cli.tiling.canvas import Map, Readable
 class LargeLowRes:
     """`LowRes` on disk: the input, its padded enlargement, and that one's latents.
 
-    `size` (height, width) of the enlargement is picture, `target` that of the result.
-    `pre_restored` `(3, 4H, 4W)`: the
-    SRResNet's first pass, where the enlargement is made of it. `mask` `(1, h, w)` of any size.
+    `size` of the enlargement is picture, `target` is the result's. `pre_restored` `(3, 4H, 4W)`:
+    the SRResNet's first pass, where the enlargement is made of it. `mask` `(1, h, w)` of any size.
     """
 
     pixels: Readable
     padded: Map
-    size: tuple[int, int]
-    target: tuple[int, int]
+    size: Size
+    target: Size
     latents: Map
     pre_restored: Readable | None
     mask: Readable | None = None

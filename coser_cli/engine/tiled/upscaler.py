@@ -38,7 +38,7 @@ from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
-from coser_cli.size import padded_size, target_size, working_scale, working_size
+from coser_cli.size import Size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
 from coser_cli.tiling.derived import Mixed, reduced
 from coser_cli.tiling.grid import Box, Grid, bands, make_grid
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.models.build import CoSeR
 
-COGNITION_SIDE = 224
+COGNITION_SIZE = Size(224, 224)
 """Of the picture that cognition is given; its image tower would resize a larger one anyway."""
 BAND = 256
 """Rows of latents that are noised at once."""
@@ -142,12 +142,11 @@ class TiledUpscaler:
 
     def prepare(self, pixels: Map, settings: ResolvedSettings) -> LargeLowRes:
         """Stage 1: enlarge, pad and encode."""
-        _, height, width = pixels.shape
         config = self.model.config
-        target = target_size(height, width, settings.scale)
+        target = Size.of(pixels).scaled(settings.scale)
         size = working_size(target, config.working_size)
         scale = working_scale(target, size, settings.scale)
-        padded = self.scratch.canvas((3, *padded_size(size, config.pixel_multiple)))
+        padded = self.scratch.canvas((3, *size.padded(config.pixel_multiple).hw))
         pre_restored = enlarge(
             self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
@@ -155,8 +154,7 @@ class TiledUpscaler:
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
-        side = COGNITION_SIDE, COGNITION_SIDE
-        seen = resample_whole(self._pre_restored(low_res), side)
+        seen = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
         cognition = self.upscaler.cognition_of(seen, settings)
         self._tell("understand", 1, 1)
         return cognition
@@ -237,8 +235,8 @@ class TiledUpscaler:
             return [low_res.latents] * settings.references
         if settings.reference_mode == "tile":
             return [*self._imagine_in_tiles(low_res, cognition, settings)]
-        cells, side = low_res.latents.shape[1:], max(self.model.config.native_size, self._side)
-        tile = min(cells[0], self.tile), min(cells[1], self.tile)
+        cells, side = Size.of(low_res.latents), max(self.model.config.native_size, self._side)
+        tile = Size(min(cells.height, self.tile), min(cells.width, self.tile))
         small = frame_to_imagine(self.upscaler, low_res, side, tile)
         tell = steps_of(self._tell, "imagine")
         latents = self.upscaler.run(
@@ -272,10 +270,10 @@ class TiledUpscaler:
     ) -> Callable[[Sequence[Box]], Cognition]:
         """Each tile's own cognition, mixed with that of the whole."""
         pre_restored = self._pre_restored(low_res)
-        factor = self.model.config.downscale * pre_restored.shape[1] / low_res.size[0]
+        factor = self.model.config.downscale * pre_restored.shape[1] / low_res.size.height
 
         def look(box: Box) -> Tensor:
-            field = box.stretched(factor).inside(*pre_restored.shape[1:])
+            field = box.stretched(factor).inside(Size.of(pre_restored))
             seen = pre_restored.read(field).to(self.upscaler.device, self.upscaler.dtype)
             return self.model.cognition(seen)
 
@@ -309,13 +307,12 @@ class TiledUpscaler:
 
     def _grid(self, latents: Map, seed: int | None, step: int) -> Grid:
         """Where the tiles of a step lie: moved by an offset of its own, where that is wanted."""
-        _, height, width = latents.shape
         offset = (0, 0)
         if self.spec.jitter and seed is not None:
             digest = hashlib.sha256(f"{seed}/tiles/{step}".encode()).digest()
             offset = digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]
         down, right = (each % self.stride for each in offset)
-        return make_grid(height, width, self.tile, self.stride, (down, right))
+        return make_grid(Size.of(latents), self.tile, self.stride, (down, right))
 
     def _pre_restored(self, low_res: LargeLowRes) -> Readable:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""
@@ -334,10 +331,9 @@ class TiledUpscaler:
 
     def _score(self, latents: Readable, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""
-        side = COGNITION_SIDE, COGNITION_SIDE
         picture = self.decode_reference(latents, low_res)
-        wanted = resample_whole(self._pre_restored(low_res), side)
-        return similarity(self.model, resample_whole(picture, side), wanted)
+        wanted = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
+        return similarity(self.model, resample_whole(picture, COGNITION_SIZE), wanted)
 
     def _round_trip(self, latents: Map, low_res: LargeLowRes) -> Map:
         """The paper's reference is a picture before it is a condition (spec sec. 1)."""

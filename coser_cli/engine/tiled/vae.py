@@ -14,6 +14,7 @@ from torch import nn
 from coser_cli.config import AutoencoderConfig, ModelConfig
 from coser_cli.engine.tiled.vae_graph import VaeGraph
 from coser_cli.models.build import CoSeR, make_network
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Scratch
 from coser_cli.tiling.graph import Node
 from coser_cli.tiling.plan import Plan
@@ -60,9 +61,8 @@ class TiledPass:
         """For the user, where the result is not that of the untiled network."""
         if not self.plan.windowed:
             return None
-        height, width = self.plan.windowed[0].shape[1:]
         return (
-            f"{width}×{height} latent cells are too many for the autoencoder's attention to see at "
+            f"{Size.of(self.plan.windowed[0])} latent cells are too many for the autoencoder's attention to see at "
             "once; it looks through overlapping windows"
         )
 
@@ -80,21 +80,19 @@ class TiledPass:
         Sweep(self.plan, sources, scratch, self.device, on_tile).run(write)
 
 
-def encoding(model: CoSeR, size: tuple[int, int], tiling: Tiling) -> TiledPass:
-    """`Autoencoder.encode` of a picture of `size` (height, width), multiples of the down-factor.
+def encoding(model: CoSeR, size: Size, tiling: Tiling) -> TiledPass:
+    """`Autoencoder.encode` of a picture of `size`, whose sides are multiples of the down-factor.
 
     Source: `pixels` `(3, H, W)` in [0, 1]. Result: scaled latents `(4, h, w)`.
     """
     graph, network = VaeGraph(tiling.attention_tokens, tiling.frugal), model.autoencoder
-    pixels = graph.source((3, *size))
+    pixels = graph.source((3, *size.hw))
     latents = graph.latents(network, pixels)
     return _tiled(network, network.config, latents, graph, {"pixels": pixels}, size, tiling)
 
 
-def decoding(
-    model: CoSeR, size: tuple[int, int], tiling: Tiling, fidelity: float | None
-) -> TiledPass:
-    """Decoding to a picture of `size` (height, width), as `engine.decoding.decode` does it.
+def decoding(model: CoSeR, size: Size, tiling: Tiling, fidelity: float | None) -> TiledPass:
+    """Decoding to a picture of `size`, as `engine.decoding.decode` does it.
 
     Source: `latents` `(4, h, w)`, scaled; where the model has a CFW or a detail decoder also
     `pixels`, the enlarged low-resolution picture `(3, H, W)` in [0, 1]. Its detail enters a CFW
@@ -103,14 +101,15 @@ def decoding(
     """
     graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
     network = None if fidelity is None else model.cfw
-    latents = graph.source(_latent_shape(model.autoencoder.config, size))
+    config = model.autoencoder.config
+    latents = graph.source((config.latent_channels, *_cells(config, size).hw))
     if network is None or fidelity is None:
         plain, sources = model.autoencoder, {"latents": latents}
         if plain.config.detail_decoder is not None:
-            sources["pixels"] = graph.source((3, *size))
+            sources["pixels"] = graph.source((3, *size.hw))
         result = graph.pixels(plain, latents, sources.get("pixels"))
         return _tiled(plain, plain.config, result, graph, sources, size, tiling)
-    pixels = graph.source((3, *size))
+    pixels = graph.source((3, *size.hw))
     encoder = network.encoder if network.config.own_encoder else model.autoencoder.encoder
     features = graph.encoder(encoder, pixels)[1]
     result = graph.fused_pixels(network, latents, features, fidelity)
@@ -138,13 +137,12 @@ def _tiled(
     output: Node,
     graph: VaeGraph,
     sources: Mapping[str, Node],
-    size: tuple[int, int],
+    size: Size,
     tiling: Tiling,
 ) -> TiledPass:
-    cells = _latent_shape(config, size)[1:]
     weight = next(network.parameters())
     side = max(1, tiling.tile // _factor(config))
-    plan = Plan(graph, output, cells, side, weight.dtype, tiling.exact)
+    plan = Plan(graph, output, _cells(config, size), side, weight.dtype, tiling.exact)
     return TiledPass(plan, sources, weight.device)
 
 
@@ -153,8 +151,9 @@ def _factor(config: AutoencoderConfig) -> int:
     return config.patch_size * 2 ** (len(config.block_out_channels) - 1)
 
 
-def _latent_shape(config: AutoencoderConfig, size: tuple[int, int]) -> tuple[int, int, int]:
+def _cells(config: AutoencoderConfig, size: Size) -> Size:
+    """Size of the latents."""
     factor = _factor(config)
-    if size[0] % factor or size[1] % factor:
-        raise ValueError(f"{size[1]}×{size[0]} pixels are no multiples of {factor}")
-    return config.latent_channels, size[0] // factor, size[1] // factor
+    if size.padded(factor) != size:
+        raise ValueError(f"{size} pixels are no multiples of {factor}")
+    return size // factor

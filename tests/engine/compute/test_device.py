@@ -13,6 +13,7 @@ from coser_cli.engine.compute.memory import (
     require_memory,
 )
 from coser_cli.errors import DeviceError
+from coser_cli.size import Size
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig("any")
@@ -54,9 +55,9 @@ def test_dtype():
 
 
 def test_need_grows_with_the_result():
-    small, large = (needed_memory(CONFIG, (h, h), 4, torch.float32) for h in (64, 128))
+    small, large = (needed_memory(CONFIG, Size(h, h), 4, torch.float32) for h in (64, 128))
     assert large == 4 * small
-    assert needed_memory(CONFIG, (64, 64), 4, torch.bfloat16) < 0.6 * small
+    assert needed_memory(CONFIG, Size(64, 64), 4, torch.bfloat16) < 0.6 * small
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,11 @@ def test_other_errors_pass():
 
 def test_memory_guard(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda device: None)
-    require_memory(CONFIG, (10**5, 10**5), 16, torch.float32, CPU)
+    require_memory(CONFIG, Size(10**5, 10**5), 16, torch.float32, CPU)
     monkeypatch.setattr(memory, "available_memory", lambda device: 2**30)
-    require_memory(CONFIG, (16, 16), 4, torch.float32, CPU)
+    require_memory(CONFIG, Size(16, 16), 4, torch.float32, CPU)
     with pytest.raises(DeviceError, match="4000×3000 to 16000×12000 pixels"):
-        require_memory(CONFIG, (3000, 4000), 4, torch.float32, CPU)
+        require_memory(CONFIG, Size(3000, 4000), 4, torch.float32, CPU)
 
 
 def test_available_memory_is_sane():

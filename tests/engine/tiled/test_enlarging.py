@@ -13,7 +13,7 @@ from coser_cli.engine.preparation import pad_to_multiple, prepare
 from coser_cli.engine.tiled import enlarging
 from coser_cli.engine.tiled.enlarging import enlarge, pad, pre_restore, reach, scratch_bytes
 from coser_cli.models.srresnet import SRResNet
-from coser_cli.size import target_size
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.weights.load import load_model
 
@@ -26,7 +26,7 @@ def tiled(model, pixels, scale, size):
     padded = TensorMap(torch.full((1, 3, *size), float("nan")))
     told = []
     with Scratch() as scratch:
-        unpadded = target_size(*pixels.shape[-2:], scale)
+        unpadded = Size.of(pixels).scaled(scale)
         source = TensorMap(pixels)
         found = enlarge(model, source, unpadded, scale, padded, scratch, lambda *a: told.append(a))
         kept = None if found is None else found.read(whole(found))
@@ -89,7 +89,7 @@ def test_padding_is_that_of_the_whole(height, width, multiple):
     expected = pad_to_multiple(pixels, multiple)
     padded = TensorMap(torch.zeros_like(expected))
     padded.tensor[..., :height, :width] = pixels
-    pad(padded, (height, width))
+    pad(padded, Size(height, width))
     assert torch.equal(padded.tensor, expected)
 
 
@@ -112,8 +112,8 @@ def test_temporary_space_is_given_back(make_toy, tmp_path):
 
         scratch.canvas = noted
         padded = TensorMap(torch.zeros(1, 3, 3 * 100, 2 * 100))
-        kept = enlarge(model, TensorMap(noise(3, 2)), (300, 200), 100, padded, scratch)
+        kept = enlarge(model, TensorMap(noise(3, 2)), Size(300, 200), 100, padded, scratch)
         assert [each for each in canvases if not each._file.closed] == [kept]
     assert preparation.srresnet_passes(100) == len(canvases) == 4
-    assert max(peaks) == scratch_bytes((3, 2), 100)
-    assert scratch_bytes((3, 2), 4) == 3 * 4 * 12 * 8
+    assert max(peaks) == scratch_bytes(Size(3, 2), 100)
+    assert scratch_bytes(Size(3, 2), 4) == 3 * 4 * 12 * 8

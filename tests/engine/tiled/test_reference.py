@@ -13,6 +13,7 @@ from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
+from coser_cli.size import Size
 
 SPEC = TileSpec(tile_size=32, overlap=16)
 SETTINGS = Settings(scale=4, steps=2, strength=0.5, reference_strength=0.7)
@@ -41,7 +42,7 @@ def in_tiles(upscaler, pixels, settings, spec=SPEC):
     ],
 )
 def test_the_frame_is_reduced_to_the_native_size(size, expected):
-    assert frame_size(size, 512) == expected
+    assert frame_size(Size(*size), 512) == Size(*expected)
 
 
 def test_a_frame_that_is_not_reduced_has_the_reference_that_it_has_untiled(upscaler):
@@ -77,7 +78,7 @@ def test_results_of_any_shape(make_toy, settings, size):
 
 def test_each_tile_sees_cells_around_its_own_place():
     latents = torch.arange(8 * 12.0).view(1, 1, 8, 12)
-    reference = ReducedReference(latents, None, (32, 48))
+    reference = ReducedReference(latents, None, Size(32, 48))
     assert reference.shape == (1, 32, 48)
     seen = [reference.read(Box(top, 0, top + 4, 4)) for top in (0, 12, 28)]
     assert [each[0, 0, 0, 0] // 12 for each in seen] == [0, 2, 4]

@@ -16,6 +16,7 @@ from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.sampling.schedulers import SAMPLERS, make_scheduler
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box, make_grid
+from coser_cli.size import Size
 
 SCHEDULE = ScheduleConfig()
 
@@ -52,7 +53,7 @@ def test_a_pointwise_network_does_not_see_the_tiles(name, height, width, side, b
     found = tiled(
         TensorMap(start.clone()),
         make_scheduler(name, SCHEDULE, 3),
-        lambda step: make_grid(height, width, side, stride, (offsets[step], offsets[-1 - step])),
+        lambda step: make_grid(Size(height, width), side, stride, (offsets[step], offsets[-1 - step])),
         batch=batch,
     )
     torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-4)
@@ -60,7 +61,7 @@ def test_a_pointwise_network_does_not_see_the_tiles(name, height, width, side, b
 
 def test_on_disk_as_in_memory():
     start = torch.randn(1, 4, 70, 40)
-    grid = make_grid(70, 40, 16, 8)
+    grid = make_grid(Size(70, 40), 16, 8)
     sampler = make_scheduler("ddpm", SCHEDULE, 4)
     expected = tiled(TensorMap(start.clone()), sampler, lambda step: grid)
     with Scratch() as scratch:
@@ -72,7 +73,7 @@ def test_on_disk_as_in_memory():
 @pytest.mark.parametrize("batch", [2, 3, 7, 100])
 def test_batches_do_not_change_a_tile(batch):
     """Each tile is answered by a function of its own field only, so batches must not mix."""
-    start, grid = torch.randn(1, 4, 40, 48), make_grid(40, 48, 16, 8)
+    start, grid = torch.randn(1, 4, 40, 48), make_grid(Size(40, 48), 16, 8)
 
     def local_mean(latents, tiles, timestep):
         assert len(latents) == len(tiles) <= batch
@@ -85,7 +86,7 @@ def test_batches_do_not_change_a_tile(batch):
 
 
 def test_progress_counts_the_tiles_of_all_steps():
-    told, grid = [], make_grid(20, 20, 16, 8)
+    told, grid = [], make_grid(Size(20, 20), 16, 8)
     sampler = make_scheduler("ddim", SCHEDULE, 3)
     noise = lambda step, rows: torch.zeros(1, 4, len(rows), 20)  # noqa: E731
     walk = TiledWalk(sampler, noise, lambda step: grid, batch=3)

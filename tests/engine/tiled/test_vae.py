@@ -24,6 +24,7 @@ from coser_cli.config import (
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, blank, decoding, encoding
 from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.models.build import CoSeR
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.plan import schedule
@@ -137,9 +138,9 @@ def test_equal_in_float64_at_any_size_and_tile(name, rows, columns, tile, frugal
     model, size, tiling = DOUBLES[name], (F_ * rows, F_ * columns), Tiling(tile, frugal)
     pixels = photo(*size, torch.float64)
     latents = hard_latents(model, pixels)
-    found = run(encoding(model, size, tiling), pixels=pixels)
+    found = run(encoding(model, Size(*size), tiling), pixels=pixels)
     assert (found - model.autoencoder.encode(pixels)).abs().max() <= 1e-10
-    found = run(decoding(model, size, tiling, fidelity), latents=latents, pixels=pixels)
+    found = run(decoding(model, Size(*size), tiling, fidelity), latents=latents, pixels=pixels)
     expected = untiled(model, latents, pixels, fidelity)
     assert (found - expected).abs().max() <= 1e-10
 
@@ -152,12 +153,12 @@ def test_equal_in_float32(name, cfw, tile):
     pixels = photo(*size)
     latents = hard_latents(model, pixels)
     maps = {"latents": latents, "pixels": pixels} if cfw else {"latents": latents}
-    found = run(decoding(model, size, Tiling(tile), 0.5), **maps)
+    found = run(decoding(model, Size(*size), Tiling(tile), 0.5), **maps)
     expected = untiled(model, latents, pixels, 0.5)
     scale = max(1.0, float(expected.abs().max()))
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() <= TOLERANCE * scale
-    found = run(encoding(model, size, Tiling(tile)), pixels=pixels)
+    found = run(encoding(model, Size(*size), Tiling(tile)), pixels=pixels)
     assert (found - model.autoencoder.encode(pixels)).abs().max() <= TOLERANCE
 
 
@@ -172,9 +173,9 @@ def test_detail_decoder_is_equal_at_any_size_and_tile(rows, columns, tile, fruga
     model, size = DETAILED, (F_ * rows, F_ * columns)
     pixels = photo(*size, torch.float64)
     latents = model.autoencoder.encode(pixels)
-    found = run(encoding(model, size, Tiling(tile, frugal)), pixels=pixels)
+    found = run(encoding(model, Size(*size), Tiling(tile, frugal)), pixels=pixels)
     assert (found - latents).abs().max() <= 1e-10
-    tiled = decoding(model, size, Tiling(tile, frugal), None)
+    tiled = decoding(model, Size(*size), Tiling(tile, frugal), None)
     found = run(tiled, latents=latents, pixels=pixels)
     assert (found - model.autoencoder.decode(latents, pixels)).abs().max() <= 1e-10
 
@@ -187,7 +188,7 @@ def test_statistics_per_tile_fail_on_the_same_latents():
     expected = untiled(model, latents, pixels, 0.5)
     errors = {}
     for exact in (True, False):
-        tiled = decoding(model, size, Tiling(32, exact=exact), 0.5)
+        tiled = decoding(model, Size(*size), Tiling(32, exact=exact), 0.5)
         errors[exact] = (run(tiled, latents=latents, pixels=pixels) - expected).abs().max()
     assert errors[True] <= TOLERANCE
     assert errors[False] > 100 * TOLERANCE
@@ -198,9 +199,9 @@ def test_equal_for_the_bundled_model():
     pixels = F.interpolate(photo(34, 42), size=size, mode="bicubic").clamp(0, 1)
     latents = model.autoencoder.encode(pixels)
     tiling = Tiling(64)
-    assert (run(encoding(model, size, tiling), pixels=pixels) - latents).abs().max() <= TOLERANCE
+    assert (run(encoding(model, Size(*size), tiling), pixels=pixels) - latents).abs().max() <= TOLERANCE
     for case in (latents, hard_latents(model, pixels)):
-        found = run(decoding(model, size, tiling, 1.0), latents=case, pixels=pixels)
+        found = run(decoding(model, Size(*size), tiling, 1.0), latents=case, pixels=pixels)
         assert (found - untiled(model, case, pixels, 1.0)).abs().max() <= TOLERANCE
 
 
@@ -212,7 +213,7 @@ def test_half_precision_is_as_near_as_the_untiled_network(name):
     latents = exact.autoencoder.encode(pixels)
     expected = untiled(exact, latents, pixels, 0.5)
     plain = untiled(half, latents.bfloat16(), pixels.bfloat16(), 0.5).float()
-    found = run(decoding(half, size, Tiling(24), 0.5), latents=latents, pixels=pixels)
+    found = run(decoding(half, Size(*size), Tiling(24), 0.5), latents=latents, pixels=pixels)
     assert found.dtype == torch.float32
     assert (found - expected).square().mean() <= 1.2 * (plain - expected).square().mean()
 
@@ -224,7 +225,7 @@ def test_a_tile_reads_its_receptive_field_and_no_more():
     latents = torch.randn(1, 4, 100, 100, dtype=torch.float64, requires_grad=True)
     box = Box(200, 204, 204, 208)
     box.crop(untiled(model, latents, pixels, 1.0)).square().sum().backward()
-    tiled = decoding(model, size, Tiling(4), 1.0)
+    tiled = decoding(model, Size(*size), Tiling(4), 1.0)
     asked = {work.node: work.box for work in schedule({tiled.plan.output: box}, ())}
     for name, tensor in (("latents", latents), ("pixels", pixels)):
         touched = tensor.grad.abs().amax((0, 1)) > 0
@@ -237,8 +238,8 @@ def test_attention_in_windows_is_said_and_nearly_the_same():
     model, size = MODELS["sd21-like"], (72, 104)
     pixels = photo(*size)
     latents = model.autoencoder.encode(pixels)
-    assert decoding(model, size, Tiling(32), 0.5).note is None
-    tiled = decoding(model, size, Tiling(32, attention_tokens=200), 0.5)
+    assert decoding(model, Size(*size), Tiling(32), 0.5).note is None
+    tiled = decoding(model, Size(*size), Tiling(32, attention_tokens=200), 0.5)
     assert "26×18" in tiled.note
     error = run(tiled, latents=latents, pixels=pixels) - untiled(model, latents, pixels, 0.5)
     assert 0 < error.abs().max() < 0.1
@@ -248,33 +249,34 @@ def test_attention_in_windows_is_said_and_nearly_the_same():
 def test_costs_are_known_without_weights(frugal):
     tiling, size = Tiling(512, frugal), (4096, 6144)
     full = blank(SD21, torch.float32)
-    plans = [encoding(full, size, tiling).plan, decoding(full, size, tiling, 1.0).plan]
+    plans = [encoding(full, Size(*size), tiling).plan, decoding(full, Size(*size), tiling, 1.0).plan]
     per_pixel = [plan.scratch_bytes / (size[0] * size[1]) for plan in plans]
     assert per_pixel == ([1024, 1024] if frugal else [1536, 2048])
     assert all(1e9 < plan.memory_bytes < 2e9 for plan in plans)
     mini = blank(MINI, torch.float32)
-    assert decoding(mini, size, tiling, 1.0).plan.scratch_bytes == 0
-    assert decoding(mini, size, tiling, 1.0).plan.memory_bytes < 4e8
+    assert decoding(mini, Size(*size), tiling, 1.0).plan.scratch_bytes == 0
+    assert decoding(mini, Size(*size), tiling, 1.0).plan.memory_bytes < 4e8
 
 
 def test_sizes_that_do_not_fit_the_latents_are_refused():
     with pytest.raises(ValueError, match="multiples of 4"):
-        encoding(MODELS["mini-like"], (72, 103), Tiling())
+        encoding(MODELS["mini-like"], Size(72, 103), Tiling())
 
 
 def test_the_plan_of_the_plain_decoder_needs_no_picture():
     model = toy(CONFIGS["mini-like"], cfw=False)
     assert isinstance(model.autoencoder, Autoencoder)
-    assert set(decoding(model, (16, 16), Tiling(), 1.0).sources) == {"latents"}
+    assert set(decoding(model, Size(16, 16), Tiling(), 1.0).sources) == {"latents"}
 
 
 PEAK = """
 import resource, sys, torch
 torch.set_num_threads(1)
-from tests.engine.test_tiled_vae import CONFIGS, toy
+from tests.engine.tiled.test_vae import CONFIGS, toy
 from coser_cli.engine.tiled.vae import Tiling, decoding, encoding
 from coser_cli.tiling.canvas import Scratch
 from coser_cli.tiling.grid import cores
+from coser_cli.size import Size
 
 name, side = sys.argv[1], int(sys.argv[2])
 model = toy(CONFIGS[name])
@@ -283,10 +285,10 @@ with Scratch() as scratch:
         scratch.canvas(shape)
         for shape in ((3, side, side), (4, side // 4, side // 4), (3, side, side))
     )
-    for box in cores(side, side, 256):
+    for box in cores(Size(side, side), 256):
         pixels.write(box, torch.rand(1, 3, box.height, box.width))
-    encoding(model, (side, side), Tiling(256)).run({"pixels": pixels}, latents.write, scratch)
-    tiled = decoding(model, (side, side), Tiling(256), 1.0)
+    encoding(model, Size(side, side), Tiling(256)).run({"pixels": pixels}, latents.write, scratch)
+    tiled = decoding(model, Size(side, side), Tiling(256), 1.0)
     tiled.run({"pixels": pixels, "latents": latents}, result.write, scratch)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

@@ -66,6 +66,7 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
     """With sizes and cost, or with the error that the job would end in."""
     from coser_cli.imageio.header import read_header
     from coser_cli.imageio.mask import read_mask
+    from coser_cli.imageio.read import read_photo
 
     job = plan.job
     try:
@@ -75,6 +76,8 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
             plan = replace(plan, source_size=size, target_size=target(size, settings))
         if job.mask is not None:
             read_mask(job.mask)
+        for path in job.conditions.values():
+            read_photo(path)
         require_writable(job.outputs, target(size, settings))
         if upscaler is None:
             return plan

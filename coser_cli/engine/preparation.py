@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -25,6 +26,7 @@ class LowRes:
     smaller. `latents` `(B, 4, h, w)` of `padded`. `features`: the VAE encoder's, where its CFW
     decoder feeds on them. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result,
     where the enlargement is made of it. `mask` `(1, 1, h, w)` of any size: see `mask.py`.
+    `conditions`: latents `(B, 4, h, w)` of the pictures of further conditions, by name.
     """
 
     pixels: Tensor
@@ -35,6 +37,7 @@ class LowRes:
     features: tuple[Tensor, ...] | None = None
     pre_restored: Tensor | None = None
     mask: Tensor | None = None
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def enlarged(self) -> Tensor:
@@ -84,9 +87,7 @@ def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:
     return F.interpolate(pixels, size=size.hw, mode="bicubic").clamp(0, 1)
 
 
-def enlarge_srresnet(
-    network: SRResNet, pre_restored: Tensor, scale: float, size: Size
-) -> Tensor:
+def enlarge_srresnet(network: SRResNet, pre_restored: Tensor, scale: float, size: Size) -> Tensor:
     """The SRResNet's enlargement at `size`, clamped to [0, 1]; `pre_restored` is its first pass.
 
     Further passes follow until at most a factor √2 is left to the (antialiased) bicubic resize:

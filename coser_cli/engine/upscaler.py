@@ -12,6 +12,7 @@ from coser_cli.engine import decoding, preparation
 from coser_cli.engine.compute.memory import require_memory
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.compute.runtime import Runtime, stage
+from coser_cli.engine.conditions import with_conditions
 from coser_cli.engine.images import Image, Upscaled, chosen, mask_of, pixels_of, upscaled_each
 from coser_cli.engine.passes import imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
@@ -32,7 +33,7 @@ from coser_cli.settings import ResolvedSettings, Settings
 from coser_cli.size import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from coser_cli.engine.cognition import Cognition
 
@@ -72,6 +73,7 @@ class Upscaler(Runtime):
         want_reference: bool = False,
         references: Sequence[Image] = (),
         mask: Image | None = None,
+        conditions: Mapping[str, Image] | None = None,
         **choices: Any,
     ) -> Upscaled | list[Upscaled]:
         """Enlarge pixels `(B, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`; or
@@ -80,7 +82,8 @@ class Upscaler(Runtime):
 
         `choices` are fields of the settings, as in `scale=2`. `references`, pictures of any sizes,
         are taken instead of imagined ones. Of a grey `mask` of any size, white is restored and
-        black is bicubic (`mask.py`). `on_progress(stage, done, total)` is told how far it is;
+        black is bicubic (`mask.py`). `conditions` are pictures of the model's further conditions
+        by name. `on_progress(stage, done, total)` is told how far it is;
         `progress` shows tqdm bars instead. With `strength` 0 nothing is imagined, and no diffusion
         network is loaded, unless `want_reference` asks for the reference all the same. What exceeds
         the range of a smaller dtype is done again in float32; of several pictures, by the caller,
@@ -89,7 +92,7 @@ class Upscaler(Runtime):
         resolved = self.resolve(chosen(settings, choices))
         tell = on_progress or (tqdm_progress() if progress else silent)
         guides = [pixels_of(each)[0] for each in references]
-        more = resolved, tell, want_reference, guides, mask_of(mask)
+        more = resolved, tell, want_reference, guides, mask_of(mask), conditions or {}
         if not isinstance(image, list | tuple):
             pixels, back = pixels_of(image)
             return replace(self._upscale(pixels, *more), back=back)
@@ -109,12 +112,14 @@ class Upscaler(Runtime):
         want_reference: bool,
         references: Sequence[Tensor],
         mask: Tensor | None,
+        conditions: Mapping[str, Image],
     ) -> Upscaled:
         if settings.reference_select == "clip":
             require_single(pixels)
 
         def run(upscaler: Upscaler) -> Upscaled:
             low_res = replace(upscaler.prepare(pixels, settings), mask=mask)
+            low_res = with_conditions(upscaler.model, low_res, conditions, settings)
             tell("prepare", 1, 1)
             latents, guides = upscaler._diffuse(low_res, settings, tell, want_reference, references)
             result = upscaler.decode(latents, low_res, settings)
@@ -278,7 +283,7 @@ class Upscaler(Runtime):
         `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
         leaves the reference attention out. With `strength` 0 it is the input.
         """
-        from coser_cli.engine.restoration import Restorer, Times
+        from coser_cli.engine.restoration import restorer_of
 
         if not settings.strength:
             return low_res.latents
@@ -286,12 +291,7 @@ class Upscaler(Runtime):
         draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
         how = restoring(settings, self.model.config)
         walk, start = how.begin(low_res.latents, self.model.config.schedule, draw, on_step)
-        times = Times.of(self.model, walk.sampler.timesteps, cognition.embedding)
-        hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
-        restorer = Restorer(
-            self.model, cognition, times, hints, how.deep_interval, weights=how.weights
-        )
-        latents = walk(restorer, start)
+        latents = walk(restorer_of(self.model, cognition, how, low_res, reference), start)
         return require_finite(latents, what="latents of the result")
 
     @stage

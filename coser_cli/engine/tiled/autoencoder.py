@@ -10,12 +10,14 @@ from torch import Tensor
 
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.progress import Progress
+from coser_cli.engine.tiled.reference import place_large
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
+    from coser_cli.engine.tiled.results import LargeLowRes
     from coser_cli.engine.upscaler import Upscaler
 
 
@@ -52,6 +54,12 @@ class TiledAutoencoder:
         way = encoding(self._upscaler.model, Size.of(padded), self._tiling)
         self._run(way, {"pixels": padded}, latents, "encode")
         return latents
+
+    def encode_placed(self, picture: Map, low_res: LargeLowRes) -> Map:
+        """Latents of a picture of the user, placed into the frame of the result."""
+        placed = self._scratch.canvas(low_res.padded.shape)
+        place_large(picture, placed, low_res.size)
+        return self.encode(placed)
 
     def decode(self, latents: Readable, padded: Map, fidelity: float | None) -> Map:
         """The picture of latents, not clamped, beside the one that was encoded; with `fidelity`

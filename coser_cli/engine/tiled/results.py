@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from coser_cli.engine.mask import Regions
 from coser_cli.size import Size
@@ -15,6 +16,7 @@ class LargeLowRes:
 
     `size` of the enlargement is picture, `target` is the result's. `pre_restored` `(3, 4H, 4W)`:
     the SRResNet's first pass, where the enlargement is made of it. `mask` `(1, h, w)` of any size.
+    `conditions`: latents of the pictures of further conditions, by name.
     """
 
     pixels: Readable
@@ -24,6 +26,7 @@ class LargeLowRes:
     latents: Map
     pre_restored: Readable | None
     mask: Readable | None = None
+    conditions: Mapping[str, Readable] = field(default_factory=dict)
 
     def masked_latents(self, restored: Readable, downscale: int) -> Readable:
         """Latents that are restored where the mask says so."""

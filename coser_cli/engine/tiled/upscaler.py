@@ -9,7 +9,7 @@ whole picture, and a reference is one picture of which every tile sees its part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -21,7 +21,7 @@ from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
-from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.settings_check import is_guided, require_conditions
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
@@ -31,7 +31,6 @@ from coser_cli.engine.tiled.reference import (
     ReducedReference,
     frame_to_imagine,
     noise_of_candidate,
-    place_large,
 )
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
@@ -100,21 +99,28 @@ class TiledUpscaler:
         want_reference: bool = False,
         references: Sequence[Map] = (),
         mask: Readable | None = None,
+        conditions: Mapping[str, Map] | None = None,
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
+        resolved, guides = self.upscaler.resolve(settings), (references, conditions or {})
         with self.upscaler.computing():
-            resolved = self.upscaler.resolve(settings)
-            return self._upscale(pixels, resolved, want_reference, references, mask)
+            return self._upscale(pixels, resolved, want_reference, mask, *guides)
 
     def _upscale(
         self,
         pixels: Map,
         settings: ResolvedSettings,
         want_reference: bool,
-        references: Sequence[Map],
         mask: Readable | None,
+        references: Sequence[Map],
+        conditions: Mapping[str, Map],
     ) -> Large:
+        require_conditions(self.model.config, conditions)
         low_res = replace(self.prepare(pixels, settings), mask=mask)
+        if settings.strength:  # else nobody looks at them
+            encode = partial(self._vae.encode_placed, low_res=low_res)
+            encoded = {name: encode(picture) for name, picture in conditions.items()}
+            low_res = replace(low_res, conditions=encoded)
         latents, guides = low_res.latents, References[Readable]()
         guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
@@ -168,7 +174,7 @@ class TiledUpscaler:
     ) -> References[Readable]:
         """Stage 3: latents of the given references or of imagined ones: all, or the nearest."""
         if pictures:
-            references = list[Readable](self._import(picture, low_res) for picture in pictures)
+            references = list[Readable](self._vae.encode_placed(each, low_res) for each in pictures)
         else:
             references = self._imagine(low_res, cognition, settings)
 
@@ -192,7 +198,7 @@ class TiledUpscaler:
 
         def predict(upscaler: Upscaler) -> PredictTiles:
             own = cognition.to(upscaler.dtype)
-            hints = low_res.latents, references
+            hints = low_res.latents, references, low_res.conditions
             return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints)
 
         grid = partial(self._grid, low_res.latents, settings.seed)
@@ -322,12 +328,6 @@ class TiledUpscaler:
             how = self.scratch, partial(self._tell, "enlarge")
             self._restored = low_res, pre_restore(self.model, low_res.pixels, *how)
         return self._restored[1]
-
-    def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
-        """Latents of a picture of the user, placed into the frame."""
-        placed = self.scratch.canvas(low_res.padded.shape)
-        place_large(picture, placed, low_res.size)
-        return self._vae.encode(placed)
 
     def _score(self, latents: Readable, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""

@@ -215,6 +215,8 @@ class ModelConfig:
     `presets`: fields of `defaults` that are others under a preset's name.
     `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
     model imagines references; None: not at all, so that only pictures of the user can guide it.
+    `pass_scale`: how much a pass of the SRResNet enlarges each side; a network of the user in its
+    place, which takes `pass_memory` bytes, has a scale of its own.
     """
 
     name: str
@@ -236,6 +238,12 @@ class ModelConfig:
     reference: OneStep | None = None
     defaults: Defaults = field(default_factory=Defaults)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pass_scale: int = 4
+    pass_memory: int | None = None
+
+    def pre_restored(self) -> ModelConfig:
+        """The same with a network of the user: all starts from its picture, strength 0 gives it."""
+        return replace(self, low_res_source="srresnet", plain_result="low_res")
 
     def preset(self, name: str) -> Defaults:
         """The defaults under that name; "balanced" are `defaults`, as is what the model lacks."""

@@ -78,6 +78,7 @@ class Compute:
     offload: str = "auto"
     low_memory: bool = False
     compile: bool = False
+    pre_restorer: str | None = None
 
 
 @dataclass(frozen=True)

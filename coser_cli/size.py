@@ -36,6 +36,12 @@ class Size:
         height, width = maps.shape[-2:]
         return cls(height, width)
 
+    @classmethod
+    def of_wh(cls, sides: tuple[int, int]) -> Size:
+        """That of (width, height), as Pillow has it."""
+        width, height = sides
+        return cls(height, width)
+
     @property
     def hw(self) -> tuple[int, int]:
         """(height, width), as torch has it."""
@@ -63,6 +69,20 @@ class Size:
         """Each side times `factor`, rounded, at least 1."""
         return Size(max(1, round(self.height * factor)), max(1, round(self.width * factor)))
 
+    def within(self, side: int) -> Size:
+        """Reduced until the long side is `side`, if it is more; no side vanishes."""
+        return self.scaled(min(1.0, side / self.long_side))
+
+    def has_shape_of(self, other: Size, tolerance: float) -> bool:
+        """Whether the aspect ratios differ by no more than a share of `tolerance`."""
+        ratio = self.width * other.height / (self.height * other.width)
+        return abs(ratio - 1) <= tolerance
+
+    @property
+    def turned(self) -> Size:
+        """That of the picture on its side."""
+        return Size(self.width, self.height)
+
     def padded(self, multiple: int) -> Size:
         """Each side filled up to a multiple of `multiple`."""
         return Size(self.height + -self.height % multiple, self.width + -self.width % multiple)
@@ -75,9 +95,10 @@ class Size:
         return f"{self.width}×{self.height}"
 
 
-def srresnet_passes(scale: float) -> int:
-    """How often the SRResNet (×4) runs for an enlargement by `scale`; at least once."""
-    return max(1, math.ceil(math.log(scale / math.sqrt(2), 4)))
+def srresnet_passes(scale: float, each: int = 4) -> int:
+    """How often the SRResNet, or another network that enlarges `each` times, runs for an
+    enlargement by `scale`; at least once."""
+    return max(1, math.ceil(math.log(scale / math.sqrt(2), each)))
 
 
 def working_size(target: Size, least: int) -> Size:

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights.fetch": {"weights"},
     "weights.checkpoints": {"weights"},
     "weights.install": {"models", "weights", "weights.fetch", "weights.checkpoints"},
-    "engine.compute": {"models", "imageio", "weights"},
+    "engine.compute": {"models", "tiling", "imageio", "weights"},
     "engine": {"models", "sampling", "tiling", "imageio", "weights", "engine.compute"},
     "engine.tiled": {"models", "sampling", "tiling", "engine", "engine.compute"},
     "batch": {"imageio", "tiling", "weights"} | ENGINE,
@@ -70,6 +70,7 @@ OWNERS = {
     "ray": {"batch.workers"},
     "matplotlib": {"evaluation"},
     "triton": {"models"},
+    "spandrel": {"weights"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -45,6 +45,25 @@ def test_both_orders_and_what_people_read():
     assert Size.of(np.zeros((1, 3, 400, 640))) == size
 
 
+@pytest.mark.parametrize(
+    ("size", "side", "expected"),
+    [
+        (Size(50, 100), 50, Size(25, 50)),
+        (Size(1, 4000), 100, Size(1, 100)),
+        (Size(2, 3), 100, Size(2, 3)),
+    ],
+)
+def test_within_a_side(size, side, expected):
+    assert size.within(side) == expected
+
+
+@pytest.mark.parametrize(
+    ("other", "same"), [(Size(200, 320), True), (Size(197, 320), True), (Size(320, 200), False)]
+)
+def test_shapes_that_count_as_one(other, same):
+    assert Size(400, 640).has_shape_of(other, 0.02) is same
+
+
 def test_a_size_is_no_tuple():
     """So that nobody takes it in the other order."""
     with pytest.raises(TypeError):

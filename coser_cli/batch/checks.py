@@ -17,19 +17,12 @@ from coser_cli.errors import (
     WeightsError,
     shown,
 )
-from coser_cli.settings import ResolvedSettings
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from coser_cli.imageio.photo import FloatArray
-
-
-def target(size: tuple[int, int], settings: ResolvedSettings) -> tuple[int, int]:
-    """Size of the result of a picture of `size`, both (width, height)."""
-    from coser_cli.size import Size
-
-    return Size(size[1], size[0]).scaled(settings.scale).wh
 
 
 @contextmanager
@@ -59,12 +52,12 @@ def arrays(pixels: Tensor) -> list[FloatArray]:
     return list(values)
 
 
-def require_writable(paths: Sequence[Path], size: tuple[int, int]) -> None:
+def require_writable(paths: Sequence[Path], size: Size) -> None:
     """Find out before minutes of work, not after, that the result could not be written."""
     from coser_cli.imageio.formats import require_fits
 
     for path in paths:
-        require_fits(path, *size)
+        require_fits(path, size)
         require_short(path)
         if path.is_dir():
             raise InputError(f"cannot write {shown(path)}: it is a folder", "give another name")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coser_cli.batch.checks import naming, require_writable, target
+from coser_cli.batch.checks import naming, require_writable
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load
 from coser_cli.batch.request import Work
@@ -27,7 +27,7 @@ CALIBRATION_STEPS = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job would be. Sizes are (width, height).
+    """What a job would be.
 
     `cost` is what it takes; `why` it is done in tiles, "" where it is done whole; `seconds` by a
     short calibration, None where nothing could be timed. `existing` outputs would be skipped or,
@@ -35,8 +35,8 @@ class Plan:
     """
 
     job: Job
-    source_size: tuple[int, int] | None = None
-    target_size: tuple[int, int] | None = None
+    source_size: Size | None = None
+    target_size: Size | None = None
     cost: Cost | None = None
     why: str = ""
     seconds: float | None = None
@@ -73,12 +73,13 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
         size = read_header(job.source, job.frame).size
         with naming(job.source):
             settings = work.settings_for(size)
-            plan = replace(plan, source_size=size, target_size=target(size, settings))
+            target = size.scaled(settings.scale)
+            plan = replace(plan, source_size=size, target_size=target)
         if job.mask is not None:
             read_mask(job.mask)
         for path in job.conditions.values():
             read_photo(path)
-        require_writable(job.outputs, target(size, settings))
+        require_writable(job.outputs, target)
         if upscaler is None:
             return plan
         with naming(job.source):
@@ -91,18 +92,16 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
     from coser_cli.imageio.formats import require_streamable
 
     assert plan.source_size is not None and plan.target_size is not None
-    width, height = plan.source_size
     tiles = work.request.tiles
-    size = Size(height, width)
-    why = upscaler.why_tiled(size, settings, tiles)
+    why = upscaler.why_tiled(plan.source_size, settings, tiles)
     if work.request.always_tiles or upscaler.low_memory:
         why = why or "asked for"
     references = plan.job.kind == "reference" or bool(plan.job.references)
-    task = Task(size, settings, tiles, len(work.references), references)
+    task = Task(plan.source_size, settings, tiles, len(work.references), references)
     if not why:
         return replace(plan, cost=cost_at_once(upscaler, task))
     for path in plan.job.outputs:
-        require_streamable(path, *plan.target_size)
+        require_streamable(path, plan.target_size)
     return replace(plan, cost=cost_in_tiles(upscaler, task), why=why)
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from coser_cli.errors import InputError, UsageError
 from coser_cli.settings import MAX_SCALE, MIN_SCALE
+from coser_cli.size import Size
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,25 @@ class Fit:
             return f"{self.width}x{self.height}"
         return f"{self.width}w" if self.width is not None else f"{self.height}h"
 
-    def is_reached(self, size: tuple[int, int]) -> bool:
+    def is_reached(self, size: Size) -> bool:
         """Whether a picture of `size` is larger already than a longer side that is asked for."""
-        return self.max_side is not None and max(size) > self.max_side
+        return self.max_side is not None and size.long_side > self.max_side
 
-    def scale(self, size: tuple[int, int]) -> float:
-        """The scale that gives a picture of `size` (width, height) the wanted size exactly.
+    def scale(self, size: Size) -> float:
+        """The scale that gives a picture of `size` the wanted size exactly.
 
         `round(side · scale)` is then exact for the side that binds: the product differs from the
         whole number by far less than a half. Raises `InputError` outside of what scales may be.
         """
-        width, height = size
-        ratios = [Fraction(self.max_side, max(size))] if self.max_side is not None else []
+        ratios = [Fraction(self.max_side, size.long_side)] if self.max_side is not None else []
         if self.width is not None:
-            ratios.append(Fraction(self.width, width))
+            ratios.append(Fraction(self.width, size.width))
         if self.height is not None:
-            ratios.append(Fraction(self.height, height))
+            ratios.append(Fraction(self.height, size.height))
         ratio = min(ratios)
         if not MIN_SCALE <= ratio <= MAX_SCALE:
             raise InputError(
-                f"{width}×{height} pixels to {self._words()} is a scale of {float(ratio):.3g}",
+                f"{size} pixels to {self._words()} is a scale of {float(ratio):.3g}",
                 f"scales go from {MIN_SCALE:g} to {MAX_SCALE:g}",
             )
         return ratio.numerator / ratio.denominator

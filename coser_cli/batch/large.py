@@ -42,9 +42,9 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
     """
     from coser_cli.imageio.formats import require_streamable
 
-    tiles, (width, height) = loaded.work.request.tiles, loaded.photo.size
+    tiles = loaded.work.request.tiles
     task = Task(
-        Size(height, width),
+        loaded.photo.size,
         loaded.settings,
         tiles,
         imported=len(loaded.work.references),
@@ -52,7 +52,7 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
     )
     cost = cost_in_tiles(loaded.upscaler, task)
     for path in loaded.missing:
-        require_streamable(path, cost.size.width, cost.size.height)
+        require_streamable(path, cost.size)
     loaded = replace(loaded, tiling=tiling_of(tiles, cost.diffusion.tile_batch))
     with Scratch(tiles.temp_dir) as scratch:
         scratch.require(cost.disk)
@@ -109,13 +109,12 @@ class PictureOnDisk:
     nbytes: int = 0
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.pixels.shape[2], self.pixels.shape[1]
+    def size(self) -> Size:
+        return Size.of(self.pixels)
 
     def reduced(self, side: int) -> FloatArray:
         """The picture `(3, h, w)`, antialiased, with `side` as its longer side if that is more."""
-        size = Size.of(self.pixels)
-        small = size.scaled(min(1.0, side / size.long_side))
+        small = self.size.within(side)
         picture, rows = reduced(self.pixels, small), bands(small.height, REDUCED_ROWS)
         parts = [picture.read(Box(band.start, 0, band.stop, small.width)) for band in rows]
         values: FloatArray = torch.cat(parts, dim=2)[0].numpy()
@@ -130,8 +129,8 @@ class PictureOnDisk:
         write_streamed(path, self.size, self._rows(), source, encoding, record)
 
     def _rows(self) -> Iterator[FloatArray]:
-        width, height = self.size
-        count = -(-height // ROWS)
-        for done, band in enumerate(bands(height, ROWS), start=1):
-            yield self.pixels.read(Box(band.start, 0, band.stop, width))[0].numpy()
+        size = self.size
+        count = -(-size.height // ROWS)
+        for done, band in enumerate(bands(size.height, ROWS), start=1):
+            yield self.pixels.read(Box(band.start, 0, band.stop, size.width))[0].numpy()
             self.progress("write", done, count)

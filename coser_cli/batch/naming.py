@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from coser_cli.errors import InputError, UsageError, shown
 from coser_cli.imageio.formats import format_named, format_of
 from coser_cli.imageio.sniff import sniff
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.batch.fit import Fit
@@ -48,7 +49,7 @@ class Naming:
             return
         _check(self.template)
         ext = ".png" if self.format == SAME else format_named(self.format or "PNG").suffixes[0]
-        sample = self._filled(self.template, "stem", 1, "1", (1, 1), ext)
+        sample = self._filled(self.template, "stem", 1, "1", Size(1, 1), ext)
         output_format = None if self.format in (None, SAME) else format_named(str(self.format))
         if output_format is not None and format_of(Path(sample)) != output_format:
             raise UsageError(
@@ -72,27 +73,27 @@ class Naming:
         template = self.template or self.default(ending, source.frames)
         frame = 1 if source.frame is None else source.frame + 1
         number = f"{frame:0{len(str(source.frames))}d}"
-        size = self._measured(source) if self._needs_size(template) else (0, 0)
+        size = self._measured(source) if self._needs_size(template) else Size(0, 0)
         return self._filled(template, source.stem, index, number, size, self.ext(source))
 
     def _needs_size(self, template: str) -> bool:
         names = {field for _, field, _, _ in string.Formatter().parse(template)}
         return bool(names & {"width", "height"}) or ("scale" in names and self.fit is not None)
 
-    def _measured(self, source: Source) -> tuple[int, int]:
-        """Size of the picture; (0, 0) where it cannot be read, which its job will report."""
+    def _measured(self, source: Source) -> Size:
+        """Size of the picture; 0×0 where it cannot be read, which its job will report."""
         from coser_cli.imageio.header import read_header
 
         try:
             return read_header(source.path, source.frame).size
         except InputError:
-            return 0, 0
+            return Size(0, 0)
 
     def _filled(
-        self, template: str, stem: str, index: int, frame: str, size: tuple[int, int], ext: str
+        self, template: str, stem: str, index: int, frame: str, size: Size, ext: str
     ) -> str:
         scale = self.scale
-        if self.fit is not None and all(size):
+        if self.fit is not None and size.area:
             try:
                 scale = self.fit.scale(size)
             except InputError:  # its job will say so
@@ -101,8 +102,8 @@ class Naming:
             "stem": stem,
             "scale": _Scale(scale),
             "ext": ext,
-            "width": round(size[0] * scale),
-            "height": round(size[1] * scale),
+            "width": round(size.width * scale),
+            "height": round(size.height * scale),
             "model": self.model,
             "seed": self.seed,
             "index": index,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from coser_cli.batch.resume import is_present
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.batch.picture import LoadedJob
@@ -28,9 +29,7 @@ class Picture(Protocol):
     """A finished picture `(3, H, W)` in [0, 1]."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        ...
+    def size(self) -> Size: ...
 
     @property
     def nbytes(self) -> int:
@@ -55,8 +54,8 @@ class PictureInMemory:
     pixels: FloatArray
 
     @property
-    def size(self) -> tuple[int, int]:
-        return self.pixels.shape[2], self.pixels.shape[1]
+    def size(self) -> Size:
+        return Size.of(self.pixels)
 
     @property
     def nbytes(self) -> int:
@@ -126,8 +125,8 @@ def _write_candidates(
 
         reduced = [each.reduced(THUMBNAIL) for each in candidates]
         labels = [f"{number}   {score:.4f}" for number, score in enumerate(scores, start=1)]
-        size = reduced[0].shape[2], reduced[0].shape[1]
-        sheet = contact_sheet([photo.pixels, *reduced], ["input", *labels], size)
+        pictures = [photo.pixels, *reduced]
+        sheet = contact_sheet(pictures, ["input", *labels], Size.of(reduced[0]))
         _write(loaded, job.target, PictureInMemory(sheet), None)
 
 

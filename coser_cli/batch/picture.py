@@ -11,7 +11,6 @@ from coser_cli.batch.jobs import Job
 from coser_cli.batch.request import Work
 from coser_cli.batch.resume import Pending
 from coser_cli.settings import ResolvedSettings
-from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.engine.progress import Progress
@@ -75,9 +74,7 @@ class LoadedJob:
 
     def why_tiled(self) -> str | None:
         """Why the picture is done in tiles, "" where that was asked for; None: it is done whole."""
-        width, height = self.photo.size
-        size = Size(height, width)
         request = self.work.request
         if request.always_tiles or self.upscaler.low_memory:
             return ""
-        return self.upscaler.why_tiled(size, self.settings, request.tiles) or None
+        return self.upscaler.why_tiled(self.photo.size, self.settings, request.tiles) or None

@@ -291,7 +291,6 @@ def _photo_bytes(job: Job) -> int:
     from coser_cli.imageio.header import read_header
 
     try:
-        width, height = read_header(job.source, job.frame).size
+        return read_header(job.source, job.frame).size.area * PIXEL_BYTES
     except Exception:  # decoders raise anything on damaged files
         return 0
-    return width * height * PIXEL_BYTES

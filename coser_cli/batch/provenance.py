@@ -18,7 +18,7 @@ from coser_cli.batch.jobs import Job
 from coser_cli.engine.settings_check import idle_in_reference, idle_in_result, idle_in_run
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.formats import format_of
-from coser_cli.settings import ResolvedSettings, Settings, TileSpec
+from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class NamedHash:
 @dataclass(frozen=True)
 class Provenance:
     """What all records of a run have in common: the model's name, its weights' fingerprint and its
-    configuration, the user's reference files, and the number type that was asked for.
+    configuration, the user's reference files and pre-restorer, and the number type that was asked
+    for.
     """
 
     model: str
@@ -50,6 +51,12 @@ class Provenance:
     config: ModelConfig
     references: tuple[NamedHash, ...] = ()
     dtype: str = "auto"
+    pre_restorer: NamedHash | None = None
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of all weights."""
+        return self.weights, *(() if self.pre_restorer is None else (self.pre_restorer.sha256,))
 
 
 @dataclass(frozen=True)
@@ -67,19 +74,23 @@ class Origin:
     conditions: Mapping[str, NamedHash] = field(default_factory=dict)
 
 
-def provenance(model: str, references: Sequence[Path], dtype: str) -> Provenance:
-    """Of a run with an installed model. Raises `WeightsError`, and OSError where a reference cannot
-    be read.
+def provenance(compute: Compute, references: Sequence[Path]) -> Provenance:
+    """Of a run with an installed model. Raises `WeightsError`, and OSError where a reference or the
+    pre-restorer cannot be read.
     """
     from coser_cli.weights.lock import fingerprint
     from coser_cli.weights.store import model_folder, read_model_config
 
-    folder = model_folder(model)
+    folder = model_folder(compute.model)
     hashes = tuple(hashed(path) for path in references)
     config = read_model_config(folder)
     if not (folder / "cfw").is_dir():  # it was left out when the model was installed
         config = replace(config, cfw=None)
-    return Provenance(folder.name, fingerprint(folder), config, hashes, dtype)
+    own = None
+    if compute.pre_restorer is not None:
+        own = hashed(Path(compute.pre_restorer))
+        config = config.pre_restored()  # its scale is not known yet
+    return Provenance(folder.name, fingerprint(folder), config, hashes, compute.dtype, own)
 
 
 def hashed(path: Path) -> NamedHash:
@@ -105,6 +116,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
     of_result = role in ("result", "comparison")
     masked = origin.mask is not None and of_result
     further = origin.conditions if of_result and settings.strength else {}
+    pre_restorer = origin.provenance.pre_restorer
     imagines = bool(job.references) or job.kind == "reference"
     idle = idle_in_run(settings, config, files, imagines, job.kind == "upscale")
     return {
@@ -123,6 +135,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "compute": None,
         **({"mask": asdict(origin.mask)} if masked and origin.mask else {}),
         **({"conditions": {k: asdict(v) for k, v in further.items()}} if further else {}),
+        **({"pre_restorer": asdict(pre_restorer)} if pre_restorer else {}),
     }
 
 
@@ -232,13 +245,14 @@ def _origins(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
         )
     if _hashes(record) != _hashes(expected):
         reasons.append("the reference files are others")
-    was, now = _table(record, "mask"), _table(expected, "mask")
-    if was.get("sha256") != now.get("sha256"):
-        reasons.append(
-            "the mask is another"
-            if was and now
-            else f"it was made with{'' if was else 'out'} a mask"
-        )
+    for name in ("mask", "pre_restorer"):
+        was, now, word = _table(record, name), _table(expected, name), name.replace("_", "-")
+        if was.get("sha256") != now.get("sha256"):
+            reasons.append(
+                f"the {word} is another"
+                if was and now
+                else f"it was made with{'' if was else 'out'} a {word}"
+            )
     was, now = _table(record, "conditions"), _table(expected, "conditions")
     for name in sorted({*was, *now}):
         before, after = _table(was, name), _table(now, name)

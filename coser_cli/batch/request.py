@@ -11,6 +11,7 @@ from coser_cli.batch.fit import Fit
 from coser_cli.errors import InputError, UsageError, reason_of, shown
 from coser_cli.imageio.encoding import DEFAULT, Encoding
 from coser_cli.settings import Compute, ResolvedSettings, Settings, TileSpec
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.batch.provenance import Provenance
@@ -57,8 +58,8 @@ class Work:
     references: tuple[Photo, ...] = ()
     provenance: Provenance | None = None
 
-    def settings_for(self, size: tuple[int, int]) -> ResolvedSettings:
-        """The settings for a picture of `size` (width, height)."""
+    def settings_for(self, size: Size) -> ResolvedSettings:
+        """The settings for a picture of `size`."""
         fit = self.request.fit
         return self.settings if fit is None else replace(self.settings, scale=fit.scale(size))
 
@@ -72,9 +73,8 @@ def prepare(request: Request, emit: Emit = ignore) -> Work:
     from coser_cli.batch.provenance import provenance
 
     photos = tuple(_reference(path, emit) for path in request.references)
-    compute = request.compute
     try:
-        known = provenance(compute.model, request.references, compute.dtype)
+        known = provenance(request.compute, request.references)
     except OSError as error:
         reason = reason_of(error)
         raise UsageError(f"cannot read {shown(error.filename)}: {reason}") from None

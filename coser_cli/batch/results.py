@@ -7,11 +7,12 @@ from typing import Literal
 
 from coser_cli.batch.jobs import Job
 from coser_cli.errors import CoserError, Exit
+from coser_cli.size import Size
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job. Sizes are (width, height); `error` is set where it failed.
+    """What became of a job; `error` is set where it failed.
 
     `scores` of the candidate references, where they were compared with the input, and the index of
     the `chosen` one, where not all were used.
@@ -20,8 +21,8 @@ class Result:
     job: Job
     status: Literal["done", "skipped", "failed", "not_started"]
     seconds: float = 0.0
-    source_size: tuple[int, int] | None = None
-    target_size: tuple[int, int] | None = None
+    source_size: Size | None = None
+    target_size: Size | None = None
     seed: int | None = None
     notes: tuple[str, ...] = ()
     scores: tuple[float, ...] | None = None

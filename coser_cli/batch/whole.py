@@ -11,7 +11,6 @@ import numpy as np
 from coser_cli.batch.checks import arrays
 from coser_cli.batch.output import Outputs, PictureInMemory
 from coser_cli.batch.results import Result
-from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,8 +47,7 @@ def batch_size(loaded: LoadedJob) -> int:
     """How many pictures like this one, which has a key, are done at once."""
     if loaded.work.request.batch_size is not None:
         return loaded.work.request.batch_size
-    width, height = loaded.photo.size
-    return loaded.upscaler.batch_limit(Size(height, width), loaded.settings)
+    return loaded.upscaler.batch_limit(loaded.photo.size, loaded.settings)
 
 
 def upscale_together(jobs: Sequence[LoadedJob]) -> list[Outputs] | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from coser_cli.batch.checks import naming, require_writable, target
+from coser_cli.batch.checks import naming, require_writable
 from coser_cli.batch.events import Emit, progress_to
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load
@@ -66,7 +66,7 @@ class Worker:
         photo = read_photo(job.source, frame=job.frame)
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
-        require_writable(pending.missing, target(photo.size, settings))
+        require_writable(pending.missing, photo.size.scaled(settings.scale))
         mask = None if job.mask is None else read_mask(job.mask)
         common = self._work, self._model, self._progress
         conditions = {name: read_photo(path) for name, path in job.conditions.items()}
@@ -82,7 +82,7 @@ class Worker:
         size = read_header(job.source, job.frame).size
         if not fit.is_reached(size):
             return None
-        return f"{size[0]}×{size[1]} pixels are more than --max-side {fit.max_side} already"
+        return f"{size} pixels are more than --max-side {fit.max_side} already"
 
 
 def upscale(loaded: LoadedJob) -> Outputs:
@@ -108,7 +108,7 @@ def write(loaded: LoadedJob, outputs: Outputs) -> Result:
     return replace(
         outputs.result,
         source_size=loaded.photo.size,
-        target_size=target(loaded.photo.size, loaded.settings),
+        target_size=loaded.photo.size.scaled(loaded.settings.scale),
         seed=loaded.settings.seed,
         notes=(
             *loaded.pending.notes,

@@ -59,10 +59,10 @@ def compare(
 
         page = compare_page([before, *after], max_side)
         facts = {
-            "before_size": list(page.sizes[0]),
-            "after_size": list(page.sizes[1]),
-            "shown_size": list(page.shown_size),
-            "more_sizes": [list(each) for each in page.sizes[2:]],
+            "before_size": list(page.sizes[0].wh),
+            "after_size": list(page.sizes[1].wh),
+            "shown_size": list(page.shown_size.wh),
+            "more_sizes": [list(each.wh) for each in page.sizes[2:]],
         }
         return PageContent(page.html, facts, page.notes)
 

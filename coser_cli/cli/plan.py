@@ -79,7 +79,7 @@ def make_request(
         settings = _with_diffusion(reporter, settings, config, option)
     return Request(
         settings=settings,
-        compute=replace(compute, model=model),
+        compute=replace(compute, model=model, pre_restorer=_absolute(compute.pre_restorer)),
         references=references,
         fit=files.fit(ctx),
         encoding=files.encoding,
@@ -104,6 +104,11 @@ def require_named(words: Sequence[str]) -> dict[str, Path]:
             raise UsageError(f"--condition {name} is there twice", "leave one out")
         conditions[name] = Path(file)
     return conditions
+
+
+def _absolute(path: str | None) -> str | None:
+    """A path that other processes understand, too."""
+    return None if path is None else os.path.abspath(path)
 
 
 def _with_diffusion(

@@ -84,20 +84,28 @@ def reproduction_of(file: Path) -> Reproduction:
 def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
     source = _located(file, record["input"])
     references = [_located(file, each) for each in record["references"]]
-    masks = [_located(file, record["mask"])] if record.get("mask") else []
+    beside = {
+        name: _located(file, record[name]) for name in ("mask", "pre_restorer") if record.get(name)
+    }
     notes = [_note(each, "input") for each in (source,) if each.state != "unchanged"]
     notes += [_note(each, "reference") for each in references if each.state != "unchanged"]
-    notes += [_note(each, "mask") for each in masks if each.state != "unchanged"]
     further = {k: _located(file, each) for k, each in record.get("conditions", {}).items()}
     notes += [_note(v, f"condition {k}") for k, v in further.items() if v.state != "unchanged"]
+    notes += [
+        _note(each, name.replace("_", "-"))
+        for name, each in beside.items()
+        if each.state != "unchanged"
+    ]
     notes += _model_notes(record["model"])
     if record["input"]["frame"] is not None:
         notes.append(f"the command makes all frames; this is {record['input']['frame'] + 1}")
     if record["role"] in ("reference", "comparison") and record["kind"] == "upscale":
         notes.append(f"the command makes the result, and this {record['role']} beside it")
-    masked = [word for each in masks for word in _option("--mask", each.path)]
-    masked += [w for k, v in further.items() for w in _option("--condition", f"{k}={v.path}")]
-    command = (*_words(file, record, references), *masked, *_input_words(source.path))
+    files = [
+        word for name, each in beside.items() for word in _option(f"--{_dashed(name)}", each.path)
+    ]
+    files += [w for k, v in further.items() for w in _option("--condition", f"{k}={v.path}")]
+    command = (*_words(file, record, references), *files, *_input_words(source.path))
     return Reproduction(file, record, source, command, tuple(notes))
 
 
@@ -288,7 +296,8 @@ def _text(reproduction: Reproduction) -> str:
             f"{', compiled' if compute.get('compiled') else ''}"
         )
     lines += [f"  reference  {_file(each)}" for each in record["references"]]
-    lines += [f"  mask       {_file(record['mask'])}"] if record.get("mask") else []
+    for name, title in (("mask", "mask"), ("pre_restorer", "enlarged by")):
+        lines += [f"  {title:<10} {_file(record[name])}"] if record.get(name) else []
     conditions = record.get("conditions", {})
     lines += [f"  condition  {name}: {_file(each)}" for name, each in conditions.items()]
     for title in ("fit", "encoding", "tiling"):

@@ -90,9 +90,7 @@ def _statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + VARIANCE_EPSILON).sqrt()
 
 
-def _colour_change(
-    pixels: Readable, style: Readable, size: Size
-) -> tuple[Tensor, Tensor]:
+def _colour_change(pixels: Readable, style: Readable, size: Size) -> tuple[Tensor, Tensor]:
     """AdaIN as gain and offset per channel, `(3, 1, 1)` float32 each."""
     mean, deviation = _map_statistics(pixels, size)
     style_mean, style_deviation = _map_statistics(style, size)

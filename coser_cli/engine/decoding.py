@@ -53,8 +53,8 @@ def decode_result(
 
 
 def decode_references(model: CoSeR, latents: Tensor, low_res: LowRes) -> Tensor:
-    """Pixels `(N, 3, *target.hw)` in [0, 1], float32 on the CPU, that the VAE alone makes of latents
-    `(N, 4, h, w)`; one at a time.
+    """Pixels `(N, 3, *target.hw)` in [0, 1], float32 on the CPU, that the VAE alone makes of
+    latents `(N, 4, h, w)`; one at a time.
     """
     pictures = low_res.padded.repeat(len(latents) // len(low_res.padded), 1, 1, 1).split(1)
     each = zip(latents.to(low_res.padded).split(1), pictures, strict=True)

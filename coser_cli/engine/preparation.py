@@ -14,7 +14,7 @@ from coser_cli.size import Size, srresnet_passes, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
-    from coser_cli.models.srresnet import SRResNet
+    from coser_cli.models.srresnet import Enlarger
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class LowRes:
     `pixel_multiple`; only `size` of it is picture. `target`: size of the result, which may be
     smaller. `latents` `(B, 4, h, w)` of `padded`. `features`: the VAE encoder's, where its CFW
     decoder feeds on them. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result,
-    where the enlargement is made of it. `mask` `(1, 1, h, w)` of any size: see `mask.py`.
-    `conditions`: latents `(B, 4, h, w)` of the pictures of further conditions, by name.
+    where the enlargement is made of it; of a network in its place, as large as that one makes it.
+    `mask` `(1, 1, h, w)` of any size: see `mask.py`. `conditions`: latents `(B, 4, h, w)` of the
+    pictures of further conditions, by name.
     """
 
     pixels: Tensor
@@ -87,14 +88,14 @@ def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:
     return F.interpolate(pixels, size=size.hw, mode="bicubic").clamp(0, 1)
 
 
-def enlarge_srresnet(network: SRResNet, pre_restored: Tensor, scale: float, size: Size) -> Tensor:
+def enlarge_srresnet(network: Enlarger, pre_restored: Tensor, scale: float, size: Size) -> Tensor:
     """The SRResNet's enlargement at `size`, clamped to [0, 1]; `pre_restored` is its first pass.
 
     Further passes follow until at most a factor √2 is left to the (antialiased) bicubic resize:
     a pass for less than that costs sixteen times the memory and shows nothing.
     """
     enlarged = pre_restored.clamp(0, 1)
-    for _ in range(srresnet_passes(scale) - 1):
+    for _ in range(srresnet_passes(scale, network.scale) - 1):
         enlarged = network(enlarged).clamp(0, 1)
     if Size.of(enlarged) == size:
         return enlarged

@@ -15,6 +15,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 from coser_cli.imageio.preview import Preview
 from coser_cli.imageio.record import Record
 from coser_cli.imageio.write import write_photo
+from coser_cli.size import Size
 
 MAX_PANEL, MIN_PANEL = 2000, 360
 """Sides of a panel in pixels: larger pictures are reduced, smaller ones repeat their pixels."""
@@ -23,7 +24,6 @@ _MARGIN, _LABEL, _FONT_SIZE = 16, 32, 18
 _GROUND, _INK = (36, 36, 36), (245, 245, 245)
 _STRIP = 512  # rows that are looked at at once
 
-Size = tuple[int, int]
 Area = tuple[int, int, int, int]
 
 
@@ -36,9 +36,8 @@ class Detail:
 
     @property
     def size(self) -> Size:
-        """Width and height."""
         left, top, right, bottom = self.area
-        return right - left, bottom - top
+        return Size(bottom - top, right - left)
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class _Layer:
 
     def cut(self, area: Area, frame: Size, size: Size) -> Image.Image:
         """`area` of a picture of `frame` pixels, which this one is a rendering of, at `size`."""
-        across, down = self.image.width / frame[0], self.image.height / frame[1]
+        across, down = self.image.width / frame.width, self.image.height / frame.height
         box = (area[0] * across, area[1] * down, area[2] * across, area[3] * down)
-        return self.image.resize(size, self.filter, box=box)
+        return self.image.resize(size.wh, self.filter, box=box)
 
 
 def write_comparison(
@@ -75,7 +74,7 @@ def comparison(source: Preview, result: Preview, reference: Preview | None = Non
 
     A result whose preview is smaller than its `size` is compared at the preview's.
     """
-    frame = result.image.size
+    frame = Size.of_wh(result.image.size)
     bicubic, cubic = Image.Resampling.BICUBIC, f"{_sides(source.size)}, enlarged by bicubic"
     layers = [_Layer(f"input {cubic}", source.image, bicubic)]
     if reference is not None:
@@ -88,7 +87,7 @@ def comparison(source: Preview, result: Preview, reference: Preview | None = Non
         [_close_up(layer, frame, detail) for layer in layers],
     )
     place = f"{_sides(detail.size)} at {detail.area[0]}, {detail.area[1]}"
-    zoom = f"{rows[1][0].width / detail.size[0]:g} times"
+    zoom = f"{rows[1][0].width / detail.size.width:g} times"
     labels = [layer.label for layer in layers], [f"detail {place}, {zoom}: {detail.reason}"]
     return _sheet(rows, labels)
 
@@ -105,7 +104,7 @@ def find_detail(source: Image.Image, result: Image.Image) -> Detail:
         (_difference, "where result and bicubic differ most"),
         (_fineness, "where the result has most detail"),
     ):
-        corner = _densest(measure, source, result, (across, down))
+        corner = _densest(measure, source, result, Size(down, across))
         if corner is not None:
             left, top = corner
             return Detail((left, top, left + across, top + down), reason)
@@ -125,32 +124,33 @@ def _densest(
     source: Image.Image,
     result: Image.Image,
     window: Size,
-) -> Size | None:
+) -> tuple[int, int] | None:
     """Left and top of the window with the largest mean of a measure; None if it is 0 everywhere.
 
     The measure is averaged over square cells first, strip by strip: results may be huge.
     """
-    cell = max(1, min(window) // 8)
+    cell = max(1, window.short_side // 8)
     strips = (measure(*pair) for pair in _strips(source, result, cell * max(1, _STRIP // cell)))
     cells = np.concatenate([_cells(strip, cell) for strip in strips])
-    across, down = (max(1, side // cell) for side in window)
+    down, across = max(1, window.height // cell), max(1, window.width // cell)
     sums = _window_sums(cells, min(down, cells.shape[0]), min(across, cells.shape[1]))
     if not sums.max() > 0:
         return None
     top, left = np.unravel_index(int(sums.argmax()), sums.shape)
-    width, height = result.size
-    return min(int(left) * cell, width - window[0]), min(int(top) * cell, height - window[1])
+    most_left, most_top = result.width - window.width, result.height - window.height
+    return min(int(left) * cell, most_left), min(int(top) * cell, most_top)
 
 
 def _strips(
     source: Image.Image, result: Image.Image, rows: int
 ) -> Iterator[tuple[Image.Image, Image.Image]]:
     """Horizontal strips of the result, and the same of the source enlarged to its size."""
-    width, height = result.size
+    frame = Size.of_wh(result.size)
     whole = _Layer("", source, Image.Resampling.BICUBIC)
-    for top in range(0, height, rows):
-        area = (0, top, width, min(height, top + rows))
-        yield result.crop(area), whole.cut(area, result.size, (width, area[3] - top))
+    for top in range(0, frame.height, rows):
+        bottom = min(frame.height, top + rows)
+        area = (0, top, frame.width, bottom)
+        yield result.crop(area), whole.cut(area, frame, Size(bottom - top, frame.width))
 
 
 def _cells(strip: Image.Image, cell: int) -> NDArray[np.float64]:
@@ -168,22 +168,21 @@ def _window_sums(values: NDArray[np.float64], down: int, across: int) -> NDArray
 
 def panel_size(frame: Size) -> Size:
     """How large a picture is shown: reduced to `MAX_PANEL`, or enlarged by a whole number."""
-    width, height = frame
-    factor = min(1.0, MAX_PANEL / max(frame))
-    if factor == 1.0:
-        factor = max(1, min(math.ceil(MIN_PANEL / width), MAX_PANEL // max(frame)))
-    return max(1, round(width * factor)), max(1, round(height * factor))
+    if frame.long_side > MAX_PANEL:
+        return frame.within(MAX_PANEL)
+    return frame.scaled(
+        max(1, min(math.ceil(MIN_PANEL / frame.width), MAX_PANEL // frame.long_side))
+    )
 
 
 def _panel(layer: _Layer, frame: Size, detail: Detail) -> Image.Image:
     """The whole picture, with the detail's place framed."""
-    size = panel_size(frame)
-    if size[0] > frame[0]:  # repeat the result's pixels, so that nothing is smoothed for it
-        small = layer.cut((0, 0, *frame), frame, frame)
-        panel = small.resize(size, Image.Resampling.NEAREST)
+    size, whole = panel_size(frame), (0, 0, *frame.wh)
+    if size.width > frame.width:  # repeat the result's pixels: nothing is smoothed for it
+        panel = layer.cut(whole, frame, frame).resize(size.wh, Image.Resampling.NEAREST)
     else:
-        panel = layer.cut((0, 0, *frame), frame, size)
-    factor = size[0] / frame[0]
+        panel = layer.cut(whole, frame, size)
+    factor = size.width / frame.width
     left, top, right, bottom = (round(side * factor) for side in detail.area)
     right, bottom = max(left, right - 1), max(top, bottom - 1)
     draw = ImageDraw.Draw(panel)
@@ -194,11 +193,10 @@ def _panel(layer: _Layer, frame: Size, detail: Detail) -> Image.Image:
 
 def _close_up(layer: _Layer, frame: Size, detail: Detail) -> Image.Image:
     """The detail, every pixel of the result's size a square."""
-    width, height = detail.size
-    room = max(panel_size(frame)[0], MIN_PANEL)
-    zoom = max(1, min(room // width, MAX_PANEL // height))
+    room = max(panel_size(frame).width, MIN_PANEL)
+    zoom = max(1, min(room // detail.size.width, MAX_PANEL // detail.size.height))
     small = layer.cut(detail.area, frame, detail.size)
-    return small.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+    return small.resize(detail.size.scaled(zoom).wh, Image.Resampling.NEAREST)
 
 
 def _sheet(
@@ -223,7 +221,7 @@ def _sheet(
     return sheet
 
 
-def _write_label(draw: ImageDraw.ImageDraw, place: Size, text: str, room: int) -> None:
+def _write_label(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int) -> None:
     """One line of text, smaller where it would not fit."""
     size = _FONT_SIZE
     while size > 10 and draw.textlength(text, font=_font(size)) > room:
@@ -237,5 +235,5 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _sides(size: Size) -> str:
-    """(width, height) in letters that Pillow's own font has."""
-    return f"{size[0]} x {size[1]}"
+    """Width and height in letters that Pillow's own font has."""
+    return f"{size.width} x {size.height}"

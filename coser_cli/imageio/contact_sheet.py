@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from coser_cli.imageio.photo import FloatArray
+from coser_cli.size import Size
 
 THUMBNAIL = 512
 """Longest side of a thumbnail, in pixels."""
@@ -27,63 +28,59 @@ Area = tuple[int, int, int, int]
 class Layout:
     """Where things lie, in pixels: `count` cells in `columns`, row by row, margins between them.
 
-    A cell `(width, height)` has a thumbnail `(width, height)` on top and its label below.
+    A cell has a thumbnail on top and its label below.
     """
 
     count: int
     columns: int
-    thumbnail: tuple[int, int]
-    cell: tuple[int, int]
+    thumbnail: Size
+    cell: Size
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the sheet."""
+    def size(self) -> Size:
+        """That of the sheet."""
         rows = math.ceil(self.count / self.columns)
-        across, down = (side + MARGIN for side in self.cell)
-        return MARGIN + self.columns * across, MARGIN + rows * down
+        down, across = self.cell.height + MARGIN, self.cell.width + MARGIN
+        return Size(MARGIN + rows * down, MARGIN + self.columns * across)
 
     def picture(self, index: int) -> Area:
         """Left, top, right and bottom of a thumbnail, centred in its cell."""
         left, top = self._corner(index)
-        width, height = self.thumbnail
-        left += (self.cell[0] - width) // 2
-        return left, top, left + width, top + height
+        left += (self.cell.width - self.thumbnail.width) // 2
+        return left, top, left + self.thumbnail.width, top + self.thumbnail.height
 
     def label(self, index: int) -> Area:
         """Left, top, right and bottom of a label."""
         left, top = self._corner(index)
-        right, bottom = left + self.cell[0], top + self.cell[1]
+        right, bottom = left + self.cell.width, top + self.cell.height
         return left, bottom - LABEL_HEIGHT, right, bottom
 
     def _corner(self, index: int) -> tuple[int, int]:
         row, column = divmod(index, self.columns)
-        across, down = (side + MARGIN for side in self.cell)
+        across, down = self.cell.width + MARGIN, self.cell.height + MARGIN
         return MARGIN + column * across, MARGIN + row * down
 
 
-def layout(size: tuple[int, int], labels: Sequence[str]) -> Layout:
-    """A sheet, about square, of one picture `size` (width, height) per label.
+def layout(size: Size, labels: Sequence[str]) -> Layout:
+    """A sheet, about square, of one picture of `size` per label.
 
     Thumbnails are never larger than the pictures; cells are wide enough for every label.
     """
-    shrink = min(1.0, THUMBNAIL / max(size))
-    width, height = (max(1, round(side * shrink)) for side in size)
+    thumbnail = size.within(THUMBNAIL)
     text = max(math.ceil(_font().getlength(label)) for label in labels) + MARGIN
-    cell = max(width, text), height + LABEL_HEIGHT
-    square = math.sqrt(len(labels) * (cell[1] + MARGIN) / (cell[0] + MARGIN))
+    cell = Size(thumbnail.height + LABEL_HEIGHT, max(thumbnail.width, text))
+    square = math.sqrt(len(labels) * (cell.height + MARGIN) / (cell.width + MARGIN))
     columns = min(len(labels), max(1, math.ceil(square)))
-    return Layout(len(labels), columns, (width, height), cell)
+    return Layout(len(labels), columns, thumbnail, cell)
 
 
-def contact_sheet(
-    pictures: Sequence[FloatArray], labels: Sequence[str], size: tuple[int, int]
-) -> FloatArray:
+def contact_sheet(pictures: Sequence[FloatArray], labels: Sequence[str], size: Size) -> FloatArray:
     """The sheet, float32 `(3, H, W)` in [0, 1], of pictures `(3, h, w)` and a label for each.
 
-    All are shown as pictures of `size` (width, height), resized by bicubic interpolation.
+    All are shown as pictures of `size`, resized by bicubic interpolation.
     """
     plan = layout(size, labels)
-    sheet = Image.new("RGB", plan.size, GROUND)
+    sheet = Image.new("RGB", plan.size.wh, GROUND)
     draw = ImageDraw.Draw(sheet)
     for index, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
         sheet.paste(_thumbnail(pixels, plan.thumbnail), plan.picture(index))
@@ -95,9 +92,9 @@ def contact_sheet(
     return np.ascontiguousarray(values / np.float32(255.0))
 
 
-def _thumbnail(pixels: FloatArray, size: tuple[int, int]) -> Image.Image:
+def _thumbnail(pixels: FloatArray, size: Size) -> Image.Image:
     levels = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8).transpose(1, 2, 0)
-    return Image.fromarray(levels, "RGB").resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(levels, "RGB").resize(size.wh, Image.Resampling.BICUBIC)
 
 
 @cache

@@ -13,6 +13,7 @@ from coser_cli.imageio import png
 from coser_cli.imageio.decoded import Decoded, Numbers, full_range, upright
 from coser_cli.imageio.header import OpenedFile
 from coser_cli.imageio.photo import FloatArray
+from coser_cli.size import Size
 
 _NO_END = "the end mark is missing; all pixels are there"
 _CUT_OFF = "the end of the file is missing; all pixels of this frame are there"
@@ -52,7 +53,7 @@ def _gif(path: Path, image: Image.Image, frame: int) -> Decoded:
     """A frame on the canvas; grey where the first table is and nothing has added colour."""
     from coser_cli.imageio.gif import gif_frame, is_cut_off
 
-    rgba, has_transparency = gif_frame(path, frame, image.size)
+    rgba, has_transparency = gif_frame(path, frame, Size.of_wh(image.size))
     alpha = rgba[..., 3].astype(np.float32) / np.float32(255) if has_transparency else None
     colours = rgba[..., :3]
     grey = image.mode in _GREY_MODES and bool((colours == colours[..., :1]).all())

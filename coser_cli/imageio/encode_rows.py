@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 from coser_cli.imageio import png
 from coser_cli.imageio.jpeg import pixels_of
 from coser_cli.imageio.photo import Samples
+from coser_cli.size import Size
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
@@ -20,11 +21,11 @@ def encode_rows(
     file: BinaryIO,
     kind: Literal["png", "jpeg"],
     head: bytes,
-    size: tuple[int, int],
+    size: Size,
     bands: Iterator[Samples],
     options: dict[str, Any],
 ) -> None:
-    """Write bands of rows `(rows, W, C)`, uint8 or uint16, of a picture of `size` (width, height).
+    """Write bands of rows `(rows, W, C)`, uint8 or uint16, of a picture of `size`.
 
     `head` are a PNG's chunks before the pixels, or a JPEG's segments; `options` are those of
     libvips' saver. The bands are asked for in the calling thread, so that an interruption ends the
@@ -127,7 +128,7 @@ def _with_header_alone(start: bytes) -> bytes | None:
     return start[at:] if at > 0 else None
 
 
-def _stored_png(size: tuple[int, int], bands: Iterator[Samples]) -> Iterator[bytes]:
+def _stored_png(size: Size, bands: Iterator[Samples]) -> Iterator[bytes]:
     """The rows as a PNG that is not compressed: what libvips can read from a stream, at any depth
     and number of channels, without looking back.
     """
@@ -136,7 +137,7 @@ def _stored_png(size: tuple[int, int], bands: Iterator[Samples]) -> Iterator[byt
         rows, _, channels = samples.shape
         bits = samples.dtype.itemsize * 8
         if number == 0:
-            header = struct.pack(">IIBB3x", *size, bits, _COLOUR_TYPES[channels])
+            header = struct.pack(">IIBB3x", *size.wh, bits, _COLOUR_TYPES[channels])
             yield png.SIGNATURE + png.chunk(b"IHDR", header)
         packed = samples.astype(samples.dtype.newbyteorder(">")).reshape(rows, -1)
         unfiltered = b"".join(b"\0" + row.tobytes() for row in packed)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from coser_cli.imageio import ifd
 from coser_cli.imageio.ifd import Directory, Entry, Layout
+from coser_cli.size import Size
 
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 _NESTED = {EXIF_IFD, GPS_IFD, INTEROP_IFD}
@@ -136,12 +137,10 @@ def orientation_of(exif: bytes | None) -> int | None:
     return numbers[0] if numbers and 1 <= numbers[0] <= 8 else None
 
 
-def exif_for_size(
-    exif: bytes | None, width: int, height: int, source: tuple[int, int] | None = None
-) -> bytes | None:
+def exif_for_size(exif: bytes | None, size: Size, source: Size | None = None) -> bytes | None:
     """The same EXIF with orientation 1, and with sizes and places in pixels of the new picture.
 
-    `source` is the (width, height) of the upright source. What it does not say is not added.
+    `source` is the size of the upright source. What it does not say is not added.
     """
     if exif is None:
         return None
@@ -153,12 +152,12 @@ def exif_for_size(
         if entry.tag == ORIENTATION:
             block.set(entry, 1)
         elif entry.tag in _WIDTHS:
-            block.set(entry, width)
+            block.set(entry, size.width)
         elif entry.tag in _HEIGHTS:
-            block.set(entry, height)
+            block.set(entry, size.height)
         elif entry.tag in _SUBJECTS and source and 2 <= entry.count <= 4:
             values = entry.numbers(block.layout)
-            block.set(entry, *_placed(values, turned, source, (width, height)))
+            block.set(entry, *_placed(values, turned, source, size))
     return bytes(block.data)
 
 
@@ -171,20 +170,18 @@ def without_orientation(exif: bytes) -> bytes:
     return bytes(block.data)
 
 
-def _placed(
-    values: tuple[int, ...], turned: int, source: tuple[int, int], target: tuple[int, int]
-) -> Iterator[int]:
+def _placed(values: tuple[int, ...], turned: int, source: Size, target: Size) -> Iterator[int]:
     """A point in stored pixels, and the size or diameter behind it, in pixels of the result."""
     x, y, *sides = values
-    stored = source[::-1] if turned >= 5 else source
+    stored = source.turned if turned >= 5 else source
     if turned in (2, 3, 6, 7):
         # which axis is mirrored is said of the stored picture
-        x, y = (stored[0] - 1 - x, y) if turned in (2, 3) else (x, stored[1] - 1 - y)
+        x, y = (stored.width - 1 - x, y) if turned in (2, 3) else (x, stored.height - 1 - y)
     if turned in (3, 4, 7, 8):
-        x, y = (x, stored[1] - 1 - y) if turned in (3, 4) else (stored[0] - 1 - x, y)
+        x, y = (x, stored.height - 1 - y) if turned in (3, 4) else (stored.width - 1 - x, y)
     if turned >= 5:
         x, y, sides = y, x, sides[::-1]
-    scales = [new / old for new, old in zip(target, source, strict=True)]
+    scales = [target.width / source.width, target.height / source.height]
     for value, scale in zip((x, y, *sides), scales * 2, strict=False):
         yield min(0xFFFF, max(0, round(value * scale)))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coser_cli.errors import InputError, UsageError, shown
+from coser_cli.size import Size
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,24 @@ def format_named(name: str) -> Format:
     raise UsageError(f"unknown format {name!r}", f"known are {known}")
 
 
-def require_fits(path: Path, width: int, height: int) -> None:
+def require_fits(path: Path, size: Size) -> None:
     """`InputError` where the format cannot hold a picture of this size."""
     row = format_of(path)
-    if max(width, height) > row.max_side:
+    if size.long_side > row.max_side:
         raise InputError(
-            f"cannot write {shown(path)}: {width}×{height} pixels, "
+            f"cannot write {shown(path)}: {size} pixels, "
             f"{row.name} ends at {row.max_side} per side",
             "write .png or .tif, or use a smaller scale",
         )
 
 
-def require_streamable(path: Path, width: int, height: int) -> None:
+def require_streamable(path: Path, size: Size) -> None:
     """`require_fits`, and `InputError` where the format is not written row by row."""
-    require_fits(path, width, height)
+    require_fits(path, size)
     row = format_of(path)
     if not row.streamed:
         raise InputError(
             f"cannot write {shown(path)}: {row.name} is not written in parts, "
-            f"which {width}×{height} pixels need",
+            f"which {size} pixels need",
             "write .png or .tif",
         )

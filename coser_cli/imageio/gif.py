@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from coser_cli.size import Size
+
 _TO_BACKGROUND = 2
 _TO_PREVIOUS = (3, 4)  # 4 by old programs that mistook the bits
 _EXTENSION, _IMAGE, _END = b"!", b",", b";"
@@ -48,9 +50,9 @@ _lock = Lock()
 _kept: list[_Position] = []
 
 
-def gif_frame(path: Path, number: int, size: tuple[int, int]) -> tuple[Any, bool]:
+def gif_frame(path: Path, number: int, size: Size) -> tuple[Any, bool]:
     """RGBA `(H, W, 4)` uint8 of a frame counted from 0, and whether the file may be transparent
-    there. `size` is (width, height) of the canvas; what is outside is not shown.
+    there. `size` is that of the canvas; what is outside is not shown.
 
     Frames that are asked for in order are composed once each. Raises whatever Pillow raises on
     damaged data, and EOFError where there is no such frame.
@@ -74,9 +76,9 @@ def gif_frame(path: Path, number: int, size: tuple[int, int]) -> tuple[Any, bool
     return shown
 
 
-def _composed(file: BinaryIO, size: tuple[int, int]) -> Iterator[tuple[Any, bool]]:
+def _composed(file: BinaryIO, size: Size) -> Iterator[tuple[Any, bool]]:
     """What `gif_frame` returns, of one frame after the other."""
-    canvas = np.zeros((size[1], size[0], 4), np.uint8)
+    canvas = np.zeros((*size.hw, 4), np.uint8)
     has_transparency = False
     for frame in _frames(file):
         before = canvas.copy() if frame.disposal in _TO_PREVIOUS else canvas

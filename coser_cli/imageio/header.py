@@ -15,6 +15,7 @@ from coser_cli.imageio.bmff import read_item_properties
 from coser_cli.imageio.metadata import Said, of_jpeg, of_pillow, of_png, of_tiff
 from coser_cli.imageio.opening import damaged, opened, picture_kind, unreadable
 from coser_cli.imageio.tiff import NotReadError, TiffPage, opened_tiff
+from coser_cli.size import Size
 
 _ORIENTATION = 274
 _SIDEWAYS = (5, 6, 7, 8)
@@ -27,21 +28,20 @@ _NCLX = ("color_primaries", "transfer_characteristics")
 
 @dataclass(frozen=True)
 class Header:
-    """`stored` is (width, height) as the pixels lie, `orientation` is EXIF's; `frames` how many
-    pictures there are. `said` is all else. `bits` of samples, where Pillow would cut them.
+    """`stored` is the size as the pixels lie, `orientation` is EXIF's; `frames` how many pictures
+    there are. `said` is all else. `bits` of samples, where Pillow would cut them.
     """
 
-    stored: tuple[int, int]
+    stored: Size
     orientation: int = 1
     frames: int = 1
     said: Said = field(default_factory=Said)
     bits: int = 8
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the upright picture."""
-        width, height = self.stored
-        return (height, width) if self.orientation in _SIDEWAYS else (width, height)
+    def size(self) -> Size:
+        """That of the upright picture."""
+        return self.stored.turned if self.orientation in _SIDEWAYS else self.stored
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def _header_of_image(path: Path, kind: str | None, image: Image.Image, said: Sai
         said = of_pillow(image.info, (points[0], points[1]) if len(points) == 2 else None)
         bits = int(image.info.get("bit_depth", 8))
     frames = 1 if image.format in _SINGLE else getattr(image, "n_frames", 1)
-    return Header(image.size, 1 if kind in _TURNED else orientation, frames, said, bits)
+    size = Size.of_wh(image.size)
+    return Header(size, 1 if kind in _TURNED else orientation, frames, said, bits)
 
 
 def _png_header(path: Path) -> png.PngHeader:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from coser_cli.imageio.xmp import merged, usable_xmp
+from coser_cli.size import Size
 
 LIMIT = 65533
 """Bytes of content of a segment."""
@@ -48,7 +49,7 @@ class JpegHeader:
     density: tuple[int, int, int] | None = None
     bits: int = 8
     process: int = 0xC0
-    size: tuple[int, int] = (0, 0)
+    size: Size = field(default_factory=lambda: Size(0, 0))
     gain_map: bool = False
 
     @property
@@ -64,7 +65,7 @@ def read_jpeg_header(path: Path) -> JpegHeader:
         for marker, data in _segments(file):
             if marker in _FRAMES and len(data) >= 5:
                 header.process, header.bits = marker, data[0]
-                header.size = struct.unpack(">HH", data[1:5])[::-1]
+                header.size = Size(*struct.unpack(">HH", data[1:5]))
             elif marker == _COM:
                 header.comments.append(data)
             elif marker == _APP0 and data[:5] == b"JFIF\0" and len(data) >= 12:

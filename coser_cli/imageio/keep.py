@@ -12,6 +12,7 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.profiles import profile_space
 from coser_cli.imageio.record import Record, with_record
 from coser_cli.imageio.xmp import continued, xmp_for_size
+from coser_cli.size import Size
 
 _XMP_KEY = b"XML:com.adobe.xmp\0\0\0\0\0"
 # What image generators write; in files without PNG's texts they use EXIF's user comment.
@@ -36,12 +37,10 @@ class Kept:
     lost: tuple[str, ...] = ()
 
 
-def kept_of(
-    source: Photo, size: tuple[int, int], row: Format, record: Record | None = None
-) -> Kept:
-    """What a result of `size` (width, height) in the format `row` keeps of its source."""
+def kept_of(source: Photo, size: Size, row: Format, record: Record | None = None) -> Kept:
+    """What a result of `size` in the format `row` keeps of its source."""
     said, lost = source.metadata, []
-    exif = exif_for_size(said.exif, *size, source.size) if row.exif else None
+    exif = exif_for_size(said.exif, size, source.size) if row.exif else None
     if exif and row.name == "JPEG" and len(exif) > jpeg.EXIF_LIMIT:
         exif, lost = None, ["EXIF (too large)"]
     elif said.exif and not row.exif:
@@ -80,14 +79,14 @@ def lost_words(source: Photo, row: Format) -> tuple[str, ...]:
     return (f"not kept in {row.name}: {', '.join(lost)}",) if lost else ()
 
 
-def xmp_of_source(source: Photo, size: tuple[int, int]) -> bytes | None:
+def xmp_of_source(source: Photo, size: Size) -> bytes | None:
     """The source's packet, corrected; None also where it is no well-formed XML."""
     said = source.metadata
-    return xmp_for_size(said.xmp, *size, source.size, turned=said.orientation != 1)
+    return xmp_for_size(said.xmp, size, source.size, turned=said.orientation != 1)
 
 
 def _xmp(
-    source: Photo, size: tuple[int, int], row: Format, record: Record | None
+    source: Photo, size: Size, row: Format, record: Record | None
 ) -> tuple[bytes | None, bytes | None]:
     """The packet with the record in it, and its continuation where a JPEG needs one."""
     if not row.exif:

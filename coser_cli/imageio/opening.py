@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from coser_cli.errors import InputError, reason_of, shown
 from coser_cli.imageio.sniff import REFUSED, sniff
+from coser_cli.size import Size
 
 # What Pillow tries where the content shows nothing; HEIC always shows itself.
 _GUESSED = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -72,16 +73,16 @@ def opened(
             raise unreadable(path, reason_of(error), remedy) from None
         raise damaged(path, error) from None
     with image:
-        require_size(path, image.size)
+        require_size(path, Size.of_wh(image.size))
         yield image
 
 
-def require_size(path: Path, size: tuple[int, int], max_pixels: int | None = None) -> None:
+def require_size(path: Path, size: Size, max_pixels: int | None = None) -> None:
     """`InputError` above so many pixels, or what Pillow takes for a decompression bomb."""
-    if max_pixels is not None and size[0] * size[1] > max_pixels:
-        raise too_large(path, max_pixels, f"it has {size[0]}×{size[1]} pixels")
+    if max_pixels is not None and size.area > max_pixels:
+        raise too_large(path, max_pixels, f"it has {size} pixels")
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and size[0] * size[1] > limit:
+    if limit is not None and size.area > limit:
         raise too_large(path, limit)
 
 

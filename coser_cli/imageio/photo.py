@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coser_cli.imageio.metadata import Metadata
+from coser_cli.size import Size
 
 FloatArray = NDArray[np.float32]
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -34,6 +35,5 @@ class Photo:
     notes: tuple[str, ...] = ()
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        return self.pixels.shape[2], self.pixels.shape[1]
+    def size(self) -> Size:
+        return Size.of(self.pixels)

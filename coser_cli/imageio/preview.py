@@ -15,6 +15,7 @@ from PIL import Image
 from coser_cli.errors import InputError, shown
 from coser_cli.imageio.photo import FloatArray, Photo
 from coser_cli.imageio.read import read_photo
+from coser_cli.size import Size
 
 # Above this, libvips shrinks while it decodes: a result of 268 million pixels needs some megabytes
 # then, and Pillow's guard against decompression bombs, made for inputs, does not refuse it.
@@ -28,14 +29,14 @@ _ROWS = 512  # that are converted at once
 class Preview:
     """A picture to look at: RGB without transparency (on white), upright, in sRGB.
 
-    `size` is the file's own (width, height), which `image` may be smaller than.
+    `size` is the file's own, which `image` may be smaller than.
     """
 
     image: Image.Image
-    size: tuple[int, int]
+    size: Size
 
 
-def preview_of(photo: Photo, size: tuple[int, int] | None = None) -> Preview:
+def preview_of(photo: Photo, size: Size | None = None) -> Preview:
     """A photo in memory; `size` is that of the picture it is a reduction of, if it is one."""
     return Preview(to_image(photo), size or photo.size)
 
@@ -54,7 +55,7 @@ def data_uri(image: Image.Image, *, thumbnail: bool = False) -> str:
     if thumbnail:
         kind = "jpeg"
         image.save(buffer, "JPEG", quality=82)
-    elif is_lossless(image.size):
+    elif is_lossless(Size.of_wh(image.size)):
         kind = "png"
         image.save(buffer, "PNG")
     else:
@@ -63,30 +64,24 @@ def data_uri(image: Image.Image, *, thumbnail: bool = False) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def is_lossless(size: tuple[int, int]) -> bool:
-    """Whether `data_uri` embeds a picture of this (width, height) without loss."""
-    return size[0] * size[1] <= _LOSSLESS_PIXELS
+def is_lossless(size: Size) -> bool:
+    """Whether `data_uri` embeds a picture of this size without loss."""
+    return size.area <= _LOSSLESS_PIXELS
 
 
-def fitted(size: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """(width, height) reduced to `max_side` per side, if larger; no side vanishes."""
-    factor = min(1.0, max_side / max(size))
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def at_size(preview: Preview, size: tuple[int, int]) -> Image.Image:
-    """The preview's picture at (width, height), by bicubic interpolation."""
-    if preview.image.size == size:
+def at_size(preview: Preview, size: Size) -> Image.Image:
+    """The preview's picture at this size, by bicubic interpolation."""
+    if preview.image.size == size.wh:
         return preview.image
-    return preview.image.resize(size, Image.Resampling.BICUBIC)
+    return preview.image.resize(size.wh, Image.Resampling.BICUBIC)
 
 
 def _read_whole(path: Path, max_side: int) -> Preview:
     photo = read_photo(path)
     image = to_image(photo)
-    size = fitted(photo.size, max_side)
+    size = photo.size.within(max_side)
     if size != photo.size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        image = image.resize(size.wh, Image.Resampling.LANCZOS)
     return Preview(image, photo.size)
 
 
@@ -136,12 +131,12 @@ def _read_large(path: Path, max_side: int) -> Preview | None:
 
 def _shrunk(pyvips: Any, header: Any, path: Path, max_side: int) -> Preview:
     upright = header.autorot()
-    size = (int(upright.width), int(upright.height))
-    shown_size = fitted(size, max_side)
+    size = Size(int(upright.height), int(upright.width))
+    shown_size = size.within(max_side)
     small = pyvips.Image.thumbnail(
         str(path),
-        shown_size[0],
-        height=shown_size[1],
+        shown_size.width,
+        height=shown_size.height,
         size="force",
         output_profile="srgb",
         fail_on="truncated",

@@ -11,6 +11,7 @@ from PIL import Image
 from coser_cli.imageio.formats import Format
 from coser_cli.imageio.photo import FloatArray, Photo, Samples
 from coser_cli.imageio.profiles import from_srgb
+from coser_cli.size import Size
 
 _LANCZOS_SUPPORT = 3
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Rec. 601, as Pillow's own
@@ -40,18 +41,16 @@ def samples_of(pixels: FloatArray, source: Photo, row: Format, alpha: FloatArray
     return cast(Samples, np.rint(values * share + top * (1 - share)).astype(values.dtype))
 
 
-def alpha_band(alpha: FloatArray, size: tuple[int, int], rows: tuple[int, int]) -> FloatArray:
-    """Rows (first, one past the last) of alpha `(h, w)` enlarged by Lanczos to `size` (width,
-    height).
-    """
+def alpha_band(alpha: FloatArray, size: Size, rows: tuple[int, int]) -> FloatArray:
+    """Rows (first, one past the last) of alpha `(h, w)` enlarged by Lanczos to `size`."""
     height, width = alpha.shape
-    scale = height / size[1]
+    scale = height / size.height
     reach = math.ceil(_LANCZOS_SUPPORT * max(scale, 1)) + 1
-    top, bottom = (row * height / size[1] for row in rows)
+    top, bottom = (row * height / size.height for row in rows)
     first, last = max(0, math.floor(top) - reach), min(height, math.ceil(bottom) + reach)
     image = Image.fromarray(alpha[first:last])
     box = (0, top - first, width, min(bottom, last) - first)
-    target = size[0], rows[1] - rows[0]
+    target = size.width, rows[1] - rows[0]
     return np.asarray(image.resize(target, Image.Resampling.LANCZOS, box=box))
 
 

@@ -23,6 +23,7 @@ from coser_cli.imageio.decoded import (
 )
 from coser_cli.imageio.ifd import Layout
 from coser_cli.imageio.photo import FloatArray, Samples
+from coser_cli.size import Size
 
 for _name in ("tifffile", "imagecodecs"):  # Python prints what no handler takes
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -62,9 +63,9 @@ class TiffPage:
         self.layout = Layout(page.parent.byteorder, page.parent.is_bigtiff)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) as stored."""
-        return self._page.imagewidth, self._page.imagelength
+    def size(self) -> Size:
+        """As stored."""
+        return Size(self._page.imagelength, self._page.imagewidth)
 
     def tag(self, number: int) -> Any:
         """The value of a tag; None where it has none."""
@@ -102,10 +103,9 @@ class TiffPage:
             self._require_full_chroma()
         self._require_whole()
         values: Numbers = page.asarray(maxworkers=1)
-        width, height = self.size
         if int(page.planarconfig or 1) == 2 and values.ndim == 3:
             values = np.moveaxis(values, 0, -1)
-        return values.reshape(height, width, -1)
+        return values.reshape(*self.size.hw, -1)
 
     def _require_full_chroma(self) -> None:
         if tuple(self.tag(_SUBSAMPLING) or (2, 2)) != (1, 1):  # TIFF 6.0: (2, 2) where it says none

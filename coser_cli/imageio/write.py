@@ -23,6 +23,7 @@ from coser_cli.imageio.photo import FloatArray, Photo, Samples
 from coser_cli.imageio.record import Record, completion
 from coser_cli.imageio.samples import alpha_band, samples_of
 from coser_cli.imageio.write_tiff import write_tiff
+from coser_cli.size import Size
 
 _BAND = 256
 """Rows of a whole picture that are converted at once."""
@@ -42,26 +43,26 @@ def write_photo(
     beside it. The file appears complete or not at all.
     Raises `InputError` (disk, permission) or `UsageError` (unknown extension).
     """
-    height, width = pixels.shape[1:]
-    bands = (pixels[:, top : top + _BAND] for top in range(0, height, _BAND))
-    _write(Path(path), (width, height), bands, source or Photo(pixels), encoding, record)
+    size = Size.of(pixels)
+    bands = (pixels[:, top : top + _BAND] for top in range(0, size.height, _BAND))
+    _write(Path(path), size, bands, source or Photo(pixels), encoding, record)
 
 
 def write_streamed(
     path: Path,
-    size: tuple[int, int],
+    size: Size,
     bands: Iterable[FloatArray],
     source: Photo,
     encoding: Encoding = DEFAULT,
     record: Record | None = None,
 ) -> None:
-    """Write a picture of `size` (width, height) that comes in bands of rows, from top to bottom.
+    """Write a picture of `size` that comes in bands of rows, from top to bottom.
 
     Each band is float `(3, rows, W)`, clipped to [0, 1]. File and errors are those of
     `write_photo`; bands are asked for as they are needed, and none is kept: but for WebP, whose
     encoder wants the whole picture. `InputError` also where the bands do not add up to `size`.
     """
-    require_streamable(path, *size)
+    require_streamable(path, size)
     _write(path, size, bands, source, encoding, record)
 
 
@@ -72,7 +73,7 @@ def lost_in(path: Path, source: Photo, encoding: Encoding = DEFAULT) -> tuple[st
 
 def _write(
     path: Path,
-    size: tuple[int, int],
+    size: Size,
     bands: Iterable[FloatArray],
     source: Photo,
     encoding: Encoding,
@@ -104,27 +105,26 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _samples(
-    size: tuple[int, int], bands: Iterable[FloatArray], source: Photo, row: Format
+    size: Size, bands: Iterable[FloatArray], source: Photo, row: Format
 ) -> Iterator[Samples]:
     """The bands as values of the file."""
-    width, height = size
     top = 0
     for pixels in bands:
         bottom = top + pixels.shape[1]
-        if pixels.shape[2] != width or bottom > height:
+        if pixels.shape[2] != size.width or bottom > size.height:
             raise ValueError(f"rows {top} to {bottom} of {pixels.shape[2]} do not fit into {size}")
         alpha = None
         if source.alpha is not None:
             alpha = alpha_band(source.alpha, size, (top, bottom))
         yield samples_of(pixels, source, row, alpha)
         top = bottom
-    if top != height:
-        raise ValueError(f"{top} rows were given of {height}")
+    if top != size.height:
+        raise ValueError(f"{top} rows were given of {size.height}")
 
 
 def _encode(
     file: BinaryIO,
-    size: tuple[int, int],
+    size: Size,
     samples: Iterator[Samples],
     kept: Kept,
     row: Format,
@@ -146,7 +146,7 @@ def _encode(
 
 def _write_collected(
     file: BinaryIO,
-    size: tuple[int, int],
+    size: Size,
     samples: Iterator[Samples],
     kept: Kept,
     options: dict[str, Any],
@@ -154,7 +154,7 @@ def _write_collected(
     """By Pillow, from the whole picture."""
     first = next(samples)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[first.shape[2]]
-    whole = Image.new(mode, size)
+    whole = Image.new(mode, size.wh)
     top = 0
     for band in chain([first], samples):
         whole.paste(Image.fromarray(band[..., 0] if band.shape[2] == 1 else band), (0, top))

@@ -15,6 +15,7 @@ from coser_cli.imageio.exif import directories_of, main_directory_of
 from coser_cli.imageio.ifd import Directory, Layout, Value
 from coser_cli.imageio.keep import Kept, tiff_iptc
 from coser_cli.imageio.photo import Samples
+from coser_cli.size import Size
 
 _CLASSIC_LIMIT = 2**32 - 2**20
 """Bytes that a classic TIFF can address, less some for its directory."""
@@ -29,8 +30,8 @@ _STRUCTURE = frozenset(
 )
 
 
-def write_tiff(file: BinaryIO, size: tuple[int, int], bands: Iterable[Samples], kept: Kept) -> None:
-    """Write bands `(rows, W, C)`, uint8 or uint16, of a picture of `size` (width, height)."""
+def write_tiff(file: BinaryIO, size: Size, bands: Iterable[Samples], kept: Kept) -> None:
+    """Write bands `(rows, W, C)`, uint8 or uint16, of a picture of `size`."""
     layout: Layout | None = None
     for band in bands:
         if layout is None:
@@ -40,10 +41,10 @@ def write_tiff(file: BinaryIO, size: tuple[int, int], bands: Iterable[Samples], 
         file.write(band.astype(band.dtype.newbyteorder(layout.order), copy=False).tobytes())
 
 
-def tiff_head(channels: int, bits: int, size: tuple[int, int], kept: Kept) -> tuple[bytes, Layout]:
+def tiff_head(channels: int, bits: int, size: Size, kept: Kept) -> tuple[bytes, Layout]:
     """All that stands before the rows, and the layout. A BigTIFF where 4 GiB do not suffice."""
-    stride = size[0] * channels * bits // 8
-    big = stride * size[1] > _CLASSIC_LIMIT
+    stride = size.width * channels * bits // 8
+    big = stride * size.height > _CLASSIC_LIMIT
     described, layout = _described(kept.exif, big)
     start = _start(kept.exif, layout)
     directory = {
@@ -53,7 +54,7 @@ def tiff_head(channels: int, bits: int, size: tuple[int, int], kept: Kept) -> tu
     }
     first = 0
     for _ in range(2):  # the length is known when it has been packed once
-        directory |= _strips(stride, size[1], layout, first)
+        directory |= _strips(stride, size.height, layout, first)
         packed = ifd.pack(directory, len(start), layout)
         first = len(start) + len(packed)
     return start + packed, layout
@@ -81,11 +82,11 @@ def _start(exif: bytes | None, layout: Layout) -> bytes:
 
 
 def _structure(
-    channels: int, bits: int, size: tuple[int, int], layout: Layout
+    channels: int, bits: int, size: Size, layout: Layout
 ) -> dict[int, Value | Directory]:
     tags: dict[int, Value | Directory] = {
-        256: ifd.longs(Layout(layout.order), size[0]),
-        257: ifd.longs(Layout(layout.order), size[1]),
+        256: ifd.longs(Layout(layout.order), size.width),
+        257: ifd.longs(Layout(layout.order), size.height),
         258: ifd.shorts(layout, *(bits,) * channels),
         259: ifd.shorts(layout, 1),
         262: ifd.shorts(layout, _BLACK_IS_ZERO if channels < 3 else _RGB),

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from xml.parsers import expat
 
+from coser_cli.size import Size
+
 _TIFF = "http://ns.adobe.com/tiff/1.0/"
 _EXIF = "http://ns.adobe.com/exif/1.0/"
 _CAMERA = "http://ns.google.com/photos/1.0/camera/"
@@ -90,14 +92,9 @@ def others_in(packet: bytes | None) -> list[str]:
 
 
 def xmp_for_size(
-    packet: bytes | None,
-    width: int,
-    height: int,
-    source: tuple[int, int] | None = None,
-    *,
-    turned: bool = False,
+    packet: bytes | None, size: Size, source: Size | None = None, *, turned: bool = False
 ) -> bytes | None:
-    """The packet of a picture enlarged from `source` (width, height) to `width` × `height`.
+    """The packet of a picture enlarged from `source` to `size`.
 
     `turned`: the pixels lay in another orientation than now. None where the packet is no
     well-formed XML, and so cannot be corrected. What it does not say is not added.
@@ -106,13 +103,13 @@ def xmp_for_size(
         return None
     sizes = {
         (_TIFF, "Orientation"): 1,
-        (_TIFF, "ImageWidth"): width,
-        (_TIFF, "ImageLength"): height,
-        (_EXIF, "PixelXDimension"): width,
-        (_EXIF, "PixelYDimension"): height,
+        (_TIFF, "ImageWidth"): size.width,
+        (_TIFF, "ImageLength"): size.height,
+        (_EXIF, "PixelXDimension"): size.width,
+        (_EXIF, "PixelYDimension"): size.height,
     }
-    old = source or (width, height)
-    applied = {("w", str(old[0])): width, ("h", str(old[1])): height}
+    old = source or size
+    applied = {("w", str(old.width)): size.width, ("h", str(old.height)): size.height}
 
     def rule(space: str, name: str, value: str) -> str | None:
         key = space, name
@@ -121,7 +118,8 @@ def xmp_for_size(
         if key in _DROPPED or is_other or is_video or (turned and key in _REGIONS):
             return None
         if space == _PANORAMA and name.endswith("Pixels"):
-            scale = width / old[0] if "Width" in name or "Left" in name else height / old[1]
+            across = "Width" in name or "Left" in name
+            scale = size.width / old.width if across else size.height / old.height
             return _scaled(value, scale)
         if space == _DIMENSIONS:
             return str(applied.get((name, value), value))

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from coser_cli.config import ClipTextConfig, ModelConfig, PartSize
 from coser_cli.errors import WeightsError
 from coser_cli.models.residency import ONCE, STAGES, Held, Placement, peak
-from coser_cli.models.srresnet import SRResNet
+from coser_cli.models.srresnet import Enlarger, SRResNet
 from coser_cli.models.step import Execute, eagerly
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class CoSeR:
         self._held: dict[str, Held] = {}
 
     @property
-    def srresnet(self) -> SRResNet:
-        """Pre-restorer."""
-        network: SRResNet = self._network("srresnet")
+    def srresnet(self) -> Enlarger:
+        """Pre-restorer: the SRResNet, or a network of the user in its place."""
+        network: Enlarger = self._network("srresnet")
         return network
 
     @property

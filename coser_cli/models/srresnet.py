@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +15,15 @@ UPSAMPLINGS = ("pixel_shuffle", "nearest")
 RECONSTRUCT_REACH = 2
 """Pixel shuffle: one convolution at each resolution and two at the last, 1 + ⌈(1 + ⌈2/2⌉)/2⌉.
 Nearest: one at ×2 and three at ×4, ⌈(1 + ⌈3/2⌉)/2⌉."""
+
+
+class Enlarger(Protocol):
+    """The SRResNet, or what is in its place: pixels `(B, 3, H, W)` in [0, 1] → `scale` times as
+    large."""
+
+    scale: int
+
+    def __call__(self, pixels: Tensor) -> Tensor: ...
 
 
 class ResidualBlock(nn.Module):

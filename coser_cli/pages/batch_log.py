@@ -12,8 +12,7 @@ from typing import Any
 
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.record import read_record
-
-Size = tuple[int, int]
+from coser_cli.size import Size
 
 _PICTURES = frozenset(
     f".{name}"
@@ -25,7 +24,7 @@ _BESIDE = re.compile(r"(?P<stem>.+)_(references?(-\d+)?|compare)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture of a batch. Sizes are (width, height); None is what is not known.
+    """One picture of a batch; None is what is not known.
 
     `status` is that of the record (done, skipped, failed), or "found": there, without a record.
     `facts` say how the result was made: model, settings and device, by name.
@@ -222,7 +221,7 @@ def _size(value: Any) -> Size | None:
         return None
     if not all(isinstance(side, int) and side > 0 for side in value):
         return None
-    return value[0], value[1]
+    return Size.of_wh((value[0], value[1]))
 
 
 def _error_text(error: Mapping[str, Any]) -> str:

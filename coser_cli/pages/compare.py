@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from coser_cli.imageio.preview import Preview, at_size, data_uri, fitted, is_lossless, read_preview
+from coser_cli.imageio.preview import Preview, at_size, data_uri, is_lossless, read_preview
 from coser_cli.pages.template import Markup, fill, name_text, page
+from coser_cli.size import Size
 
 DEFAULT_MAX_SIDE = 4096
 MAX_PICTURES = len(ascii_uppercase)
 # Shapes that differ by less are a matter of rounding to whole pixels.
 _ASPECT_TOLERANCE = 0.02
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished page, the sizes (width, height) of the pictures in their order, the size at which
-    they are shown, and what to know about it.
+    """A finished page, the sizes of the pictures in their order, the size at which they are shown,
+    and what to know about it.
     """
 
     html: bytes
@@ -61,14 +61,14 @@ def compare_page(paths: Sequence[Path], max_side: int = DEFAULT_MAX_SIDE) -> Com
             zip(ascii_uppercase, paths, previews, strict=False)
         )
     ]
-    size = fitted(target_size, max_side)
+    size = target_size.within(max_side)
     notes = _notes(shown, target_size, size)
     names = [name_text(path.name) for path in paths]
     html = page(
         "compare",
         title=f"{', '.join(names[:-1])} and {names[-1]}",
-        width=size[0],
-        height=size[1],
+        width=size.width,
+        height=size.height,
         choices=_joined(_choice(index, each) for index, each in enumerate(shown)),
         pictures=_joined(_picture(each, size) for each in shown),
         facts=_joined(_facts(each) for each in shown),
@@ -98,8 +98,8 @@ def _picture(shown: _Shown, size: Size) -> Markup:
         tag=shown.tag,
         role=shown.role,
         name=name_text(shown.path.name),
-        width=size[0],
-        height=size[1],
+        width=size.width,
+        height=size.height,
         uri=data_uri(at_size(shown.preview, size)),
     )
 
@@ -119,16 +119,14 @@ def _change(size: Size, target_size: Size) -> str:
     """What is done to a picture, in words; empty where it has the size that decides."""
     if size == target_size:
         return ""
-    larger = target_size[0] * target_size[1] > size[0] * size[1]
-    return "enlarged by bicubic" if larger else "reduced by bicubic"
+    return "enlarged by bicubic" if target_size.area > size.area else "reduced by bicubic"
 
 
 def _notes(shown: Sequence[_Shown], target_size: Size, size: Size) -> tuple[str, ...]:
     notes = [
         f"{each.letter} and B differ in shape; {each.letter} is stretched to B's"
         for each in shown
-        if abs(each.preview.size[0] * target_size[1] / (each.preview.size[1] * target_size[0]) - 1)
-        > _ASPECT_TOLERANCE
+        if not each.preview.size.has_shape_of(target_size, _ASPECT_TOLERANCE)
     ]
     if size != target_size:
         notes.append(f"All are shown at {_size_text(size)}, reduced from {_size_text(target_size)}")
@@ -138,7 +136,7 @@ def _notes(shown: Sequence[_Shown], target_size: Size, size: Size) -> tuple[str,
 
 
 def _size_text(size: Size) -> str:
-    return f"{size[0]} × {size[1]}"
+    return f"{size.width} × {size.height}"
 
 
 def _joined(parts: Iterable[Markup]) -> Markup:

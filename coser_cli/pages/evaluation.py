@@ -86,8 +86,8 @@ def _case(case: Case) -> Markup:
         fill(
             figure,
             label=name_text(label),
-            width=each.size[0],
-            height=each.size[1],
+            width=each.size.width,
+            height=each.size.height,
             uri=data_uri(each.image),
         )
         for label, each in case.images

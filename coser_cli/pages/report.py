@@ -10,8 +10,9 @@ from pathlib import Path
 
 from coser_cli.errors import InputError
 from coser_cli.imageio.preview import Preview, data_uri, read_preview
-from coser_cli.pages.batch_log import Batch, Entry, Size, is_there
+from coser_cli.pages.batch_log import Batch, Entry, is_there
 from coser_cli.pages.template import Markup, fill, href, name_text, page, read_template
+from coser_cli.size import Size
 
 _ASPECT_TOLERANCE = 0.02
 # What a status is called on the page, in the order of the summary.
@@ -161,7 +162,7 @@ def _card(
     after = _picture("after", entry.target, max_side)
     sizes = _known_size(entry.source_size, before), _known_size(entry.target_size, after)
     shown = [each for each in (before, after) if each.path is not None]
-    pixels = sizes[1] or sizes[0] or (0, 0)
+    size = sizes[1] or sizes[0]
     return fill(
         template,
         anchor=_anchor(index),
@@ -170,7 +171,7 @@ def _card(
         name=name_text(entry.name),
         sort_name=name_text(entry.name),
         sort_seconds=entry.seconds or 0,
-        sort_pixels=pixels[0] * pixels[1],
+        sort_pixels=0 if size is None else size.area,
         slides="yes" if _same_shape(before, after) else "no",
         links=_links(shown, target),
         settings=_own_settings(entry, common),
@@ -184,8 +185,7 @@ def _same_shape(before: _Picture, after: _Picture) -> bool:
     """Whether one can be laid over the other."""
     if before.preview is None or after.preview is None:
         return False
-    (width, height), (wide, high) = before.preview.size, after.preview.size
-    return abs(width * high / (height * wide) - 1) < _ASPECT_TOLERANCE
+    return before.preview.size.has_shape_of(after.preview.size, _ASPECT_TOLERANCE)
 
 
 def _links(pictures: Sequence[_Picture], target: Path) -> Markup:
@@ -245,7 +245,7 @@ def _known_size(recorded: Size | None, picture: _Picture) -> Size | None:
 
 def _facts(entry: Entry, sizes: tuple[Size | None, Size | None]) -> str:
     """Sizes and seconds in one line, after the status."""
-    known = " → ".join(f"{size[0]} × {size[1]}" for size in sizes if size is not None)
+    known = " → ".join(f"{size.width} × {size.height}" for size in sizes if size is not None)
     time = duration(entry.seconds) if entry.seconds is not None and entry.status == "done" else ""
     return "".join(f" · {part}" for part in (known, time) if part)
 

@@ -18,8 +18,9 @@ from coser_cli.batch.request import Request
 from coser_cli.batch.results import Result
 from coser_cli.errors import CoserError
 from coser_cli.server.codec import from_json, to_json
+from coser_cli.size import Size
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Grows when a message changes its meaning or loses a field."""
 
 
@@ -148,8 +149,8 @@ class JobEnded:
     job: int
     status: Literal["done", "skipped", "failed", "not_started"]
     seconds: float
-    source_size: tuple[int, int] | None
-    target_size: tuple[int, int] | None
+    source_size: Size | None
+    target_size: Size | None
     seed: int | None
     notes: tuple[str, ...]
     scores: tuple[float, ...] | None

@@ -67,11 +67,13 @@ class _Model:
     """The model that was loaded last."""
 
     def __init__(self) -> None:
-        self._key: tuple[Compute, str] | None = None
+        self._key: tuple[Compute, tuple[str, ...]] | None = None
         self._upscaler: Upscaler | None = None
 
-    def get(self, run: Run, weights: str, emit: Callable[[Event | LoadedNote], None]) -> Upscaler:
-        """The model, loaded where it is another, or its `weights` (their fingerprint) are."""
+    def get(
+        self, run: Run, weights: tuple[str, ...], emit: Callable[[Event | LoadedNote], None]
+    ) -> Upscaler:
+        """The model, loaded where it is another, or its `weights` (their fingerprints) are."""
         compute = compute_of(run)
         if self._upscaler is None or self._key != (compute, weights):
             self.drop()
@@ -160,8 +162,8 @@ class _Life:
                 self._send(event)
 
         def load() -> Upscaler:
-            weights = work.provenance.weights if work.provenance else ""
-            return self._model.get(run, weights, emit)
+            assert work.provenance is not None
+            return self._model.get(run, work.provenance.fingerprints, emit)
 
         adopt(run.context)
         work = prepare(run.request)  # the client has reported what there is to report of it

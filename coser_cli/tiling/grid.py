@@ -54,6 +54,11 @@ class Box:
         bottom, right = min(self.bottom, size.height), min(self.right, size.width)
         return Box(max(self.top, 0), max(self.left, 0), bottom, right)
 
+    def widened(self, reach: int) -> Box:
+        """The box and `reach` around it."""
+        top, left = self.top - reach, self.left - reach
+        return Box(top, left, self.bottom + reach, self.right + reach)
+
     def relative_to(self, other: Box) -> Box:
         """The same place, counted from the corner of `other`."""
         return Box(

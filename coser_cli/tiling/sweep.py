@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coser_cli.tiling.blend import Blend
 from coser_cli.size import Size
+from coser_cli.tiling.blend import Blend
 from coser_cli.tiling.canvas import Canvas, Readable, Scratch
 from coser_cli.tiling.graph import Node, Normalise, Step, Whole
 from coser_cli.tiling.grid import Box

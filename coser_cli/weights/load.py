@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,18 +28,28 @@ def load_model(
     *,
     offload: str = "none",
     low_memory: bool = False,
+    pre_restorer: Any = None,
 ) -> CoSeR:
     """The model of that name ("auto": `sd21` if installed, else `mini`) or in that folder.
 
-    `offload` and `low_memory` as in `Placement`. Raises WeightsError if there is none; networks may
-    raise it later, when first used.
+    `offload` and `low_memory` as in `Placement`; a `pre_restorer` (an `Enlarger` that takes
+    `memory` bytes) takes the place of the SRResNet. Raises WeightsError if there is none; networks
+    may raise it later, when first used.
     """
     folder = store.model_folder(model)
     config = store.read_model_config(folder)
     placement = Placement(torch.device(device), dtype, offload, low_memory)
-    load = partial(_load_part, folder, config, placement)
-    reload = partial(load_model, folder, device, offload=offload, low_memory=low_memory)
-    return CoSeR(config, load, placement, part_sizes(folder, dtype), reload)
+    read, sizes = partial(_load_part, folder, config, placement), part_sizes(folder, dtype)
+
+    def load(part: str) -> Any:
+        return read(part) if pre_restorer is None or part != "srresnet" else pre_restorer
+
+    if pre_restorer is not None:
+        passes = {"pass_scale": pre_restorer.scale, "pass_memory": pre_restorer.memory}
+        config = replace(config.pre_restored(), **passes)
+        sizes.pop("srresnet", None)
+    how = {"offload": offload, "low_memory": low_memory, "pre_restorer": pre_restorer}
+    return CoSeR(config, load, placement, sizes, partial(load_model, folder, device, **how))
 
 
 def part_sizes(folder: Path, dtype: torch.dtype) -> dict[str, PartSize]:

@@ -16,8 +16,8 @@ SIDES = st.integers(1, 70000)
 
 def result(fit, size):
     """Width and height that the engine makes of it."""
-    settings = Settings(scale=fit.scale(size))  # checks the limits, too
-    return Size(size[1], size[0]).scaled(settings.scale).wh
+    settings = Settings(scale=fit.scale(Size.of_wh(size)))  # checks the limits, too
+    return Size.of_wh(size).scaled(settings.scale).wh
 
 
 @given(SIDES, SIDES, st.data())
@@ -63,7 +63,7 @@ def test_both_sides_are_a_frame(width, height, frame_width, frame_height):
 )
 def test_limits_of_scales_hold(fit, words):
     with pytest.raises(InputError) as caught:
-        fit.scale((100, 50))
+        fit.scale(Size(50, 100))
     assert words in caught.value.message
     assert "from 1 to 16" in caught.value.hint
 

@@ -15,6 +15,7 @@ from coser_cli.engine.reference import Candidates
 from coser_cli.engine.upscaler import Upscaled
 from coser_cli.errors import DeviceError, Exit, InputError, UsageError, WeightsError
 from coser_cli.settings import Settings
+from coser_cli.size import Size
 from tests.toy_work import toy_work
 
 
@@ -67,8 +68,8 @@ def work(pictures, enlarger, scale=2.0, **options):
 def test_pixels_arrive_unchanged(pictures):
     results = work(pictures, Repeating())
     assert [result.status for result in results] == ["done"] * 3
-    assert results[1].source_size == (5, 4)
-    assert results[1].target_size == (10, 8)
+    assert results[1].source_size == Size(4, 5)
+    assert results[1].target_size == Size(8, 10)
     assert np.asarray(Image.open("b_2x.png"))[7, 9].tolist() == [50, 100, 200]
 
 

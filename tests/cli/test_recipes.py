@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from coser_cli.paths import bundled_weights_dir
+from tests.pre_restorers import save
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(sh|make)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -32,6 +33,7 @@ EXPECTED = (
     (*BOTH, "enlarged/times.csv"),
     (*BOTH, "problems.txt"),
     (*BOTH, "enlarged/report.html", "enlarged/a_2x_compare.html"),
+    BOTH,
     ("enlarged/a_2x.png",),
     ("enlarged/e_2x.png", "enlarge-inbox.jsonl"),
     ("build/a_2x.png", "build/report.html"),
@@ -57,6 +59,7 @@ def folder(tmp_path):
     for name in ("photos/a.jpg", "photos/b c.jpg", "photos/2024 trip/d.png", "inbox/e.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         small.save(tmp_path / name)
+    save(tmp_path / "network.safetensors")
     os.utime(tmp_path / "inbox" / "e.jpg", (1e9, 1e9))
     (tmp_path / "LICENSE").write_text("no picture\n")
     command = tmp_path / "bin" / "coser"

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from coser_cli.errors import Exit
+from coser_cli.size import Size
 
 QUICK = ("-s", 2, "--steps", 1)
 
@@ -194,10 +195,10 @@ def test_the_sheet_shows_the_candidates(coser, photo):
     from coser_cli.imageio.contact_sheet import layout
 
     sheet = array("a_references.png")
-    plan = layout((80, 60), ["input", "1   0.0000", "2   0.0000"])
+    plan = layout(Size(60, 80), ["input", "1   0.0000", "2   0.0000"])
     for index, name in ((1, "a_reference-1.png"), (2, "a_reference-2.png")):
         area = plan.picture(index)
-        assert sheet.shape[:2] == plan.size[::-1]
+        assert sheet.shape[:2] == plan.size.hw
         shown = sheet[area[1] : area[3], area[0] : area[2]]
         assert np.abs(shown.astype(int) - array(name)).max() <= 1
 

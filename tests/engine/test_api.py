@@ -11,6 +11,7 @@ from PIL import Image
 import coser_cli
 from coser_cli import CoserError, Settings, Upscaler, read_photo, upscale_file, write_photo
 from coser_cli.errors import CoserWarning, DeviceError, InputError, UsageError
+from coser_cli.size import Size
 from tests.toy_upscaler import save_toy
 
 PLAIN = Settings(scale=2, strength=0.0)
@@ -100,7 +101,7 @@ def test_a_photo_keeps_what_it_carries(upscaler, tmp_path):
     Image.fromarray(VALUES).save(tmp_path / "a.png", dpi=(300, 300))
     photo = read_photo(str(tmp_path / "a.png"))
     enlarged = upscaler(photo, PLAIN)
-    assert enlarged.size == (16, 12) and enlarged.alpha.shape == (12, 16)
+    assert enlarged.size == Size(12, 16) and enlarged.alpha.shape == (12, 16)
     write_photo(str(tmp_path / "b.png"), enlarged.pixels, enlarged)
     with Image.open(tmp_path / "b.png") as image:
         assert image.mode == "RGBA" and round(image.info["dpi"][0]) == 300

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from coser_cli.engine.color_fix import StreamedColorFix, adain, color_fix, wavelet
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box
-from coser_cli.size import Size
 
 
 def pictures(height: int = 20, width: int = 17) -> tuple[torch.Tensor, torch.Tensor]:

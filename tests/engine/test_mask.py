@@ -13,9 +13,9 @@ from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.errors import InputError
 from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
-from coser_cli.size import Size
 
 PLAIN = Settings(scale=3, steps=1, strength=0.5, reference_mode="none", color_fix="adain")
 SIDES = st.integers(1, 40)

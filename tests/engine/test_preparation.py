@@ -39,7 +39,9 @@ def test_srresnet_passes(scale, passes):
 
 def test_enlarging_keeps_flat_colours_and_the_range():
     flat = torch.full((1, 3, 5, 7), 0.3)
-    torch.testing.assert_close(enlarge_bicubic(flat, Size(20, 28)), flat.new_full((1, 3, 20, 28), 0.3))
+    torch.testing.assert_close(
+        enlarge_bicubic(flat, Size(20, 28)), flat.new_full((1, 3, 20, 28), 0.3)
+    )
     edge = torch.zeros(1, 3, 8, 8)
     edge[..., 4:] = 1
     assert enlarge_bicubic(edge, Size(32, 32)).max() == 1

@@ -12,9 +12,9 @@ from coser_cli.engine.compute.memory import needed_memory
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
-from coser_cli.size import Size
 from tests.toy import TOY
 
 SETTINGS = Settings(scale=2, steps=1, color_fix="adain", strength=0.5)

@@ -11,6 +11,7 @@ from coser_cli.imageio import icc, png
 from coser_cli.imageio.profiles import can_be_written, is_srgb, to_srgb
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.write import write_photo
+from coser_cli.size import Size
 
 SIZE = (8, 6)
 VALUES = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
@@ -180,6 +181,6 @@ def test_the_first_frame_of_a_gif_need_not_cover_its_canvas(tmp_path):
     data[at + 1 : at + 5] = struct.pack("<HH", 5, 4)
     (tmp_path / "a.gif").write_bytes(data)
     photo = read_photo(tmp_path / "a.gif")
-    assert photo.size == (20, 16)
+    assert photo.size == Size(16, 20)
     assert photo.alpha[4:10, 5:13].all()
     assert photo.alpha.sum() == 48

@@ -10,6 +10,7 @@ from coser_cli.imageio import comparison as module
 from coser_cli.imageio.comparison import MAX_PANEL, MIN_PANEL, find_detail, panel_size
 from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.preview import preview_of
+from coser_cli.size import Size
 
 sizes = st.tuples(st.integers(1, 9000), st.integers(1, 9000))
 
@@ -30,7 +31,7 @@ def image(photo):
 
 @given(sizes)
 def test_panels_are_neither_huge_nor_tiny(size):
-    width, height = panel_size(size)
+    width, height = panel_size(Size.of_wh(size)).wh
     assert min(width, height) >= 1
     assert max(width, height) <= MAX_PANEL
     if max(size) <= MAX_PANEL:
@@ -153,7 +154,7 @@ def test_a_reduced_result_is_compared_as_it_is():
     """Its label has the true size and the reduced one, and is longer for it."""
     source, result = preview_of(plain((100, 75))), plain((400, 300))
     whole = module.comparison(source, preview_of(result))
-    reduced = module.comparison(source, preview_of(result, (40000, 30000)))
+    reduced = module.comparison(source, preview_of(result, Size(30000, 40000)))
     label = (16 + 400 + 16, 8, whole.width, 40)
     written = [(np.asarray(each.crop(label).convert("L")) > 150).sum() for each in (whole, reduced)]
     assert whole.size == reduced.size

@@ -22,6 +22,7 @@ from coser_cli.imageio.header import read_header
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.write import lost_in, write_photo
 from coser_cli.imageio.xmp import others_in, xmp_for_size
+from coser_cli.size import Size
 
 WIDTH, HEIGHT = 24, 16
 PIXELS = np.random.default_rng(0).random((3, HEIGHT * 2, WIDTH * 2), dtype=np.float32)
@@ -100,7 +101,7 @@ def through(tmp_path, data, suffix):
     """Read, write at twice the size, and read what was written."""
     (tmp_path / "in").write_bytes(data)
     photo = read_photo(tmp_path / "in")
-    pixels = PIXELS if photo.size == (WIDTH, HEIGHT) else PIXELS.transpose(0, 2, 1)
+    pixels = PIXELS if photo.size == Size(HEIGHT, WIDTH) else PIXELS.transpose(0, 2, 1)
     write_photo(tmp_path / f"out{suffix}", pixels, photo)
     return photo, read_header(tmp_path / f"out{suffix}").said
 
@@ -110,7 +111,7 @@ def through(tmp_path, data, suffix):
 def test_exif_survives_byte_by_byte(tmp_path, suffix, order):
     before = block(order)
     photo, said = through(tmp_path, jpeg_with(segment(0xE1, b"Exif\0\0" + before)), suffix)
-    assert photo.size == (HEIGHT, WIDTH)  # turned
+    assert photo.size == Size(WIDTH, HEIGHT)  # turned
     old, new = values_of(before), values_of(said.metadata.exif)
     changed = {("main", 0x112), (str(EXIF_IFD), 0xA002), (str(EXIF_IFD), 0xA003)}
     changed |= {(str(EXIF_IFD), 0x9214)}
@@ -157,7 +158,7 @@ def test_a_thumbnail_and_pointers_to_nothing_go():
 @pytest.mark.parametrize("cut", range(0, 700, 13))
 def test_cut_exif_is_kept_as_far_as_it_goes_and_raises_nothing(cut):
     kept = usable_exif(block()[:cut])
-    assert kept is None or exif_for_size(kept, 10, 10, (5, 5)) is not None
+    assert kept is None or exif_for_size(kept, Size(10, 10), Size(5, 5)) is not None
 
 
 def test_adobe_rgb_by_its_mark_alone(tmp_path):
@@ -245,7 +246,7 @@ def test_panorama_sizes_are_scaled():
     space = 'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/"'
     names = "FullPanoWidthPixels", "CroppedAreaTopPixels"
     before = packet(f"<GPano:{names[1]}>10</GPano:{names[1]}>", f'{space} GPano:{names[0]}="96"')
-    after = xmp_for_size(before, 192, 144, (96, 48)).decode()
+    after = xmp_for_size(before, Size(144, 192), Size(48, 96)).decode()
     assert f'GPano:{names[0]}="192"' in after
     assert f"<GPano:{names[1]}>30</GPano:{names[1]}>" in after
 
@@ -259,7 +260,7 @@ def test_what_describes_other_pictures_in_the_file_goes_and_nothing_else():
     attributes = f'{camera} GCamera:MotionPhoto="1" GCamera:BurstID="7" {gain}'
     before = packet(directory + kept, attributes)
     assert others_in(before) == ["HDR gain map", "video of the motion photo"]
-    after = xmp_for_size(before, 2, 2, (1, 1)).decode()
+    after = xmp_for_size(before, Size(2, 2), Size(1, 1)).decode()
     assert "MotionPhoto" not in after
     assert "Directory" not in after
     assert "hdrgm:Version" not in after

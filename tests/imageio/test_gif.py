@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from coser_cli.errors import InputError
 from coser_cli.imageio import gif
 from coser_cli.imageio.read import read_photo
+from coser_cli.size import Size
 
 GREY_RAMP = bytes(value for value in range(4) for _ in range(3))
 RAINBOW = bytes([200, 0, 0, 0, 180, 0, 0, 0, 160, 250, 240, 10])
@@ -79,7 +80,7 @@ def seen(path, frame):
     values = np.rint(photo.pixels * 255).astype(int)
     alpha = np.ones(values.shape[1:]) if photo.alpha is None else photo.alpha
     assert set(np.unique(alpha)) <= {0, 1}
-    return photo.size, {
+    return photo.size.wh, {
         (int(x), int(y)): tuple(int(each) for each in values[:, y, x])
         for y, x in np.argwhere(alpha > 0)
     }
@@ -170,7 +171,7 @@ def test_every_cut_is_read_or_told(tmp_path):
             except InputError as error:
                 assert "a.gif" in error.message
             else:
-                assert photo.size == (4, 3)
+                assert photo.size == Size(3, 4)
 
 
 def test_what_lies_outside_the_canvas_is_not_shown(tmp_path):
@@ -210,7 +211,7 @@ def test_frames_in_order_are_decoded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(gif, "_pixels", lambda frame: decoded.append(frame) or pixels(frame))
     expected = composed((4, 3), frames)
     for number in range(12):
-        assert gif.gif_frame(path, number, (4, 3))[0][0, 0, 0] == expected[number][0, 0][0]
+        assert gif.gif_frame(path, number, Size(3, 4))[0][0, 0, 0] == expected[number][0, 0][0]
     assert len(decoded) == 12
     for number in (5, 2, 2, 11):
         assert seen(path, number) == ((4, 3), expected[number])

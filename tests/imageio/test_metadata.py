@@ -14,6 +14,7 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.write import write_photo
 from coser_cli.imageio.xmp import xmp_for_size
+from coser_cli.size import Size
 
 PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -44,7 +45,7 @@ def packet(text="me", tiff="tiff"):
 )
 def test_size_and_orientation_are_corrected_and_nothing_else(text, prefix, width, height):
     before = packet(text, prefix).decode()
-    after = xmp_for_size(before.encode(), width, height).decode()
+    after = xmp_for_size(before.encode(), Size(height, width)).decode()
     assert f'{prefix}:Orientation="1"' in after
     assert f"<{prefix}:ImageWidth>{width}</{prefix}:ImageWidth>" in after
     assert f"<{prefix}:ImageLength>{height}</{prefix}:ImageLength>" in after
@@ -65,8 +66,8 @@ def test_what_is_not_there_is_not_added():
     plain = (
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>tiff:Orientation="6"</rdf:RDF></x:xmpmeta>'
     )
-    assert xmp_for_size(plain, 10, 20) == plain
-    assert xmp_for_size(None, 10, 20) is None
+    assert xmp_for_size(plain, Size(20, 10)) == plain
+    assert xmp_for_size(None, Size(20, 10)) is None
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
@@ -85,12 +86,12 @@ def test_every_format_keeps_it(tmp_path, source, suffix):
     image.save(tmp_path / "in", format=source, **options)
     photo = read_photo(tmp_path / "in")
     assert photo.metadata.xmp == packet()
-    assert photo.size == (4, 6)  # turned, as the packet says
+    assert photo.size == Size(6, 4)  # turned, as the packet says
     pixels = np.zeros((3, 12, 8), dtype=np.float32)
     write_photo(tmp_path / f"out{suffix}", pixels, photo)
     again = read_photo(tmp_path / f"out{suffix}")
-    assert again.size == (8, 12)  # and not turned again
-    assert again.metadata.xmp == xmp_for_size(packet(), 8, 12)
+    assert again.size == Size(12, 8)  # and not turned again
+    assert again.metadata.xmp == xmp_for_size(packet(), Size(12, 8))
     write_photo(tmp_path / f"bare{suffix}", pixels, photo, Encoding(strip_metadata=True))
     assert b"adobe" not in (tmp_path / f"bare{suffix}").read_bytes()
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from coser_cli.errors import InputError
 from coser_cli.imageio import preview
-from coser_cli.imageio.preview import data_uri, fitted, read_preview
+from coser_cli.imageio.preview import data_uri, read_preview
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def gradient(tmp_path):
 def test_small_pictures_are_whole(gradient):
     path = gradient("a.png")
     found = read_preview(path, 200)
-    assert found.size == found.image.size == (96, 64)
+    assert found.size.wh == found.image.size == (96, 64)
     with Image.open(path) as image:
         assert found.image.tobytes() == image.tobytes()
 
@@ -35,7 +35,7 @@ def test_small_pictures_are_whole(gradient):
 def test_larger_ones_are_reduced(gradient, monkeypatch, whole):
     monkeypatch.setattr(preview, "_WHOLE_PIXELS", whole)
     found = read_preview(gradient("a.png"), 24)
-    assert (found.size, found.image.size) == ((96, 64), (24, 16))
+    assert (found.size.wh, found.image.size) == ((96, 64), (24, 16))
 
 
 @pytest.mark.parametrize("whole", [10**9, 1])
@@ -44,7 +44,7 @@ def test_orientation_is_applied(gradient, monkeypatch, whole):
     exif = Image.Exif()
     exif[0x0112] = 6
     found = read_preview(gradient("a.jpg", exif=exif), 48)
-    assert (found.size, found.image.size) == ((64, 96), (32, 48))
+    assert (found.size.wh, found.image.size) == ((64, 96), (32, 48))
     assert found.image.getpixel((0, 40))[0] > found.image.getpixel((0, 2))[0] + 100
 
 
@@ -83,14 +83,6 @@ def test_damaged_large_picture(gradient, monkeypatch, tmp_path):
     cut.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"cut\.png"):
         read_preview(cut, 24)
-
-
-@pytest.mark.parametrize(
-    ("size", "side", "expected"),
-    [((100, 50), 50, (50, 25)), ((4000, 1), 100, (100, 1)), ((3, 2), 100, (3, 2))],
-)
-def test_fitted(size, side, expected):
-    assert fitted(size, side) == expected
 
 
 def test_addresses_hold_the_picture():

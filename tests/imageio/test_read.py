@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, ImageCms
 from coser_cli.errors import Exit, InputError
 from coser_cli.imageio.exif import exif_for_size
 from coser_cli.imageio.read import read_photo
+from coser_cli.size import Size
 
 SIZE = (13, 9)
 EXTENSIONS = {
@@ -43,7 +44,7 @@ def test_each_format_is_read_by_content_under_any_name(tmp_path, format):
         photo = read_photo(path)
         assert photo.pixels.shape == (3, 9, 13)
         assert photo.pixels.dtype == np.float32
-        assert photo.size == SIZE
+        assert photo.size.wh == SIZE
         assert photo.alpha is None
         expected = np.asarray(picture()).transpose(2, 0, 1) / 255
         tolerance = {"GIF": 0.2, "JPEG": 0.12, "WEBP": 0.12}.get(format, 1e-6)
@@ -148,12 +149,12 @@ def test_orientation_is_applied(tmp_path, orientation, extension):
     path = tmp_path / f"a.{extension}"
     stored.save(path, exif=exif)
     photo = read_photo(path)
-    assert photo.size == (32, 16)
+    assert photo.size == Size(16, 32)
     assert photo.pixels[0, 4, 8] > 0.8  # red at the upper left
     assert photo.pixels[0, 4, 24] < 0.2
     assert photo.pixels[0, 12, 8] < 0.2
     kept = Image.Exif()
-    kept.load(exif_for_size(photo.metadata.exif, 64, 32))
+    kept.load(exif_for_size(photo.metadata.exif, Size(32, 64)))
     assert kept[ExifTags.Base.Make] == "Maker"
     assert kept[ExifTags.Base.Orientation] == 1
 
@@ -293,7 +294,7 @@ def test_bomb_is_refused_from_its_header(tmp_path):
 def test_callers_limit(tmp_path):
     picture().save(tmp_path / "large.png")
     assert "13×9 pixels" in refused(tmp_path / "large.png", max_pixels=100)
-    assert read_photo(tmp_path / "large.png", max_pixels=117).size == SIZE
+    assert read_photo(tmp_path / "large.png", max_pixels=117).size.wh == SIZE
 
 
 def test_float_tiff_is_read_and_what_it_is_taken_for_is_said(tmp_path):
@@ -310,7 +311,7 @@ def test_float_tiff_is_read_and_what_it_is_taken_for_is_said(tmp_path):
 )
 def test_awkward_names(tmp_path, name):
     picture().save(tmp_path / name, format="PNG")
-    assert read_photo(tmp_path / name).size == SIZE
+    assert read_photo(tmp_path / name).size.wh == SIZE
 
 
 def test_error_about_an_awkward_name_is_one_line(tmp_path):
@@ -327,7 +328,7 @@ def test_heic_with_its_plug_in(tmp_path):
     exif[ExifTags.Base.Make] = "Maker"
     picture(size=(64, 48)).save(tmp_path / "a.jpg", format="HEIF", exif=exif, quality=95)
     photo = read_photo(tmp_path / "a.jpg")
-    assert photo.size == (64, 48)
+    assert photo.size == Size(48, 64)
     expected = np.asarray(picture(size=(64, 48))).transpose(2, 0, 1) / 255
     assert np.abs(photo.pixels - expected).mean() < 0.02
     assert b"Maker" in photo.metadata.exif

@@ -18,6 +18,7 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.record import FOLDER, read_record, record_in, with_record
 from coser_cli.imageio.write import write_photo, write_streamed
+from coser_cli.size import Size
 
 PIXELS = np.random.default_rng(0).random((3, 12, 20), dtype=np.float32)
 RECORD = {"coser_record": 1, "name": "a<&>'\"]]>\n\udcff é.png", "scale": 0.1, "none": None}
@@ -48,7 +49,7 @@ def test_a_record_comes_back_from_every_format(tmp_path, suffix, xmp, bits):
 def test_a_record_comes_back_from_streamed_files(tmp_path, suffix, bits):
     path = tmp_path / f"a{suffix}"
     source = Photo(PIXELS, metadata=Metadata(xmp=PACKET), bit_depth=bits)
-    write_streamed(path, (20, 12), [PIXELS[:, :7], PIXELS[:, 7:]], source, record=RECORD)
+    write_streamed(path, Size(12, 20), [PIXELS[:, :7], PIXELS[:, 7:]], source, record=RECORD)
     assert read_record(path) == RECORD
     assert b"<dc:title>mine</dc:title>" in read_photo(path).metadata.xmp
 

@@ -8,6 +8,7 @@ import tifffile
 
 from coser_cli.errors import InputError
 from coser_cli.imageio.read import read_photo
+from coser_cli.size import Size
 
 HEIGHT, WIDTH = 20, 30
 Y, X = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -244,5 +245,5 @@ def test_reduced_pictures_do_not_count_as_pages(tmp_path):
         file.write(whole(RGB[:4, :4], 8), photometric="rgb", subfiletype=1)
         file.write(whole(RGB, 8), photometric="rgb")
     photo = read_photo(tmp_path / "a.tif")
-    assert photo.size == (WIDTH, HEIGHT)
+    assert photo.size == Size(HEIGHT, WIDTH)
     assert not photo.notes

@@ -16,6 +16,7 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.transparency import fill_transparent
 from coser_cli.imageio.write import write_photo
+from coser_cli.size import Size
 
 RNG = np.random.default_rng(0)
 
@@ -53,8 +54,8 @@ def test_unknown_extension(tmp_path):
 
 def test_largest_side_of_a_format(tmp_path):
     with pytest.raises(InputError, match="16383"):
-        require_fits(tmp_path / "a.webp", 20000, 10)
-    require_fits(tmp_path / "a.png", 20000, 10)
+        require_fits(tmp_path / "a.webp", Size(10, 20000))
+    require_fits(tmp_path / "a.png", Size(10, 20000))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
@@ -110,7 +111,7 @@ def test_exif_is_kept_and_corrected(tmp_path, suffix, source_suffix):
     source = tmp_path / f"in{source_suffix}"
     Image.new("RGB", (6, 4)).save(source, exif=camera_exif(source_suffix).tobytes(), dpi=(300, 300))
     photo = read_photo(source)
-    assert photo.size == (4, 6)
+    assert photo.size == Size(6, 4)
     write_photo(tmp_path / f"out{suffix}", pixels(24, 16), photo)
     with Image.open(tmp_path / f"out{suffix}") as image:
         assert image.size == (16, 24)
@@ -137,7 +138,7 @@ def test_exif_too_large_for_jpeg_is_dropped(tmp_path):
 
 
 def test_no_exif_stays_none():
-    assert exif_for_size(None, 1, 1) is None
+    assert exif_for_size(None, Size(1, 1)) is None
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])

@@ -24,6 +24,7 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.samples import alpha_band
 from coser_cli.imageio.write import write_photo, write_streamed
 from coser_cli.imageio.write_tiff import tiff_head
+from coser_cli.size import Size
 
 RNG = np.random.default_rng(0)
 SIZE = (61, 47)
@@ -110,7 +111,7 @@ def test_the_file_is_that_of_the_whole_picture(tmp_path, suffix, source):
     pixels = noise()
     whole, streamed = tmp_path / f"whole{suffix}", tmp_path / f"streamed{suffix}"
     write_photo(whole, pixels, source)
-    write_streamed(streamed, SIZE, cut(pixels), source)
+    write_streamed(streamed, Size.of_wh(SIZE), cut(pixels), source)
     assert said(streamed) == said(whole)
     first, second = values(whole), values(streamed)
     assert first.dtype == second.dtype
@@ -132,7 +133,9 @@ def values(path):
 def test_the_bigtiff_says_the_same(tmp_path):
     source = SOURCES["exif"]
     size = (50000, 40000)
-    head, _ = tiff_head(3, 8, size, kept_of(source, size, format_of(Path("a.tif"))))
+    head, _ = tiff_head(
+        3, 8, Size.of_wh(size), kept_of(source, Size.of_wh(size), format_of(Path("a.tif")))
+    )
     assert head[:4] in BIG
     (tmp_path / "big.tif").write_bytes(head)
     os.truncate(tmp_path / "big.tif", len(head) + 3 * size[0] * size[1])  # sparse
@@ -152,24 +155,24 @@ def test_the_bigtiff_says_the_same(tmp_path):
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_pixels_of_a_bigtiff(tmp_path, monkeypatch, source):
     pixels = noise()
-    write_streamed(tmp_path / "classic.tif", SIZE, cut(pixels), source)
+    write_streamed(tmp_path / "classic.tif", Size.of_wh(SIZE), cut(pixels), source)
     monkeypatch.setattr("coser_cli.imageio.write_tiff._CLASSIC_LIMIT", 1000)
     monkeypatch.setattr("coser_cli.imageio.write_tiff._STRIP_BYTES", 1000)
-    write_streamed(tmp_path / "big.tif", SIZE, cut(pixels), source)
+    write_streamed(tmp_path / "big.tif", Size.of_wh(SIZE), cut(pixels), source)
     assert (tmp_path / "big.tif").read_bytes()[:4] in BIG
     assert said(tmp_path / "big.tif") == said(tmp_path / "classic.tif")
     assert np.array_equal(values(tmp_path / "big.tif"), values(tmp_path / "classic.tif"))
 
 
 def test_a_classic_tiff_where_it_suffices():
-    assert tiff_head(3, 8, (37000, 37000), Kept())[0][:4] == b"II\x2a\x00"
-    assert len(tiff_head(3, 8, (1, 1), Kept())[0]) < 300
+    assert tiff_head(3, 8, Size(37000, 37000), Kept())[0][:4] == b"II\x2a\x00"
+    assert len(tiff_head(3, 8, Size(1, 1), Kept())[0]) < 300
 
 
 @pytest.mark.parametrize("bands", [1, 7, 47])
 def test_bands_of_any_height(tmp_path, bands):
     pixels = noise()
-    write_streamed(tmp_path / "a.png", SIZE, cut(pixels, bands), small())
+    write_streamed(tmp_path / "a.png", Size.of_wh(SIZE), cut(pixels, bands), small())
     found = np.asarray(Image.open(tmp_path / "a.png")).transpose(2, 0, 1)
     assert np.array_equal(found, np.rint(pixels * 255))
 
@@ -178,7 +181,7 @@ def test_bands_of_any_height(tmp_path, bands):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_bands_must_add_up(tmp_path, height, suffix):
     with pytest.raises(InputError, match="rows"):
-        write_streamed(tmp_path / f"a{suffix}", SIZE, cut(noise((61, height))), small())
+        write_streamed(tmp_path / f"a{suffix}", Size.of_wh(SIZE), cut(noise((61, height))), small())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,7 +190,8 @@ def test_alpha_in_bands_is_alpha():
     for size in [(310, 487), (77, 123), (50, 61)]:
         whole = np.asarray(Image.fromarray(alpha).resize(size, Image.Resampling.LANCZOS))
         bands = [
-            alpha_band(alpha, size, (top, min(top + 50, size[1]))) for top in range(0, size[1], 50)
+            alpha_band(alpha, Size.of_wh(size), (top, min(top + 50, size[1])))
+            for top in range(0, size[1], 50)
         ]
         assert np.abs(np.concatenate(bands) - whole).max() < 1e-4
 
@@ -201,7 +205,7 @@ def test_what_a_format_cannot_hold_is_refused_before_the_start(tmp_path, name, s
         yield
 
     with pytest.raises(InputError, match=r"write \.png or \.tif"):
-        write_streamed(tmp_path / name, size, never(), small())
+        write_streamed(tmp_path / name, Size.of_wh(size), never(), small())
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -215,7 +219,7 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, suffix, 
         raise error
 
     with pytest.raises(error):
-        write_streamed(path, SIZE, interrupted(), small())
+        write_streamed(path, Size.of_wh(SIZE), interrupted(), small())
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -230,7 +234,7 @@ def test_a_disk_that_fills_up(tmp_path, suffix):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(InputError, match=r"cannot write .*: file too large"):
-            write_streamed(path, size, cut(noise(size)), small())
+            write_streamed(path, Size.of_wh(size), cut(noise(size)), small())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old"
@@ -240,12 +244,12 @@ def test_a_disk_that_fills_up(tmp_path, suffix):
 def test_nothing_is_said_on_standard_error(tmp_path, capfd):
     write_streamed(
         tmp_path / "a.png",
-        SIZE,
+        Size.of_wh(SIZE),
         cut(noise()),
         replace(small(), metadata=Metadata(dpi=(72.0, 72.0))),
     )
     with pytest.raises(InputError):
-        write_streamed(tmp_path / "b.png", SIZE, cut(noise((61, 3))), small())
+        write_streamed(tmp_path / "b.png", Size.of_wh(SIZE), cut(noise((61, 3))), small())
     assert capfd.readouterr() == ("", "")
 
 
@@ -259,8 +263,9 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.samples import alpha_band
 from coser_cli.imageio.write import write_photo, write_streamed
 from coser_cli.imageio.write_tiff import tiff_head
+from coser_cli.size import Size
 band = np.random.default_rng(0).random((3, 64, 4000), dtype=np.float32)
-write_streamed(Path(sys.argv[1]), (4000, 640_000), (band for _ in range(10_000)), Photo(band))
+write_streamed(Path(sys.argv[1]), Size(640_000, 4000), (band for _ in range(10_000)), Photo(band))
 """
 
 
@@ -293,10 +298,11 @@ from coser_cli.imageio.photo import Photo
 from coser_cli.imageio.samples import alpha_band
 from coser_cli.imageio.write import write_photo, write_streamed
 from coser_cli.imageio.write_tiff import tiff_head
+from coser_cli.size import Size
 width, height, path = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 band = np.random.default_rng(0).random((3, 64, width), dtype=np.float32) * 0.02 + 0.5
 bands = (band[:, : min(64, height - top)] for top in range(0, height, 64))
-write_streamed(path, (width, height), bands, Photo(band[:, :8, :8]))
+write_streamed(path, Size(height, width), bands, Photo(band[:, :8, :8]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
@@ -315,7 +321,7 @@ def test_memory_does_not_grow_with_the_picture(tmp_path, suffix):
 
 
 def test_a_jpeg_s_head_is_no_longer_than_its_metadata(tmp_path):
-    write_streamed(tmp_path / "a.jpg", SIZE, cut(noise()), SOURCES["exif"])
+    write_streamed(tmp_path / "a.jpg", Size.of_wh(SIZE), cut(noise()), SOURCES["exif"])
     data = (tmp_path / "a.jpg").read_bytes()
     assert data.count(b"Exif\0\0") == 1
     assert data.count(b"ICC_PROFILE\0") == 1

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from coser_cli.errors import UsageError
 from coser_cli.pages.batch_log import Entry, find_logs, find_pictures, read_batch, read_records
 from coser_cli.pages.report import report_page
+from coser_cli.size import Size
 
 
 def image(name, status="done", **more):
@@ -41,7 +42,7 @@ def test_a_record_says_everything(log, tmp_path):
     path = log(image("a"), image("b", "failed", error=error, notes=["odd"]), summary())
     batch = read_batch(tmp_path, [path])
     first, second = batch.entries
-    assert first == Entry(Path("a.jpg"), Path("a_4x.png"), "done", 2.5, (4, 3), (16, 12))
+    assert first == Entry(Path("a.jpg"), Path("a_4x.png"), "done", 2.5, Size(3, 4), Size(12, 16))
     assert second.error == "cannot read; copy it again"
     assert second.notes == ("odd",)
     assert (batch.runs, batch.run_seconds, batch.interrupted) == (1, 10.0, False)
@@ -112,7 +113,7 @@ def test_any_record_becomes_an_entry(tmp_path_factory, record):
     report_page(batch, folder, folder / "report.html", 64)
     assert isinstance(entry.status, str)
     for size in (entry.source_size, entry.target_size):
-        assert size is None or all(side > 0 for side in size)
+        assert size is None or size.short_side > 0
 
 
 def test_a_log_that_is_not_there(tmp_path):

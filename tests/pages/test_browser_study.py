@@ -9,6 +9,7 @@ from coser_cli.evaluation.preference import read_sessions, tally
 from coser_cli.imageio.preview import Preview
 from coser_cli.pages.evaluation import Case, Plot, Table, evaluation_page
 from coser_cli.pages.study import StudyPicture, study_page
+from coser_cli.size import Size
 
 pytestmark = pytest.mark.slow
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -148,7 +149,9 @@ def test_the_page_of_an_evaluation(browser, tmp_path):
     square = '<rect width="9" height="9"/>'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">{square}</svg>'.encode()
     image = Image.new("RGB", (50, 40), RED)
-    case = Case("a <b>", "psnr_y +1", (("<i>left</i>", Preview(image, image.size)),) * 2)
+    case = Case(
+        "a <b>", "psnr_y +1", (("<i>left</i>", Preview(image, Size.of_wh(image.size))),) * 2
+    )
     table = Table("Set", ("method", "psnr_y"), (("<script>window.ran = 1</script>", "26.0"),))
     page = tmp_path / "page.html"
     page.write_bytes(evaluation_page("Title", ["fact"], [table], [Plot(svg, "plot")], [case]))

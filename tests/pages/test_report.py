@@ -6,6 +6,7 @@ import pytest
 
 from coser_cli.pages.batch_log import Batch, Entry
 from coser_cli.pages.report import counts_of, duration, report_page
+from coser_cli.size import Size
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_failures_stand_on_top_with_their_reason(html, picture):
 def test_a_picture_that_is_gone_or_damaged_does_not_stop_the_page(html, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
-    page = html(Entry(bad, tmp_path / "gone.png", "done", 1.0, (4, 3), (16, 12)))
+    page = html(Entry(bad, tmp_path / "gone.png", "done", 1.0, Size(3, 4), Size(12, 16)))
     assert "it is not a picture" in page
     assert "the file is not there" in page
     assert "4 × 3 → 16 × 12" in page

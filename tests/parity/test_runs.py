@@ -9,8 +9,8 @@ import torch
 
 from coser_cli.parity.recorded import Recorder, parse, settings_of, truncated
 from coser_cli.parity.tiled import TiledRun, pad
-from coser_cli.tiling.grid import Box
 from coser_cli.size import Size
+from coser_cli.tiling.grid import Box
 
 
 def tiled_run(height: int, width: int, *args: str) -> TiledRun:

@@ -46,6 +46,11 @@ def _pictures(command: str) -> list[Case]:
             out='"mask": "mask.png"',
             quick=True,
         ),
+        Case(
+            f"{command} photo.jpg -s 2 --strength 0 --pre-restorer network.pth -o own.png",
+            makes=("own.png",),
+        ),
+        Case(f"{command} photo.jpg --pre-restorer photo.jpg", code=3, err="photo.jpg.*not one of"),
         Case(f"{command} photo.jpg --mask photo.jpg", code=2, err="--mask: .* in colour"),
         Case(
             f"{command} photos --recursive -s 2 -o out/ --quiet --log run.log --fail-fast",
@@ -171,6 +176,10 @@ REFERENCE = [
     ),
     Case("reference photo.jpg -s 2 --steps 1 --offload model", makes=("photo_reference.png",)),
     Case("reference photo.jpg -s 2 --steps 1 --low-memory", makes=("photo_reference.png",)),
+    Case(
+        "reference photo.jpg -s 2 --steps 1 --pre-restorer network.pth",
+        makes=("photo_reference.png",),
+    ),
     Case("reference photo.jpg -s 2 --steps 1 --no-warm", makes=("photo_reference.png",)),
     Case("reference photo.jpg -s 2 --dry-run --compile", out="photo_reference.png"),
     Case("reference --help-all", out="--deep-interval"),

@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tests.pre_restorers import save
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -118,6 +120,7 @@ def originals(tmp_path_factory):
     frames = [small, small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     Image.new("L", (12, 8), 128).save(folder / "mask.png")
+    save(folder / "network.pth")
     (folder / "list.txt").write_text("photos/a.jpg\nphotos/trip/d.png\n")
     tables = ("upscale", "tile", "reference")
     (folder / "coser.toml").write_text("".join(f"[{name}]\nscale = 3\n" for name in tables))

@@ -25,6 +25,7 @@ from coser_cli.server.protocol import (
     result_of,
 )
 from coser_cli.settings import Compute, Settings, TileSpec
+from coser_cli.size import Size
 
 JOB = Job(Path("a/\udcff.png"), Path("b.png"), (Path("c.png"),), "upscale", 2, Path("d.png"))
 RUN = Run(
@@ -44,7 +45,16 @@ RUN = Run(
     True,
 )
 RESULT = Result(
-    JOB, "failed", 1.5, (3, 4), (6, 8), 7, ("note",), (0.5, 0.25), 1, InputError("no", "try")
+    JOB,
+    "failed",
+    1.5,
+    Size(4, 3),
+    Size(8, 6),
+    7,
+    ("note",),
+    (0.5, 0.25),
+    1,
+    InputError("no", "try"),
 )
 
 
@@ -56,7 +66,8 @@ def test_a_result_comes_as_it_was_sent():
     came = result_of(JOB, decode(encode(ended(3, RESULT)), JobEnded))
     assert (came.error.message, came.error.hint) == ("no", "try")
     assert type(came.error) is InputError
-    for name in ("job", "status", "seconds", "source_size", "target_size", "seed", "notes"):
+    names = "job", "status", "seconds", "source_size", "target_size", "seed", "notes"
+    for name in names:
         assert getattr(came, name) == getattr(RESULT, name)
     assert (came.scores, came.chosen) == (RESULT.scores, RESULT.chosen)
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coser_cli.size import Size
 from coser_cli.tiling.blend import (
     GAUSSIAN,
     PUBLISHED,
@@ -16,7 +17,6 @@ from coser_cli.tiling.blend import (
     uniform,
 )
 from coser_cli.tiling.grid import Grid, make_grid
-from coser_cli.size import Size
 
 UNIFORM = Window(uniform, uniform)
 WINDOWS = [GAUSSIAN, PUBLISHED, UNIFORM]
@@ -51,7 +51,9 @@ def test_tiles_of_one_picture_give_the_picture(grid, window):
 
 
 def test_each_tile_counts_where_it_lies():
-    found = blended(make_grid(Size(4, 8), 4, 4), GAUSSIAN, lambda box: torch.full((1, 1, 4, 4), box.left))
+    found = blended(
+        make_grid(Size(4, 8), 4, 4), GAUSSIAN, lambda box: torch.full((1, 1, 4, 4), box.left)
+    )
     assert found[..., :4].eq(0).all()
     assert found[..., 4:].eq(4).all()
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coser_cli.tiling.grid import Box, boxes, cores, starts
 from coser_cli.size import Size
+from coser_cli.tiling.grid import Box, boxes, cores, starts
 
 
 @given(st.integers(1, 300), st.integers(1, 80), st.data())

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Shape, TensorMap
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.resample import Resampler, resample_box, resample_whole
-from coser_cli.size import Size
 
 KERNELS = {"bicubic": False, "antialiased": True}
 LIMIT = 1e-6

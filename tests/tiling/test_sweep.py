@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.graph import Graph
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.plan import Plan, schedule
 from coser_cli.tiling.sweep import Sweep
-from coser_cli.size import Size
 
 CPU = torch.device("cpu")
 

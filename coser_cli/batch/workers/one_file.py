@@ -32,6 +32,7 @@ def upscale_file(
     dtype: str = "auto",
     tiles: TileSpec | None = None,
     mask: str | os.PathLike[str] | None = None,
+    pre_restorer: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
     **choices: Any,
@@ -39,17 +40,21 @@ def upscale_file(
     """Enlarge a picture file and return the file that was written.
 
     `target` is a file or a folder; without it the result lies beside the source, with the scale in
-    its name. `mask` is a grey picture: white is restored, black stays bicubic.
+    its name. `mask` is a grey picture: white is restored, black stays bicubic. `pre_restorer` is
+    the file of a super-resolution network that takes the place of the model's own.
     `choices` are fields of the settings, as in `scale=2`. Large pictures are done in
     tiles; metadata, transparency and the record of how it was made are kept, and a result that is
     there and current stays unless `overwrite`. The model stays loaded for the next call with the
-    same `model`, `device` and `dtype`. What the user should know is a `CoserWarning`.
+    same `model`, `device`, `dtype` and `pre_restorer`. What the user should know is a
+    `CoserWarning`.
     Raises `CoserError`.
     """
     from coser_cli.weights.store import resolve_model
 
     settings = chosen(settings, choices)
-    compute = Compute(resolve_model(model), str(device), str(dtype).removeprefix("torch."))
+    precision = str(dtype).removeprefix("torch.")
+    own = None if pre_restorer is None else os.fspath(pre_restorer)
+    compute = Compute(resolve_model(model), str(device), precision, pre_restorer=own)
     output = None if target is None else os.fspath(target)
     naming = Naming(settings.scale, model=compute.model, seed=settings.seed)
     where = None if mask is None else Path(mask)
@@ -57,8 +62,9 @@ def upscale_file(
     request = Request(settings, compute, tiles=tiles or TileSpec(), overwrite=overwrite)
     show = tqdm_progress() if progress else silent
     work = prepare(request)
+    weights = work.provenance.fingerprints if work.provenance else ()
     (result,) = run_in_process(
-        [job], lambda: _loaded(compute), work, lambda event: _show(event, show)
+        [job], lambda: _loaded(compute, weights), work, lambda event: _show(event, show)
     )
     if result.error is not None:
         raise result.error
@@ -68,7 +74,7 @@ def upscale_file(
 
 
 @lru_cache(maxsize=1)
-def _loaded(compute: Compute) -> Upscaler:
+def _loaded(compute: Compute, _weights: tuple[str, ...]) -> Upscaler:
     upscaler = Upscaler.from_pretrained(**asdict(compute))
     if upscaler.note:
         warnings.warn(upscaler.note, CoserWarning, stacklevel=2)

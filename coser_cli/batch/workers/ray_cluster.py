@@ -26,6 +26,7 @@ from coser_cli.batch.results import Result
 from coser_cli.batch.resume import is_present, pending_of
 from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, reason_of, shown
+from coser_cli.size import Size
 
 MAX_STARTS = 3
 """How often in a row an actor may end before it has done anything, until the run ends."""
@@ -56,8 +57,14 @@ class Reply:
 class Bench:
     """What an actor does: jobs in files of its own folder, with a model that is loaded once."""
 
-    def __init__(self, work: Work) -> None:
-        self._load, self._work = loader(work.request.compute), work
+    def __init__(self, work: Work, pre_restorer: bytes | None = None) -> None:
+        compute = work.request.compute
+        if pre_restorer is not None:
+            self._folder = tempfile.TemporaryDirectory(prefix="coser-")
+            file = Path(self._folder.name) / Path(str(compute.pre_restorer)).name
+            file.write_bytes(pre_restorer)
+            compute = replace(compute, pre_restorer=str(file))
+        self._load, self._work = loader(compute), work
 
     def number(self) -> int:
         """The process's number."""
@@ -140,8 +147,9 @@ class ClusterCrew:
         self._work = work
         count, per_actor = _slots(self._ray, work.request.compute.device)
         remote = self._ray.remote(max_restarts=0, max_task_retries=0, **per_actor)(Bench)
-        shared = self._ray.put(work)
-        self._start = lambda: remote.remote(shared)
+        own = work.request.compute.pre_restorer
+        shared = [self._ray.put(each) for each in (work, Path(own).read_bytes() if own else None)]
+        self._start = lambda: remote.remote(*shared)
         self._members = [_Actor(self._start()) for _ in range(min(count, most))]
         self._starts = 0
 
@@ -250,7 +258,7 @@ def _packed(job: Job, work: Work) -> Parcel | Result:
         existing = [
             each for each in job.outputs if each not in pending.missing and is_present(each)
         ]
-        require_writable(pending.missing, (1, 1))
+        require_writable(pending.missing, Size(1, 1))
         source = job.source.read_bytes()
         files = [*([] if job.mask is None else [job.mask]), *job.conditions.values()]
         beside = {path: path.read_bytes() for path in files}

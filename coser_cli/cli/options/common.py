@@ -128,6 +128,17 @@ Model = Annotated[
         autocompletion=complete_model,
     ),
 ]
+PreRestorer = Annotated[
+    str | None,
+    choose(
+        "--pre-restorer",
+        MODEL,
+        "Enlarge with this super-resolution network in place of the model's own: a .safetensors, "
+        ".pth or .ckpt file of any architecture that spandrel knows (extra spandrel). With "
+        "--strength 0 its picture is the result.",
+        metavar="FILE",
+    ),
+]
 Device = Annotated[
     names.Device,
     option(

@@ -16,5 +16,6 @@ ComputeOptions = Annotated[
         "offload": options.Offload,
         "low_memory": options.LowMemory,
         "compile": options.Compile,
+        "pre_restorer": options.PreRestorer,
     },
 ]

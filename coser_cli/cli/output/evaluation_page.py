@@ -17,6 +17,7 @@ from coser_cli.evaluation.details import details
 from coser_cli.evaluation.pairs import read_pixels
 from coser_cli.imageio.preview import Preview
 from coser_cli.pages.evaluation import Case, Plot, Table, evaluation_page
+from coser_cli.size import Size
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -94,6 +95,6 @@ def _case(section: Section, difference: Difference, picture: str, change: float)
         labels.append("true picture")
     verdict = "better" if difference.metric.better * change > 0 else "worse"
     facts = f"{difference.metric.name} {number(change, '+')}: {verdict} than {difference.against}"
-    previews = (Preview(each, each.size) for each in details(pixels, len(names)))
+    previews = (Preview(each, Size.of_wh(each.size)) for each in details(pixels, len(names)))
     images = tuple(zip(labels, previews, strict=True))
     return Case(f"{measurement.pictures.name}, {picture}: {difference.method}", facts, images)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from coser_cli.errors import CoserError, Exit, shown
+from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.batch.dry_run import Plan
@@ -30,7 +31,7 @@ def image_record(result: Result) -> dict[str, Any]:
     job = result.job
     references = job.references or (() if job.kind == "upscale" else (job.target,))
     beside = job.references[0] if job.references and job.kind == "upscale" else None
-    width, height = result.target_size or (None, None)
+    width, height = result.target_size.wh if result.target_size else (None, None)
     return {
         "type": "image",
         "version": JSON_VERSION,
@@ -46,7 +47,7 @@ def image_record(result: Result) -> dict[str, Any]:
         "chosen": None if result.chosen is None else result.chosen + 1,
         "status": result.status,
         "seconds": round(result.seconds, 3),
-        "source_size": None if result.source_size is None else list(result.source_size),
+        "source_size": _pair(result.source_size),
         "width": width,
         "height": height,
         "seed": result.seed,
@@ -130,7 +131,7 @@ def plan_text(plan: Plan) -> str:
         return f"{head}\n  cannot: {plan.error}"
     lines = [head]
     if plan.source_size and plan.target_size:
-        lines.append(f"  {_size(plan.source_size)} → {_size(plan.target_size)} pixels")
+        lines.append(f"  {plan.source_size} → {plan.target_size} pixels")
     if plan.existing:
         existing = ", ".join(shown(path) for path in plan.existing)
         lines.append(f"  exists already: {existing}")
@@ -157,12 +158,8 @@ def _cost_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def _pair(size: tuple[int, int] | None) -> list[int] | None:
-    return None if size is None else list(size)
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"
+def _pair(size: Size | None) -> list[int] | None:
+    return None if size is None else list(size.wh)
 
 
 def _duration(seconds: float) -> str:

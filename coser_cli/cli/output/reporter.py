@@ -266,9 +266,8 @@ def _counts(tally: Tally) -> str:
 
 def _done_line(result: Result) -> str:
     """A picture that is made, for a log."""
-    width, height = result.target_size or (0, 0)
     target = shown(result.job.target)
-    return f"{shown(result.job.source)} → {target}, {width}×{height}, {result.seconds:.1f} s"
+    return f"{shown(result.job.source)} → {target}, {result.target_size}, {result.seconds:.1f} s"
 
 
 def _log_line(result: Result) -> str:
@@ -277,8 +276,7 @@ def _log_line(result: Result) -> str:
     line = f"{words} {shown(result.job.source)} → {shown(result.job.target)}"
     if result.target_size is None:
         return line
-    width, height = result.target_size
-    return f"{line}: {width}×{height} pixels, seed {result.seed}, {result.seconds:.1f} s"
+    return f"{line}: {result.target_size} pixels, seed {result.seed}, {result.seconds:.1f} s"
 
 
 def _any_good(tally: Tally) -> bool:

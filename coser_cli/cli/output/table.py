@@ -36,13 +36,12 @@ class Row:
 
 def row_of(result: Result) -> Row:
     """The row of a result; its remark is the error, or how many notes there were."""
-    size = result.target_size
     notes = len(result.notes)
     remark = "" if not notes else "1 note" if notes == 1 else f"{notes} notes"
     return Row(
         shown(result.job.source),
         result.status.replace("_", " "),
-        "" if size is None else f"{size[0]}×{size[1]}",
+        str(result.target_size or ""),
         f"{result.seconds:.1f}" if result.status in ("done", "failed") else "",
         remark if result.error is None else result.error.message,
     )

@@ -97,11 +97,14 @@ def needed_memory(
         decoder = max(decoder, own)
     srresnet = 0
     if config.low_res_source == "srresnet":
-        passes = srresnet_passes(working_scale(target, work, scale))
-        grown = size.area * 16**passes
+        each = config.pass_scale
+        passes = srresnet_passes(working_scale(target, work, scale), each)
+        grown = size.area * each ** (2 * passes)
         shuffles = config.srresnet.upsampling == "pixel_shuffle"
         channels = config.srresnet.num_feat if shuffles else config.srresnet.up_feat
         srresnet = grown * channels * SRRESNET_MAPS * dtype.itemsize
+        if config.pass_memory is not None:  # in tiles: its results alone are large
+            srresnet = grown * 3 * 2 * dtype.itemsize + config.pass_memory
     return pictures * (max(decoder, srresnet) + work.area * PIXEL_BYTES) + weights
 
 

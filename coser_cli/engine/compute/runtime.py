@@ -6,6 +6,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import torch
@@ -30,8 +31,8 @@ from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from coser_cli.engine.compute.pre_restorer import PreRestorer
     from coser_cli.models.build import CoSeR
 
 AMPLE = 8 * 2**30
@@ -99,6 +100,7 @@ class Runtime:
         offload: str = "auto",
         low_memory: bool = False,
         compile: bool = False,  # noqa: A002 (torch's word)
+        pre_restorer: str | Path | None = None,
     ) -> Self:
         """An upscaler with the installed model of that name or in that folder.
 
@@ -106,7 +108,9 @@ class Runtime:
         `low_memory` streams the weights from their files and keeps nothing that can be read again.
         `compile` compiles the networks of the denoising step when they are first needed; why it was
         given up, if it was, goes to the logger `coser_cli.engine`. It does not go with weights that
-        do not stay on the device. Raises `WeightsError`, `DeviceError`, `UsageError`.
+        do not stay on the device. `pre_restorer` is the file of a super-resolution network that
+        `spandrel` can load, to enlarge pictures in place of the model's own. Raises
+        `WeightsError`, `DeviceError`, `UsageError`.
         """
         from coser_cli.weights.load import load_model, part_sizes
         from coser_cli.weights.store import model_folder
@@ -120,13 +124,17 @@ class Runtime:
             require_compilable(offload, low_memory)
         wanted = "sequential" if low_memory else offload
         chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
-        loaded = load_model(folder, where, precision, offload=chosen, low_memory=low_memory)
+        placed: dict[str, Any] = {"offload": chosen, "low_memory": low_memory}
+        if pre_restorer is not None:
+            placed["pre_restorer"] = _pre_restorer(Path(pre_restorer), where)
+        loaded = load_model(folder, where, precision, **placed)
         lost = ""
         if compile and not weights_stay(loaded.placement):
             lost = f"without --compile: weights do not stay on {where.type}"
         notes = dtype_note(dtype, precision, where), note, lost
         runtime = cls(loaded, where, precision, "; ".join(filter(None, notes)), compile)
-        runtime._compute = Compute(str(model), device, dtype, offload, low_memory, compile)
+        file = None if pre_restorer is None else str(pre_restorer)
+        runtime._compute = Compute(str(model), device, dtype, offload, low_memory, compile, file)
         return runtime
 
     @classmethod
@@ -275,3 +283,10 @@ class Runtime:
         """Bytes that a picture of that size takes at once, weights among them."""
         weights = self.pending(settings)
         return needed_memory(self.model.config, size, settings.scale, self.picture_dtype, weights)
+
+
+def _pre_restorer(path: Path, device: torch.device) -> PreRestorer:
+    from coser_cli.engine.compute.pre_restorer import PreRestorer
+    from coser_cli.weights.pre_restorer import load_pre_restorer
+
+    return PreRestorer(load_pre_restorer(path), device)

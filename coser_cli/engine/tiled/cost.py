@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 from coser_cli.engine.compute.memory import PROCESS_BYTES, available_memory, gib
 from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.tiled import vae as tiled_vae
+from coser_cli.engine.tiled.enlarging import scratch_bytes
 from coser_cli.engine.tiled.reference import frame_size
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
 from coser_cli.settings import ResolvedSettings, TileSpec
-from coser_cli.size import Size, working_size
+from coser_cli.size import Size, working_scale, working_size
 from coser_cli.tiling.grid import Grid, make_grid
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     vae = _largest(list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget)
     at_once = max(batch, _reference_tiles(config, task, grid))
     sampling = sampling_bytes(config, grid, at_once, settings) if task.samples else 0
-    memory = fixed + max(sampling, _vae_bytes(model, padded, vae), ENLARGING_BYTES)
+    enlarging = ENLARGING_BYTES if config.pass_memory is None else config.pass_memory
+    memory = fixed + max(sampling, _vae_bytes(model, padded, vae), enlarging)
     if spec.max_memory and memory > spec.max_memory:
         raise UsageError(
             f"--max-memory {gib(spec.max_memory)} GiB is less than the {gib(memory)} GiB that the "
@@ -261,7 +263,11 @@ def _disk(config: ModelConfig, task: Task, padded: Size) -> int:
     """Bytes of the maps that lie on disk beside those of the autoencoder's passes."""
     picture = 3 * 4 * padded.area
     latents = config.autoencoder.latent_channels * 4 * padded.area // config.downscale**2
-    enlarged = task.size.area * 16 * 3 * 4
+    target = task.target()
+    work = working_size(target, config.working_size)
+    scale = working_scale(target, work, task.settings.scale)
+    by_network = config.low_res_source == "srresnet"
+    enlarged = scratch_bytes(task.size, scale if by_network else 4, config.pass_scale)
     pictures = 2 + (task.references if task.want_reference or task.imported else 0)
     pictures += config.one_step is not None and task.settings.strength not in (0, 1)  # two results
     walked = (task.settings.strength != 0) + task.references

@@ -51,8 +51,8 @@ def tiles_with_controls(
 ) -> PredictTiles:
     """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile's field.
 
-    `cognition` of given tiles has one entry for all or one each; `low_res`, the `references` and the
-    pictures of further `conditions` are latents `(4, h, w)` of the whole picture.
+    `cognition` of given tiles has one entry for all or one each; `low_res`, the `references` and
+    those of further `conditions` are latents `(4, h, w)` of the whole picture.
     """
     further = conditions or {}
     times: list[Times] = []  # known from the first tile on: that brings device and dtype

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coser_cli.models.srresnet import RECONSTRUCT_REACH
+from coser_cli.engine.compute.pre_restorer import PreRestorer
+from coser_cli.models.srresnet import RECONSTRUCT_REACH, SRResNet
 from coser_cli.size import Size, srresnet_passes
 from coser_cli.tiling.canvas import Canvas, Map, Readable, Scratch, Shape
 from coser_cli.tiling.grid import Box, cores
@@ -21,7 +22,7 @@ from coser_cli.tiling.sweep import OnTile
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
-    from coser_cli.models.srresnet import SRResNet
+    from coser_cli.models.srresnet import Enlarger
 
 NETWORK_TILE = 128
 """Side of what the SRResNet makes at once, in its input's pixels."""
@@ -40,21 +41,22 @@ def enlarge(
     """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1], which are
     enlarged by `scale` to `size`.
 
-    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass `(3, 4H, 4W)`, not
-    clamped, where the enlargement is made of it; its space is the scratch's.
+    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass
+    `(3, 4H, 4W)`, not clamped, where the enlargement is made of it; its space is the scratch's.
     """
     if model.config.low_res_source != "srresnet":
         count = _Count(len(cores(size, RESIZE_TILE)), on_tile)
         _resize(pixels, size, "bicubic", padded, count)
         pad(padded, size)
         return None
-    passes = srresnet_passes(scale)
-    inputs = [Size.of(pixels).scaled(4**number) for number in range(passes)]
-    tiles = sum(len(cores(each, NETWORK_TILE)) for each in inputs)
+    network = model.srresnet
+    passes = srresnet_passes(scale, network.scale)
+    inputs = [Size.of(pixels).scaled(network.scale**number) for number in range(passes)]
+    tiles = sum(len(cores(each, _side(network))) for each in inputs)
     count = _Count(tiles + len(cores(size, RESIZE_TILE)), on_tile)
-    enlarged = pre_restored = _apply(model.srresnet, pixels, scratch, count)
+    enlarged = pre_restored = _apply(network, pixels, scratch, count)
     for _ in range(passes - 1):
-        larger = _apply(model.srresnet, _Clamped(enlarged), scratch, count)
+        larger = _apply(network, _Clamped(enlarged), scratch, count)
         if enlarged is not pre_restored:
             enlarged.close()
         enlarged = larger
@@ -69,17 +71,16 @@ def pre_restore(
     model: CoSeR, pixels: Readable, scratch: Scratch, on_tile: OnTile | None = None
 ) -> Canvas:
     """The SRResNet's result `(3, 4H, 4W)`, not clamped, of pixels `(3, H, W)` in [0, 1]."""
-    count = _Count(len(cores(Size.of(pixels), NETWORK_TILE)), on_tile)
+    count = _Count(len(cores(Size.of(pixels), _side(model.srresnet))), on_tile)
     return _apply(model.srresnet, pixels, scratch, count)
 
 
-def scratch_bytes(size: Size, scale: float) -> int:
+def scratch_bytes(size: Size, scale: float, each: int = 4) -> int:
     """Space at the peak that `enlarge` takes of a scratch for an input of `size`, where the
-    SRResNet is its source; `padded` is not in it.
+    SRResNet is its source, or a network that enlarges `each` times; `padded` is not in it.
     """
-    first, *later = (
-        3 * 4 * 16**number * size.area for number in range(1, srresnet_passes(scale) + 1)
-    )
+    passes = range(1, srresnet_passes(scale, each) + 1)
+    first, *later = (3 * 4 * each ** (2 * number) * size.area for number in passes)
     return first + sum(later[-2:])
 
 
@@ -134,26 +135,38 @@ class _Clamped:
 
 
 @torch.inference_mode()
-def _apply(network: SRResNet, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
+def _apply(network: Enlarger, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
     """One pass of the network over the whole of a map."""
     size = Size.of(source)
     result = scratch.canvas((source.shape[0], *size.scaled(network.scale).hw))
-    weights = network.conv_first.weight  # never streamed, so that it is where it computes
-    for core in cores(size, NETWORK_TILE):
-        inner = _widened(core, RECONSTRUCT_REACH, size)
-        outer = _widened(core, reach(network), size)
-        pixels = source.read(outer).to(weights.device, weights.dtype)
-        kept = inner.relative_to(outer)
-        enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
-        made = core.relative_to(inner).scaled(network.scale).crop(enlarged)
+    for core in cores(size, _side(network)):
+        if isinstance(network, PreRestorer):
+            made = network.enlarge_core(source, core)
+        else:
+            assert isinstance(network, SRResNet)
+            made = _enlarge_core(network, source, core)
         result.write(core.scaled(network.scale), made)
         count.one_more()
     return result
 
 
-def _resize(
-    source: Readable, size: Size, kernel: Kernel, target: Map, count: _Count
-) -> None:
+def _side(network: Enlarger) -> int:
+    """Of its tiles."""
+    return network.tile if isinstance(network, PreRestorer) else NETWORK_TILE
+
+
+def _enlarge_core(network: SRResNet, source: Readable, core: Box) -> Tensor:
+    """The part of the SRResNet's result that lies in the place of `core`."""
+    weights = network.conv_first.weight  # never streamed, so that it is where it computes
+    inner = core.widened(RECONSTRUCT_REACH).inside(Size.of(source))
+    outer = core.widened(reach(network)).inside(Size.of(source))
+    pixels = source.read(outer).to(weights.device, weights.dtype)
+    kept = inner.relative_to(outer)
+    enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
+    return core.relative_to(inner).scaled(network.scale).crop(enlarged)
+
+
+def _resize(source: Readable, size: Size, kernel: Kernel, target: Map, count: _Count) -> None:
     """A map at `size`, clamped to [0, 1], into the top left of `target`."""
     rows = Resampler(source.shape[1], size.height, kernel)
     columns = Resampler(source.shape[2], size.width, kernel)
@@ -166,9 +179,3 @@ def _resize(
 
 def _extract_reach(network: SRResNet) -> int:
     return 2 * network.config.num_block + 1
-
-
-def _widened(box: Box, reach: int, size: Size) -> Box:
-    """The box and `reach` around it, as far as there is a map."""
-    wide = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
-    return wide.inside(size)

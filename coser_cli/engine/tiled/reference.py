@@ -17,7 +17,6 @@ from coser_cli.size import LONGEST, Size
 from coser_cli.tiling.canvas import Map, Part, Readable, Shape
 from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, cores
-from coser_cli.tiling.resample import Resampler, resample_with
 
 if TYPE_CHECKING:
     from coser_cli.engine.tiled.results import LargeLowRes
@@ -60,9 +59,7 @@ def frame_size(size: Size, side: int) -> Size:
     return size.scaled(min(1.0, side / size.short_side, LONGEST * side / size.long_side))
 
 
-def frame_to_imagine(
-    upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: Size
-) -> LowRes:
+def frame_to_imagine(upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: Size) -> LowRes:
     """The low-resolution picture at `frame_size`, in memory: what a reference is imagined for. Its
     latents are at least as large as a tile of `tile` cells."""
     config, size = upscaler.model.config, frame_size(low_res.size, side)

@@ -62,8 +62,8 @@ class TiledPass:
         if not self.plan.windowed:
             return None
         return (
-            f"{Size.of(self.plan.windowed[0])} latent cells are too many for the autoencoder's attention to see at "
-            "once; it looks through overlapping windows"
+            f"{Size.of(self.plan.windowed[0])} latent cells are too many for the autoencoder's "
+            "attention to see at once; it looks through overlapping windows"
         )
 
     def run(

@@ -11,9 +11,9 @@ from coser_cli.engine.tiled.reference import ReducedReference, frame_size
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
-from coser_cli.size import Size
 
 SPEC = TileSpec(tile_size=32, overlap=16)
 SETTINGS = Settings(scale=4, steps=2, strength=0.5, reference_strength=0.7)

@@ -14,9 +14,9 @@ from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.sampling.loop import sample
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.sampling.schedulers import SAMPLERS, make_scheduler
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box, make_grid
-from coser_cli.size import Size
 
 SCHEDULE = ScheduleConfig()
 
@@ -53,7 +53,9 @@ def test_a_pointwise_network_does_not_see_the_tiles(name, height, width, side, b
     found = tiled(
         TensorMap(start.clone()),
         make_scheduler(name, SCHEDULE, 3),
-        lambda step: make_grid(Size(height, width), side, stride, (offsets[step], offsets[-1 - step])),
+        lambda step: make_grid(
+            Size(height, width), side, stride, (offsets[step], offsets[-1 - step])
+        ),
         batch=batch,
     )
     torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-4)

@@ -199,7 +199,9 @@ def test_equal_for_the_bundled_model():
     pixels = F.interpolate(photo(34, 42), size=size, mode="bicubic").clamp(0, 1)
     latents = model.autoencoder.encode(pixels)
     tiling = Tiling(64)
-    assert (run(encoding(model, Size(*size), tiling), pixels=pixels) - latents).abs().max() <= TOLERANCE
+    assert (
+        run(encoding(model, Size(*size), tiling), pixels=pixels) - latents
+    ).abs().max() <= TOLERANCE
     for case in (latents, hard_latents(model, pixels)):
         found = run(decoding(model, Size(*size), tiling, 1.0), latents=case, pixels=pixels)
         assert (found - untiled(model, case, pixels, 1.0)).abs().max() <= TOLERANCE
@@ -249,7 +251,10 @@ def test_attention_in_windows_is_said_and_nearly_the_same():
 def test_costs_are_known_without_weights(frugal):
     tiling, size = Tiling(512, frugal), (4096, 6144)
     full = blank(SD21, torch.float32)
-    plans = [encoding(full, Size(*size), tiling).plan, decoding(full, Size(*size), tiling, 1.0).plan]
+    plans = [
+        encoding(full, Size(*size), tiling).plan,
+        decoding(full, Size(*size), tiling, 1.0).plan,
+    ]
     per_pixel = [plan.scratch_bytes / (size[0] * size[1]) for plan in plans]
     assert per_pixel == ([1024, 1024] if frugal else [1536, 2048])
     assert all(1e9 < plan.memory_bytes < 2e9 for plan in plans)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from coser_cli.config import ModelConfig
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.models.build import PARTS, CoSeR, make_network
 from coser_cli.models.text import SentenceText
@@ -54,7 +55,7 @@ class Toy:
         self.made: list[str] = []
         self.wrap = wrap or (lambda part, network: network)
         model = CoSeR(config, partial(self._make, config))
-        self.upscaler = Upscaler(model, torch.device("cpu"), torch.float32)
+        self.upscaler = Upscaler(Runtime(model, torch.device("cpu"), torch.float32))
 
     def _make(self, config: ModelConfig, part: str) -> Any:
         self.made.append(part)

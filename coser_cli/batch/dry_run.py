@@ -21,8 +21,8 @@ from coser_cli.size import Size
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
 
-CALIBRATION_STEPS = 1
-"""Steps of the picture of one tile whose stages are timed."""
+CALIBRATION_PART = 2
+"""The picture whose stages are timed has this part of a tile's side: a larger one takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def plans(jobs: Sequence[Job], load: Load, work: Work) -> Iterator[Plan]:
             plan = replace(plan, error=missing)
         if plan.error is None and plan.cost is not None and upscaler is not None:
             rates = rates or _calibrate(upscaler, work)
-            plan = replace(plan, seconds=rates.seconds(plan.cost))
+            evaluated = _evaluated(plan, plan.cost, work.request.tiles.tile_size)
+            plan = replace(plan, seconds=rates.seconds(plan.cost, evaluated))
         yield plan
 
 
@@ -93,44 +94,52 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
 
     assert plan.source_size is not None and plan.target_size is not None
     tiles = work.request.tiles
-    why = upscaler.why_tiled(plan.source_size, settings, tiles)
-    if work.request.always_tiles or upscaler.low_memory:
+    why = upscaler.runtime.why_tiled(plan.source_size, settings, tiles)
+    if work.request.always_tiles or upscaler.runtime.low_memory:
         why = why or "asked for"
     references = plan.job.kind == "reference" or bool(plan.job.references)
     task = Task(plan.source_size, settings, tiles, len(work.references), references)
     if not why:
-        return replace(plan, cost=cost_at_once(upscaler, task))
+        return replace(plan, cost=cost_at_once(upscaler.runtime, task))
     for path in plan.job.outputs:
         require_streamable(path, plan.target_size)
-    return replace(plan, cost=cost_in_tiles(upscaler, task), why=why)
+    return replace(plan, cost=cost_in_tiles(upscaler.runtime, task), why=why)
+
+
+def _evaluated(plan: Plan, cost: Cost, tile_size: int) -> int:
+    """Pixels that the diffusion networks see at a time."""
+    padded = cost.padded
+    if plan.why:
+        return min(padded.height, tile_size) * min(padded.width, tile_size)
+    return padded.area
 
 
 @dataclass
 class _Rates:
-    """Seconds per output pixel of what is not sampled, and per evaluation of what is."""
+    """Seconds per output pixel of what is not sampled, and per evaluation of one of what is."""
 
     pixel: float = 0.0
     evaluation: dict[str, float] = field(default_factory=dict)
 
-    def seconds(self, cost: Cost) -> float:
+    def seconds(self, cost: Cost, evaluated: int) -> float:
+        """What a picture takes, of which the networks evaluate so many pixels at a time."""
         diffusion = cost.diffusion
         imagined = diffusion.reference_tiles * diffusion.references * diffusion.reference_steps
         restored = diffusion.tiles * diffusion.steps
-        return (
-            cost.padded.area * self.pixel
-            + imagined * self.evaluation.get("imagine", 0.0)
-            + restored * self.evaluation.get("restore", 0.0)
-        )
+        sampled = imagined * self.evaluation.get("imagine", 0.0)
+        sampled += restored * self.evaluation.get("restore", 0.0)
+        return cost.padded.area * self.pixel + evaluated * sampled
 
 
 def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
-    """Time the stages of a picture of one tile, at the second go: then nothing is loaded."""
+    """Time one step of each stage, at the second go: then nothing is loaded."""
     import torch
 
-    side = max(1, round(work.request.tiles.tile_size / work.settings.scale))
+    scale, tile_size = work.settings.scale, work.request.tiles.tile_size
+    side = max(1, round(tile_size / CALIBRATION_PART / scale))
+    area = round(side * scale) ** 2
     pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    steps = CALIBRATION_STEPS
-    settings = replace(work.settings, steps=steps, reference_steps=steps, references=1)
+    settings = replace(work.settings, steps=1, reference_steps=1, references=1)
     moments: list[tuple[str, float]] = []
 
     def on_progress(stage: str, done: int, total: int) -> None:
@@ -141,12 +150,11 @@ def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
         began = time.monotonic()
         moments.clear()
         upscaler.upscale(pixels, settings, on_progress=on_progress)
-    rates, before, rest = _Rates(), began, 0.0
+    rates, before = _Rates(), began
     for stage, moment in moments:
+        rate, before = (moment - before) / area, moment
         if stage in ("imagine", "restore"):
-            rates.evaluation[stage] = (moment - before) / CALIBRATION_STEPS
+            rates.evaluation[stage] = rate
         else:
-            rest += moment - before
-        before = moment
-    rates.pixel = rest / (round(side * work.settings.scale) ** 2)
+            rates.pixel += rate
     return rates

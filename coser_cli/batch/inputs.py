@@ -75,7 +75,9 @@ def find(words: Iterable[Path], *, recursive: bool = False, all_frames: bool = F
 
 def _leave_out_results(inputs: Inputs) -> None:
     """Of what was found, and not named; raises `UsageError` where nothing is left."""
-    from coser_cli.imageio.record import read_record
+    if not any(each.from_search for each in inputs.sources):
+        return
+    from coser_cli.imageio.record import read_record  # takes longer than to plan one picture
 
     remaining = [
         each for each in inputs.sources if not each.from_search or read_record(each.path) is None

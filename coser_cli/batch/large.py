@@ -50,14 +50,14 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
         imported=len(loaded.work.references),
         want_reference=loaded.want_reference or loaded.job.kind == "reference",
     )
-    cost = cost_in_tiles(loaded.upscaler, task)
+    cost = cost_in_tiles(loaded.upscaler.runtime, task)
     for path in loaded.missing:
         require_streamable(path, cost.size)
     loaded = replace(loaded, tiling=tiling_of(tiles, cost.diffusion.tile_batch))
     with Scratch(tiles.temp_dir) as scratch:
         scratch.require(cost.disk)
         tiled = TiledUpscaler(
-            loaded.upscaler,
+            loaded.upscaler.runtime,
             tiles,
             scratch,
             tile_batch=cost.diffusion.tile_batch,

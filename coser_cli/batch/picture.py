@@ -63,7 +63,7 @@ class LoadedJob:
         record = record_of(self.job, path, self.pending.origin)
         if path == self.job.comparison:
             return record
-        engine = self.upscaler
+        engine = self.upscaler.runtime
         compute = compute_of(engine.device, engine.dtype, engine.is_compiled)
         return record | {"tiling": self.tiling, "compute": compute}
 
@@ -75,6 +75,7 @@ class LoadedJob:
     def why_tiled(self) -> str | None:
         """Why the picture is done in tiles, "" where that was asked for; None: it is done whole."""
         request = self.work.request
-        if request.always_tiles or self.upscaler.low_memory:
+        runtime = self.upscaler.runtime
+        if request.always_tiles or runtime.low_memory:
             return ""
-        return self.upscaler.why_tiled(self.photo.size, self.settings, request.tiles) or None
+        return runtime.why_tiled(self.photo.size, self.settings, request.tiles) or None

@@ -47,7 +47,7 @@ def batch_size(loaded: LoadedJob) -> int:
     """How many pictures like this one, which has a key, are done at once."""
     if loaded.work.request.batch_size is not None:
         return loaded.work.request.batch_size
-    return loaded.upscaler.batch_limit(loaded.photo.size, loaded.settings)
+    return loaded.upscaler.runtime.batch_limit(loaded.photo.size, loaded.settings)
 
 
 def upscale_together(jobs: Sequence[LoadedJob]) -> list[Outputs] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -29,6 +30,7 @@ from coser_cli.errors import (
 
 if TYPE_CHECKING:
     from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.imageio.decode import Animations
 
 Phase = TypeVar("Phase")
 
@@ -41,6 +43,7 @@ class Worker:
         self._upscaler: Upscaler | None = None
         self._work = work
         self._progress = progress_to(emit)
+        self._animations: Animations = deque(maxlen=1)
 
     @property
     def loaded(self) -> bool:
@@ -63,7 +66,7 @@ class Worker:
             pending = pending_of(job, self._work)
         if not pending.missing and job.source.exists():
             return Result(job, "skipped", notes=pending.notes)
-        photo = read_photo(job.source, frame=job.frame)
+        photo = read_photo(job.source, frame=job.frame, animations=self._animations)
         with naming(job.source):
             settings = self._work.settings_for(photo.size)
         require_writable(pending.missing, photo.size.scaled(settings.scale))

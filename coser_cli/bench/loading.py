@@ -11,6 +11,7 @@ from coser_cli.bench.synthetic import synthetic_model, synthetic_sizes
 from coser_cli.config import VARIANTS, ModelConfig
 from coser_cli.engine.compute.device import choose_device, choose_dtype
 from coser_cli.engine.compute.memory import available_memory, gib
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, WeightsError
 from coser_cli.models.build import CoSeR
@@ -55,14 +56,14 @@ def load(choice: Choice, seed: int = 0) -> tuple[Upscaler, bool]:
     dtype = choose_dtype(choice.dtype, device)
     _require_room(config, device, dtype)
     model = synthetic_model(config, Placement(device, dtype), seed)
-    return Upscaler(model, device, dtype), True
+    return Upscaler(Runtime(model, device, dtype)), True
 
 
 def bring(upscaler: Upscaler, stages: tuple[str, ...]) -> None:
     """Have every network of these stages (keys of `STAGES`) made and on the device, as a picture
     would on its way."""
     for stage in stages:
-        upscaler.enter(stage)
+        upscaler.runtime.enter(stage)
         for part in sorted(STAGES[stage]):
             NETWORKS[part](upscaler.model)
 

@@ -73,7 +73,7 @@ def measure_tiled(
     cells = (size.padded(config.pixel_multiple) // config.downscale).width
     grid = make_grid(Size(cells, cells), tile, stride)
     task = Task(size.scaled(1 / settings.scale), settings, spec)
-    batch = cost_in_tiles(upscaler, task).diffusion.tile_batch
+    batch = cost_in_tiles(upscaler.runtime, task).diffusion.tile_batch
     low_res, reference, state = (_latents(upscaler, settings, cells, k) for k in range(3))
     how = restoring(replace(settings, sampler="ddim", steps=1), config)
     maps = TensorMap(low_res), [TensorMap(reference)]

@@ -2,51 +2,137 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import torch
 from torch import Tensor
 
-from coser_cli.engine import decoding, preparation
-from coser_cli.engine.compute.memory import require_memory
-from coser_cli.engine.compute.retry import require_finite
-from coser_cli.engine.compute.runtime import Runtime, stage
-from coser_cli.engine.conditions import with_conditions
+from coser_cli.engine import stages, whole
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.images import Image, Upscaled, chosen, mask_of, pixels_of, upscaled_each
-from coser_cli.engine.passes import imagining, restoring
-from coser_cli.engine.preparation import LowRes, require_picture
-from coser_cli.engine.progress import Progress, part_of, silent, steps_of, tqdm_progress
-from coser_cli.engine.reference import (
-    Candidates,
-    References,
-    choose_latents,
-    draw_of,
-    encode,
-    require_single,
-    score,
-)
-from coser_cli.engine.settings_check import is_guided
-from coser_cli.sampling.noise import seeded_noise, to_device
-from coser_cli.sampling.types import Draw, OnStep
-from coser_cli.settings import ResolvedSettings, Settings
+from coser_cli.engine.preparation import LowRes
+from coser_cli.engine.progress import Progress, silent, tqdm_progress
+from coser_cli.engine.reference import Candidates
+from coser_cli.settings import Compute, ResolvedSettings, Settings
 from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from coser_cli.engine.cognition import Cognition
+    from coser_cli.models.build import CoSeR
 
 __all__ = ["LowRes", "Progress", "Upscaled", "Upscaler"]
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
-class Upscaler(Runtime):
+
+def _method(
+    stage: Callable[Concatenate[Runtime, P], Result],
+) -> Callable[Concatenate[Upscaler, P], Result]:
+    """A stage as a method, on the runtime of its upscaler."""
+
+    @wraps(stage)
+    def run(upscaler: Upscaler, *values: P.args, **options: P.kwargs) -> Result:
+        return stage(upscaler.runtime, *values, **options)
+
+    return run
+
+
+class Upscaler:
     """CoSeR for single pictures, or several of one size at once.
 
     `upscale` does everything; `prepare`, `understand`, `imagine`, `restore` and `decode` are its
     stages. Pixels are `(B, 3, H, W)` float RGB in [0, 1], latents `(B, 4, h, w)`. The same seed
     gives the same noise on every device, and to each picture of a batch that of a single one.
+    `runtime` has the networks, and says where and how exactly they compute.
     """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = "auto",
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        offload: str = "auto",
+        low_memory: bool = False,
+        compile: bool = False,  # noqa: A002 (torch's word)
+        pre_restorer: str | Path | None = None,
+    ) -> Self:
+        """An upscaler with the installed model of that name or in that folder.
+
+        "auto": `sd21` if installed, else the bundled `mini`. `offload` as `settings.Offload`;
+        `low_memory` streams the weights from their files and keeps nothing that can be read again.
+        `compile` compiles the networks of the denoising step when they are first needed; why it was
+        given up, if it was, goes to the logger `coser_cli.engine`. It does not go with weights that
+        do not stay on the device. `pre_restorer` is the file of a super-resolution network that
+        `spandrel` can load, to enlarge pictures in place of the model's own. Raises
+        `WeightsError`, `DeviceError`, `UsageError`.
+        """
+        where = str(device), str(dtype).removeprefix("torch.")
+        file = None if pre_restorer is None else str(pre_restorer)
+        compute = Compute(str(model), *where, offload, low_memory, compile, file)
+        return cls(Runtime.load(compute))
+
+    @classmethod
+    def load(cls, model: str | Path = "auto", **options: Any) -> Self:
+        """The former name of `from_pretrained`."""
+        message = f"{cls.__name__}.load is called from_pretrained"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return cls.from_pretrained(model, **options)
+
+    def to(
+        self,
+        *places: str | torch.device | torch.dtype,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Self:
+        """Compute on another device or in another number type from now on, and return this object.
+
+        As of a module or pipeline: `to("cuda")`, `to(torch.float16)`, or both. The networks are
+        read again when they are next needed. Raises `DeviceError` where the device cannot be used,
+        or the model does not come from files; nothing has changed then.
+        """
+        for each in places:
+            if isinstance(each, torch.dtype):
+                dtype = each
+            else:
+                device = each
+        self.runtime = self.runtime.moved(device, dtype)
+        return self
+
+    @property
+    def model(self) -> CoSeR:
+        """The networks."""
+        return self.runtime.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where they compute."""
+        return self.runtime.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What diffusion computes in."""
+        return self.runtime.dtype
+
+    @property
+    def note(self) -> str:
+        """What was given up for want of memory, in a line; "" where nothing was."""
+        return self.runtime.note
+
+    def resolve(self, settings: Settings | None) -> ResolvedSettings:
+        """The settings with the model's defaults where they say nothing."""
+        return self.runtime.resolve(settings)
 
     def __call__(self, image: Image | Sequence[Image], *values: Any, **options: Any) -> Any:
         """Enlarge a picture, or a list of them, and return the same kind; as `upscale`."""
@@ -93,47 +179,20 @@ class Upscaler(Runtime):
         tell = on_progress or (tqdm_progress() if progress else silent)
         guides = [pixels_of(each)[0] for each in references]
         more = resolved, tell, want_reference, guides, mask_of(mask), conditions or {}
+
+        def upscaled(pixels: Tensor) -> Upscaled:
+            return whole.upscale(self.runtime, pixels, *more)
+
         if not isinstance(image, list | tuple):
             pixels, back = pixels_of(image)
-            return replace(self._upscale(pixels, *more), back=back)
+            return replace(upscaled(pixels), back=back)
 
         def limit(pixels: Tensor) -> int:
             if resolved.reference_select == "clip":
                 return 1
-            return self.batch_limit(Size.of(pixels), resolved)
+            return self.runtime.batch_limit(Size.of(pixels), resolved)
 
-        return upscaled_each(image, lambda pixels: self._upscale(pixels, *more), limit)
-
-    def _upscale(
-        self,
-        pixels: Tensor,
-        settings: ResolvedSettings,
-        tell: Progress,
-        want_reference: bool,
-        references: Sequence[Tensor],
-        mask: Tensor | None,
-        conditions: Mapping[str, Image],
-    ) -> Upscaled:
-        if settings.reference_select == "clip":
-            require_single(pixels)
-
-        def run(upscaler: Upscaler) -> Upscaled:
-            low_res = replace(upscaler.prepare(pixels, settings), mask=mask)
-            low_res = with_conditions(upscaler.model, low_res, conditions, settings)
-            tell("prepare", 1, 1)
-            latents, guides = upscaler._diffuse(low_res, settings, tell, want_reference, references)
-            result = upscaler.decode(latents, low_res, settings)
-            pictures = None
-            if guides is not None and want_reference:
-                pictures = upscaler.decode_reference(torch.cat([*guides.latents]), low_res)
-            tell("decode", 1, 1)
-            scores = (None, None) if guides is None else (guides.scores, guides.chosen)
-            return Upscaled(result, pictures, *scores)
-
-        if len(pixels) > 1:  # what goes wrong with one of them must not change the others
-            with self.computing():
-                return run(self)
-        return self.run(run)
+        return upscaled_each(image, upscaled, limit)
 
     def reference(
         self,
@@ -144,9 +203,9 @@ class Upscaler(Runtime):
         """The reference alone of pixels `(1, 3, H, W)`, `(N, 3, …)`: as large as the result would
         be, in [0, 1], float32 on the CPU. Raises what `upscale` raises.
         """
-        found = self.candidates(pixels, settings, on_progress)
-        chosen = settings is not None and settings.reference_select == "clip"
-        return found.nearest() if chosen else found.pictures
+        candidates = self.candidates(pixels, settings, on_progress)
+        is_chosen = settings is not None and settings.reference_select == "clip"
+        return candidates.nearest() if is_chosen else candidates.pictures
 
     def candidates(
         self,
@@ -157,194 +216,12 @@ class Upscaler(Runtime):
         """All references that would be imagined for pixels `(1, 3, H, W)`, with their scores.
         Raises what `upscale` raises.
         """
-        settings = self.resolve(settings)
-        require_single(pixels)
-        tell = on_progress or silent
+        return whole.candidates(self.runtime, pixels, self.resolve(settings), on_progress or silent)
 
-        def run(upscaler: Upscaler) -> Candidates:
-            low_res = upscaler.prepare(pixels, settings)
-            tell("prepare", 1, 1)
-            cognition = upscaler.understand(low_res, settings)
-            tell("understand", 1, 1)
-            steps = steps_of(tell, "imagine")
-            latents = upscaler.imagine(low_res, cognition, settings, on_step=steps)
-            pictures = upscaler.decode_reference(latents, low_res)
-            scores = score(upscaler.model, pictures, low_res) if len(pictures) > 1 else None
-            tell("decode", 1, 1)
-            return Candidates(pictures, scores)
-
-        return self.run(run)
-
-    @stage
-    def prepare(self, pixels: Tensor, settings: ResolvedSettings) -> LowRes:
-        """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
-        require_picture(pixels)
-        size = Size.of(pixels)
-        taken = self.pending(settings), len(pixels)
-        how = self.picture_dtype, self.device
-        require_memory(self.model.config, size, settings.scale, *how, *taken)
-        self.enter("prepare")
-        pixels = to_device(pixels, self.device).to(self.picture_dtype)
-        low_res = preparation.prepare(self.model, pixels, settings.scale)
-        require_finite(low_res.latents, what="latents of the input")
-        return low_res
-
-    @stage
-    def understand(self, low_res: LowRes, settings: ResolvedSettings) -> Cognition:
-        """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
-        self.enter("understand")
-        pre_restored = low_res.pre_restored
-        if pre_restored is None:
-            pre_restored = self.model.srresnet(low_res.pixels)
-        return self.cognition_of(pre_restored, settings)
-
-    @stage
-    def cognition_of(self, pre_restored: Tensor, settings: ResolvedSettings) -> Cognition:
-        """`understand` of what the SRResNet made of pictures, `(B, 3, H, W)` of any size."""
-        from coser_cli.engine.cognition import understand
-
-        self.enter("understand")
-        unguided = self.model.config.one_step is not None  # one step has no negative branch
-        negative = settings.prompt if unguided else settings.negative_prompt
-        texts = self.text(settings.prompt), self.text(negative)
-        cognition = understand(self.model, pre_restored.to(self.device, self.dtype), *texts)
-        require_finite(cognition.embedding, what="cognitive embedding")
-        return cognition
-
-    @stage
-    def imagine(
-        self,
-        low_res: LowRes,
-        cognition: Cognition,
-        settings: ResolvedSettings,
-        *,
-        draw: Draw | None = None,
-        on_step: OnStep | None = None,
-    ) -> Tensor:
-        """Stage 3: the latents `(N·B, 4, h, w)`, reference-major, of `settings.references`
-        reference pictures, from the input, noised for each by itself.
-
-        They are imagined one after the other, so the first is the same among any number of them;
-        `on_step` counts the steps of all. `draw` replaces the seeded noise. With
-        `reference_strength` 0 each is the input itself.
-        """
-        from coser_cli.engine.reference import imagine
-
-        count = settings.references
-        if not settings.reference_strength:
-            return low_res.latents.repeat(count, 1, 1, 1)
-        self.enter("sample")
-        draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = imagining(settings, self.model.config)
-        different = count if how.noised else 1
-        schedule = self.model.config.schedule
-        walks = (
-            how.begin(
-                low_res.latents,
-                schedule,
-                draw_of(index, draw),
-                on_step and part_of(on_step, index, different),
-            )
-            for index in range(different)
-        )
-        imagined = [
-            imagine(self.model, cognition, start, walk, how.deep_interval) for walk, start in walks
-        ]
-        latents = torch.cat(imagined).repeat(count // different, 1, 1, 1)
-        return require_finite(latents, what="reference")
-
-    @stage
-    def import_references(self, pictures: Sequence[Tensor], low_res: LowRes) -> Tensor:
-        """Instead of stage 3: the latents `(N·B, 4, h, w)` of pictures `(1, 3, H, W)` in [0, 1].
-
-        Each is resized to the frame of the result; where its aspect ratio is another (by more than
-        2 %), it covers the frame and is cut on both sides alike. Raises `InputError`.
-        """
-        for picture in pictures:
-            require_picture(picture)
-        self.enter("decode")
-        latents = encode(self.model, pictures, low_res)
-        return latents.repeat_interleave(len(low_res.latents), 0)
-
-    @stage
-    def restore(
-        self,
-        low_res: LowRes,
-        cognition: Cognition,
-        reference: Tensor | None,
-        settings: ResolvedSettings,
-        *,
-        draw: Draw | None = None,
-        on_step: OnStep | None = None,
-    ) -> Tensor:
-        """Stage 4: the latents `(B, 4, h, w)` of the result, from the same noised input as the
-        reference; of a one-step model, from the input without noise.
-
-        `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
-        leaves the reference attention out. With `strength` 0 it is the input.
-        """
-        from coser_cli.engine.restoration import restorer_of
-
-        if not settings.strength:
-            return low_res.latents
-        self.enter("sample")
-        draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
-        how = restoring(settings, self.model.config)
-        walk, start = how.begin(low_res.latents, self.model.config.schedule, draw, on_step)
-        latents = walk(restorer_of(self.model, cognition, how, low_res, reference), start)
-        return require_finite(latents, what="latents of the result")
-
-    @stage
-    def decode(self, latents: Tensor, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
-        """Stage 5: pixels `(B, 3, *low_res.target.hw)` in [0, 1], float32 on the CPU.
-
-        Raises `DeviceError` where they are not finite.
-        """
-        self.enter("decode")
-        pixels = require_finite(decoding.decode_result(self.model, latents, low_res, settings))
-        return decoding.finish_result(pixels, low_res, settings.color_fix)
-
-    @stage
-    def decode_reference(self, latents: Tensor, low_res: LowRes) -> Tensor:
-        """References as pictures, `(N, 3, *low_res.target.hw)`: what the VAE alone makes of latents
-        `(N, 4, h, w)`, one at a time.
-        """
-        self.enter("decode")
-        pictures = decoding.decode_references(self.model, latents, low_res)
-        return require_finite(pictures, what="reference")
-
-    def _diffuse(
-        self,
-        low_res: LowRes,
-        settings: ResolvedSettings,
-        tell: Progress,
-        want_reference: bool,
-        pictures: Sequence[Tensor],
-    ) -> tuple[Tensor, References[Tensor] | None]:
-        """Latents of the result, and the references if used or wanted: stages 2 to 4 as needed."""
-        if settings.strength == 0 and not want_reference:
-            return low_res.latents, None
-        cognition = self.understand(low_res, settings)
-        tell("understand", 1, 1)
-        references, guided = None, is_guided(settings, bool(pictures))
-        if want_reference or guided:
-            references = self._refer(low_res, cognition, settings, tell, pictures)
-        hint = torch.cat([*references.latents]) if references is not None and guided else None
-        steps = steps_of(tell, "restore")
-        return self.restore(low_res, cognition, hint, settings, on_step=steps), references
-
-    def _refer(
-        self,
-        low_res: LowRes,
-        cognition: Cognition,
-        settings: ResolvedSettings,
-        tell: Progress,
-        pictures: Sequence[Tensor],
-    ) -> References[Tensor]:
-        """The given pictures or imagined ones: all of them, or the one that is nearest."""
-        if pictures:
-            latents = self.import_references(pictures, low_res)
-        else:
-            steps = steps_of(tell, "imagine")
-            latents = self.imagine(low_res, cognition, settings, on_step=steps)
-        return choose_latents(self.model, latents, low_res, settings.reference_select)
+    prepare = _method(stages.prepare)
+    understand = _method(stages.understand)
+    imagine = _method(stages.imagine)
+    import_references = _method(stages.import_references)
+    restore = _method(stages.restore)
+    decode = _method(stages.decode)
+    decode_reference = _method(stages.decode_reference)

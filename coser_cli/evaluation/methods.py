@@ -45,7 +45,7 @@ def real_esrgan(pixels: Tensor, settings: Settings) -> Tensor:
 def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     network = upscaler.model.srresnet
     size = Size.of(pixels).scaled(settings.scale)
-    pixels = pixels.to(upscaler.device, upscaler.picture_dtype)
+    pixels = pixels.to(upscaler.device, upscaler.runtime.picture_dtype)
     with torch.inference_mode():
         enlarged = enlarge_srresnet(network, network(pixels), settings.scale, size)
     return enlarged.float().cpu()

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.evaluation.crops import Crops
@@ -62,7 +63,7 @@ def measure_grid(
 
 def measure_row(upscaler: Upscaler, crops: Crops, settings: ResolvedSettings) -> Row:
     """One setting, complete, on all patches: as many at once as the device does best."""
-    batch = upscaler.batch_limit(Size.of(crops.low), settings)
+    batch = upscaler.runtime.batch_limit(Size.of(crops.low), settings)
     began = time.perf_counter()
     parts = zip(crops.low.split(batch), torch.arange(len(crops)).split(batch), strict=True)
     results = torch.cat([_enlarged(upscaler, low, indices, settings) for low, indices in parts])
@@ -92,7 +93,8 @@ def _enlarged(
         shape = 1, *prepared.latents.shape[1:]
         return torch.cat([seeded_noise(seed, shape)(stream, step) for seed in seeds])
 
-    def run(upscaler: Upscaler) -> Tensor:
+    def run(runtime: Runtime) -> Tensor:
+        upscaler = Upscaler(runtime)
         prepared = upscaler.prepare(low, settings)
         cognition = upscaler.understand(prepared, settings)
         reference = upscaler.imagine(prepared, cognition, settings, draw=partial(draw, prepared))
@@ -101,7 +103,7 @@ def _enlarged(
         )
         return upscaler.decode(latents, prepared, settings)
 
-    return upscaler.run(run)
+    return upscaler.runtime.run(run)
 
 
 def _unconfirmed(comparison: Comparison, grid: Grid, ledger: Ledger) -> list[ResolvedSettings]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,12 @@ from coser_cli.imageio.header import OpenedFile
 from coser_cli.imageio.photo import FloatArray
 from coser_cli.size import Size
 
+if TYPE_CHECKING:
+    from coser_cli.imageio.gif import Animation
+
+Animations = deque["Animation"]
+"""Animations that were not read to their end; with a `maxlen`, of which the last ones stay."""
+
 _NO_END = "the end mark is missing; all pixels are there"
 _CUT_OFF = "the end of the file is missing; all pixels of this frame are there"
 _BAD_CHECKSUM = "a checksum of its pixels is wrong; the pixels are whole"
@@ -22,8 +30,12 @@ _EOI = b"\xff\xd9"
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I")
 
 
-def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
-    """The pixels of an opened file. Raises whatever decoders raise on damaged data."""
+def decode(
+    path: Path, file: OpenedFile, frame: int | None, animations: Animations | None = None
+) -> Decoded:
+    """The pixels of an opened file; see `read_photo`. Raises whatever decoders raise on damaged
+    data.
+    """
     orientation = file.header.orientation
     if file.page is not None:
         return file.page.decode(orientation)
@@ -36,7 +48,7 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
     if file.kind == "HEIF" and file.header.bits > 8:
         return _deep_heif(path, frame or 0)
     if file.kind == "GIF":
-        return _turned(_gif(path, file.image, frame or 0), orientation)
+        return _turned(_gif(path, file, frame or 0, animations), orientation)
     image = file.image
     notes: tuple[str, ...] = ()
     try:
@@ -49,15 +61,23 @@ def decode(path: Path, file: OpenedFile, frame: int | None) -> Decoded:
     return _turned(Decoded(values, alpha, notes), orientation)
 
 
-def _gif(path: Path, image: Image.Image, frame: int) -> Decoded:
+def _gif(path: Path, file: OpenedFile, frame: int, animations: Animations | None) -> Decoded:
     """A frame on the canvas; grey where the first table is and nothing has added colour."""
-    from coser_cli.imageio.gif import gif_frame, is_cut_off
+    from coser_cli.imageio.gif import Animation
 
-    rgba, has_transparency = gif_frame(path, frame, Size.of_wh(image.size))
+    assert file.image is not None
+    animation = None
+    with suppress(IndexError):
+        animation = None if animations is None else animations.pop()
+    if animation is None or not animation.has_ahead(path, frame):
+        animation = Animation(path, Size.of_wh(file.image.size))
+    rgba, has_transparency = animation.frame(frame)
+    if animations is not None and frame + 1 < file.header.frames:
+        animations.append(animation)
     alpha = rgba[..., 3].astype(np.float32) / np.float32(255) if has_transparency else None
     colours = rgba[..., :3]
-    grey = image.mode in _GREY_MODES and bool((colours == colours[..., :1]).all())
-    notes = (_CUT_OFF,) if is_cut_off(path) else ()
+    grey = file.image.mode in _GREY_MODES and bool((colours == colours[..., :1]).all())
+    notes = (_CUT_OFF,) if animation.is_cut_off else ()
     return Decoded(colours[..., :1] if grey else colours, alpha, notes)
 
 

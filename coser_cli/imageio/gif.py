@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -37,47 +36,41 @@ class _Frame:
     file: bytes
 
 
-@dataclass
-class _Position:
-    """A composition that stands after frame `number - 1`: the next frame needs no others again."""
+class Animation:
+    """The frames of one file as they are now, each composed once where they are asked for in order.
 
-    file: tuple[Any, ...]
-    number: int
-    shown: Iterator[tuple[Any, bool]]
-
-
-_lock = Lock()
-_kept: list[_Position] = []
-
-
-def gif_frame(path: Path, number: int, size: Size) -> tuple[Any, bool]:
-    """RGBA `(H, W, 4)` uint8 of a frame counted from 0, and whether the file may be transparent
-    there. `size` is that of the canvas; what is outside is not shown.
-
-    Frames that are asked for in order are composed once each. Raises whatever Pillow raises on
-    damaged data, and EOFError where there is no such frame.
+    `size` is that of the canvas; what is outside is not shown. Raises OSError.
     """
+
+    def __init__(self, path: Path, size: Size) -> None:
+        self._version = _version(path)
+        data = path.read_bytes()
+        self.is_cut_off = _is_cut_off(io.BytesIO(data))
+        self._rest = _composed(io.BytesIO(data), size)
+        self._next = 0
+
+    def has_ahead(self, path: Path, number: int) -> bool:
+        """Whether a frame is one of those to come, of the file that `path` is now."""
+        return self._next <= number and self._version == _version(path)
+
+    def frame(self, number: int) -> tuple[Any, bool]:
+        """RGBA `(H, W, 4)` uint8 of a frame counted from 0, and whether the file may be transparent
+        there. Raises whatever Pillow raises on damaged data, and EOFError where there is none.
+        """
+        for shown in self._rest:
+            self._next += 1
+            if self._next > number:
+                return shown
+        raise EOFError("the file has fewer frames")
+
+
+def _version(path: Path) -> tuple[Any, ...]:
     status = path.stat()
-    file = (path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns)
-    with _lock:
-        kept = _kept.pop() if _kept else None
-    if kept is None or kept.file != file or kept.number > number:
-        kept = _Position(file, 0, _composed(io.BytesIO(path.read_bytes()), size))
-    while True:
-        try:
-            shown = next(kept.shown)
-        except StopIteration:
-            raise EOFError("the file has fewer frames") from None
-        kept.number += 1
-        if kept.number > number:
-            break
-    with _lock:
-        _kept[:] = [kept]
-    return shown
+    return path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _composed(file: BinaryIO, size: Size) -> Iterator[tuple[Any, bool]]:
-    """What `gif_frame` returns, of one frame after the other."""
+    """What `Animation.frame` returns, of one frame after the other."""
     canvas = np.zeros((*size.hw, 4), np.uint8)
     has_transparency = False
     for frame in _frames(file):
@@ -94,27 +87,26 @@ def _composed(file: BinaryIO, size: Size) -> Iterator[tuple[Any, bool]]:
         canvas = before
 
 
-def is_cut_off(path: Path) -> bool:
+def _is_cut_off(file: BinaryIO) -> bool:
     """Whether a GIF has no end mark after its last block."""
-    with path.open("rb") as file:
-        _table(file, file.read(13)[10])
-        while (mark := file.read(1)) != _END:
-            if mark == b"":
+    _table(file, file.read(13)[10])
+    while (mark := file.read(1)) != _END:
+        if mark == b"":
+            return True
+        if mark == _EXTENSION:
+            file.read(1)
+        elif mark == _IMAGE:
+            place = file.read(9)
+            if len(place) < 9:
                 return True
-            if mark == _EXTENSION:
-                file.read(1)
-            elif mark == _IMAGE:
-                place = file.read(9)
-                if len(place) < 9:
-                    return True
-                _table(file, place[8])
-                file.read(1)
-            else:
-                continue
-            while skipped := file.read(1)[:1]:
-                if skipped == b"\0":
-                    break
-                file.seek(skipped[0], io.SEEK_CUR)
+            _table(file, place[8])
+            file.read(1)
+        else:
+            continue
+        while skipped := file.read(1)[:1]:
+            if skipped == b"\0":
+                break
+            file.seek(skipped[0], io.SEEK_CUR)
     return False
 
 

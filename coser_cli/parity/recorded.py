@@ -13,6 +13,7 @@ from coser_cli.config import ModelConfig, ScheduleConfig
 from coser_cli.engine import decoding
 from coser_cli.engine.cognition import Cognition, understand
 from coser_cli.engine.color_fix import color_fix
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.models.build import CoSeR
@@ -148,7 +149,7 @@ class Run:
         model = CoSeR(
             config, lambda part: getattr(networks, parts[part]) if part in parts else None
         )
-        return Upscaler(model, torch.device("cpu"), torch.float32)
+        return Upscaler(Runtime(model, torch.device("cpu"), torch.float32))
 
     def understand(self) -> tuple[Cognition, Tensors]:
         """Cognition from the recorded tokens, and what it is made of."""

@@ -39,6 +39,10 @@ class Repeating:
         on_progress("decode", 1, 1)
         return Upscaled(large, large.flip(-1) if want_reference else None)
 
+    @property
+    def runtime(self):
+        return self
+
     def why_tiled(self, size, settings, spec):
         return ""
 

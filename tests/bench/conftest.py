@@ -9,6 +9,7 @@ from coser_cli.bench.speed import picture
 from coser_cli.bench.stages import Walkthrough
 from coser_cli.bench.synthetic import synthetic_model
 from coser_cli.config import Defaults
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.models.residency import Placement
 from coser_cli.settings import Settings
@@ -20,7 +21,7 @@ CPU = torch.device("cpu")
 
 def make_upscaler(dtype=torch.float32, seed=0):
     """The toy on the CPU."""
-    return Upscaler(synthetic_model(TOY, Placement(CPU, dtype), seed), CPU, dtype)
+    return Upscaler(Runtime(synthetic_model(TOY, Placement(CPU, dtype), seed), CPU, dtype))
 
 
 @pytest.fixture(scope="session")

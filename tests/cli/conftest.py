@@ -90,6 +90,10 @@ class Plain:
     def complete(self, settings):
         return settings
 
+    @property
+    def runtime(self):
+        return self
+
     def why_tiled(self, size, settings, spec):
         return ""
 

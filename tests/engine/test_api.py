@@ -10,6 +10,7 @@ from PIL import Image
 
 import coser_cli
 from coser_cli import CoserError, Settings, Upscaler, read_photo, upscale_file, write_photo
+from coser_cli.engine import stages
 from coser_cli.errors import CoserWarning, DeviceError, InputError, UsageError
 from coser_cli.size import Size
 from tests.toy_upscaler import save_toy
@@ -108,14 +109,14 @@ def test_a_photo_keeps_what_it_carries(upscaler, tmp_path):
 
 
 def test_a_list_gives_a_list_in_its_order(upscaler, monkeypatch):
-    sizes, original = [], type(upscaler).prepare
+    sizes, original = [], stages.prepare
 
-    def prepare(self, pixels, settings):
+    def prepare(runtime, pixels, settings):
         sizes.append(len(pixels))
-        return original(self, pixels, settings)
+        return original(runtime, pixels, settings)
 
-    monkeypatch.setattr(type(upscaler), "prepare", prepare)
-    monkeypatch.setattr(type(upscaler), "batch_limit", lambda *_: 2)
+    monkeypatch.setattr(stages, "prepare", prepare)
+    monkeypatch.setattr(type(upscaler.runtime), "batch_limit", lambda *_: 2)
     pictures = [torch.rand(3, 6, 8), VALUES[..., :3], torch.rand(3, 4, 4), torch.rand(3, 6, 8)]
     results = upscaler(pictures, scale=2, strength=0.5, steps=1)
     assert [tuple(each.shape) for each in results] == [

@@ -57,7 +57,7 @@ def test_what_fits_one_tile_is_guided_alike(guided, references):
     plain = guided.upscale(pixels, own, references=guides).pixels
     expected = guided.upscale(pixels, own, references=guides, conditions={"edges": picture}).pixels
     with Scratch() as scratch:
-        tiled = TiledUpscaler(guided, TileSpec(tile_size=64, overlap=32), scratch)
+        tiled = TiledUpscaler(guided.runtime, TileSpec(tile_size=64, overlap=32), scratch)
         result = tiled.upscale(
             TensorMap(pixels),
             own,
@@ -77,7 +77,7 @@ def test_small_tiles_see_their_part_of_it(guided):
     for each in (picture, other):
         with Scratch() as scratch:
             spec = TileSpec(tile_size=32, overlap=8, jitter=False)
-            tiled = TiledUpscaler(guided, spec, scratch)
+            tiled = TiledUpscaler(guided.runtime, spec, scratch)
             large = tiled.upscale(TensorMap(pixels), ALONE, conditions={"edges": TensorMap(each)})
             results.append(large.pixels.read(Box(0, 0, *large.pixels.shape[1:])))
     difference = (results[0] - results[1]).abs().amax((0, 1, 2))

@@ -51,7 +51,7 @@ def test_they_run_and_tiles_change_nothing_where_one_suffices(make_toy, name, st
     expected = upscaler.upscale(PHOTO, settings, want_reference=True)
     assert expected.pixels.shape == (1, 3, 24, 20)
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, TileSpec(64, 32), scratch, vae=Tiling(32))
+        tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(32))
         large = tiled.upscale(TensorMap(PHOTO), upscaler.resolve(settings), want_reference=True)
         pixels = large.pixels.read(Box(0, 0, 24, 20))
         reference = large.references[0].read(Box(0, 0, 24, 20))

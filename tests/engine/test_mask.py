@@ -68,7 +68,9 @@ def test_tiles_never_show(upscaler, height, width, rows, columns):
     pixels, mask = noise(1, 3, height, width), noise(1, 1, rows, columns)
     expected = upscaler.upscale(pixels, PLAIN, mask=mask, strength=0.0).pixels
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, TileSpec(tile_size=64, overlap=32), scratch, vae=Tiling(32))
+        tiled = TiledUpscaler(
+            upscaler.runtime, TileSpec(tile_size=64, overlap=32), scratch, vae=Tiling(32)
+        )
         own = Settings(scale=3, strength=0.0, color_fix="adain")
         result = whole(tiled.upscale(TensorMap(pixels), own, mask=Grey(mask)).pixels)
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
@@ -78,7 +80,7 @@ def test_what_fits_one_tile_is_masked_in_latents_alike(upscaler):
     pixels, mask = noise(1, 3, 13, 16), half(9, 9)
     expected = upscaler.upscale(pixels, PLAIN, mask=mask).pixels
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, TileSpec(tile_size=64, overlap=32), scratch)
+        tiled = TiledUpscaler(upscaler.runtime, TileSpec(tile_size=64, overlap=32), scratch)
         result = whole(tiled.upscale(TensorMap(pixels), PLAIN, mask=Grey(mask[None, None])).pixels)
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
 

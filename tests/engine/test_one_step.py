@@ -174,7 +174,7 @@ def test_references_without_noise_are_all_alike_and_made_once(one_step, monkeypa
 
 def in_tiles(upscaler, pixels, settings, spec, vae=256, **fields):
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, spec, scratch, vae=Tiling(vae), **fields)
+        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, vae=Tiling(vae), **fields)
         large = tiled.upscale(TensorMap(pixels), upscaler.resolve(settings), want_reference=True)
         boxes = [Box(0, 0, *each.shape[1:]) for each in (large.pixels, *large.references)]
         maps = (large.pixels, *large.references)

@@ -31,7 +31,7 @@ def whole(upscaler: Upscaler, settings: Settings) -> torch.Tensor:
 
 def tiled(upscaler: Upscaler, settings: Settings) -> torch.Tensor:
     with Scratch() as scratch:
-        walk = TiledUpscaler(upscaler, TileSpec(128, 64), scratch, vae=Tiling(128))
+        walk = TiledUpscaler(upscaler.runtime, TileSpec(128, 64), scratch, vae=Tiling(128))
         return walk.upscale(TensorMap(RAMP), upscaler.resolve(settings)).pixels.read(
             Box(0, 0, HEIGHT * SCALE, WIDTH * SCALE)
         )

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from coser_cli.engine.compute import memory
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, InputError
 from coser_cli.models.build import CoSeR
@@ -263,7 +264,7 @@ def test_features_come_from_the_pass_that_encodes(make_toy, monkeypatch):
 
 def test_model_without_cfw():
     model = CoSeR(TOY, lambda part: None if part == "cfw" else toy_part(TOY, part))
-    upscaler = Upscaler(model, torch.device("cpu"), torch.float32)
+    upscaler = Upscaler(Runtime(model, torch.device("cpu"), torch.float32))
     assert upscaler.upscale(photo(), QUICK).pixels.shape == (1, 3, 24, 20)
     assert model.cfw is None
 
@@ -307,7 +308,7 @@ def test_load_reads_a_folder(make_toy, tmp_path):
 def test_bfloat16_stays_close(make_toy):
     exact = make_toy().upscaler
     toy = make_toy()
-    rough = Upscaler(toy.upscaler.model, torch.device("cpu"), torch.bfloat16)
+    rough = Upscaler(Runtime(toy.upscaler.model, torch.device("cpu"), torch.bfloat16))
     for part in ("cognition", "unet", "controlnet"):
         getattr(rough.model, part).to(torch.bfloat16)
     settings = replace(QUICK, strength=0.3, guidance_scale=1.0, reference_guidance_scale=1.0)

@@ -66,7 +66,7 @@ def test_tiles_do_the_same(upscaler):
     settings = replace(SETTINGS, control_weight=0.3, reference_weight=1.6)
     expected = upscaler.upscale(PHOTO, settings).pixels
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, TileSpec(64, 32), scratch, vae=Tiling(64))
+        tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(64))
         found = tiled.upscale(TensorMap(PHOTO), settings).pixels.read(Box(0, 0, 24, 20))
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
     assert (found - upscaler.upscale(PHOTO, SETTINGS).pixels).abs().max() > 1e-4

@@ -55,7 +55,7 @@ def test_tiles_do_the_same(make_toy, source):
     upscaler, pixels = make_toy(working_size=48, low_res_source=source).upscaler, photo(8, 10)
     expected = upscaler.upscale(pixels, SETTINGS, want_reference=True)
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, TileSpec(64, 32), scratch, vae=Tiling(32))
+        tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(32))
         large = tiled.upscale(TensorMap(pixels), upscaler.resolve(SETTINGS), want_reference=True)
         maps = large.pixels, *large.references
         found, reference = (each.read(Box(0, 0, *each.shape[1:])) for each in maps)

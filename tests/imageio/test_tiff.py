@@ -97,6 +97,21 @@ def test_kind_compression_and_byte_order(tmp_path, name, compression, byteorder)
     assert photo.grey == (stored.ndim == 2)
 
 
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u4", "u8", "f2", "f4", "f8"])
+def test_samples_of_every_type(tmp_path, dtype):
+    """The largest number is white; of signed ones, what is below zero is black."""
+    dtype = np.dtype(dtype)
+    top = 1.0 if dtype.kind == "f" else int(np.iinfo(dtype).max)
+    stored = np.array([[0, top // 4, top // 2, top]] if dtype.kind != "f" else GREY[:1], dtype)
+    if dtype.kind == "i":
+        stored = np.append(stored, np.array([[-1]], dtype), axis=1)
+    photo = read(tmp_path / "a.tif", stored, {"photometric": "minisblack"})
+    expected = np.maximum(stored.astype(np.float64) / top, 0)
+    bits = 7 if dtype.itemsize == 1 else 10
+    assert np.abs(photo.pixels - expected).max() < 2**-bits
+    assert photo.bit_depth == (8 if dtype.itemsize == 1 else 16)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("compression", [None, "deflate"])
 @pytest.mark.parametrize("name", KINDS)

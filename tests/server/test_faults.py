@@ -1,5 +1,6 @@
 """What may go wrong with a server: the client loses nothing, and the server lives."""
 
+import json
 import os
 import resource
 import shutil
@@ -154,6 +155,34 @@ def test_a_worker_that_the_system_kills(place, server):
     assert "a worker died" in err
     assert GOES_ON not in err
     serves(place)
+
+
+@pytest.mark.slow
+def test_memory_that_does_not_suffice(place, server):
+    """A limit on the worker stands for it: that picture fails with the words of a cold command,
+    the rest is done, and the process lives.
+    """
+    (small,), (large,) = place.photos(1, (24, 20), "s"), place.photos(1, (1200, 1200), "large")
+    words = "-s", "2", "--strength", "0", "--warm", "-o"
+    place.run("upscale", small, *words, "one/")
+    worker = worker_of(place)
+    limit = 1024 * int(status_of(worker, "VmSize")) + 2**25
+    resource.prlimit(worker, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    ran = place.run("upscale", large, small, *words, "two/", "--json", code=1)
+    failed, done, _ = map(json.loads, ran.stdout.splitlines())
+    assert failed["error"]["code"] == "device"
+    assert "the memory of cpu does not suffice" in failed["error"]["message"]
+    assert done["status"] == "done"
+    (name,) = place.files("two")
+    assert place.files("two")[name] == place.files("one")["000_2x.png"]
+    assert worker_of(place) == worker
+    serves(place)
+
+
+def status_of(process, name):
+    """A number of proc_pid_status(5)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(name + ":"))
 
 
 @pytest.mark.slow

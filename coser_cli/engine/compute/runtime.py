@@ -1,13 +1,12 @@
-"""A loaded model, and where and how exactly it computes: what `Upscaler` is built on."""
+"""A loaded model, and where and how exactly it computes: what the stages run on."""
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 AMPLE = 8 * 2**30
 """Free bytes on an accelerator from which on networks that are used once per picture stay there."""
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 P = ParamSpec("P")
 MAX_BATCH = 16
 """Small pictures made at once, at most."""
@@ -47,19 +46,20 @@ NATIVE_TIMES = 3
 """Longest side of a result, in native sizes of the model, that is done without tiles."""
 
 
-def stage(method: Callable[P, Made]) -> Callable[P, Made]:
-    """A stage of a runtime, which runs without gradients; plain `Settings` are resolved."""
+def stage(function: Callable[P, Result]) -> Callable[P, Result]:
+    """A stage on a runtime, its first argument: it runs without gradients, and plain `Settings`
+    are resolved."""
 
-    @wraps(method)
+    @wraps(function)
     @torch.inference_mode()
-    def run(*values: P.args, **options: P.kwargs) -> Made:
+    def run(*values: P.args, **options: P.kwargs) -> Result:
         runtime: Any = values[0]
 
         def resolved(value: Any) -> Any:
             return runtime.resolve(value) if isinstance(value, Settings) else value
 
         named: Any = {name: resolved(value) for name, value in options.items()}
-        return method(*(resolved(value) for value in values), **named)
+        return function(*(resolved(value) for value in values), **named)
 
     return run
 
@@ -91,87 +91,46 @@ class Runtime:
         self._compute: Compute | None = None
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path = "auto",
-        *,
-        device: str | torch.device = "auto",
-        dtype: str | torch.dtype = "auto",
-        offload: str = "auto",
-        low_memory: bool = False,
-        compile: bool = False,  # noqa: A002 (torch's word)
-        pre_restorer: str | Path | None = None,
-    ) -> Self:
-        """An upscaler with the installed model of that name or in that folder.
-
-        "auto": `sd21` if installed, else the bundled `mini`. `offload` as `settings.Offload`;
-        `low_memory` streams the weights from their files and keeps nothing that can be read again.
-        `compile` compiles the networks of the denoising step when they are first needed; why it was
-        given up, if it was, goes to the logger `coser_cli.engine`. It does not go with weights that
-        do not stay on the device. `pre_restorer` is the file of a super-resolution network that
-        `spandrel` can load, to enlarge pictures in place of the model's own. Raises
-        `WeightsError`, `DeviceError`, `UsageError`.
-        """
+    def load(cls, compute: Compute) -> Runtime:
+        """The runtime of an installed model; see `Upscaler.from_pretrained`, also for errors."""
         from coser_cli.weights.load import load_model, part_sizes
         from coser_cli.weights.store import model_folder
 
+        offload, low_memory = compute.offload, compute.low_memory
         if low_memory and offload in ("none", "model"):
             raise UsageError(f"low memory is more than offload {offload}", "leave one of them out")
-        device, dtype = str(device), str(dtype).removeprefix("torch.")
-        where, folder = choose_device(device), model_folder(model)
-        precision = choose_dtype(dtype, where)
-        if compile:
+        where, folder = choose_device(compute.device), model_folder(compute.model)
+        precision = choose_dtype(compute.dtype, where)
+        if compute.compile:
             require_compilable(offload, low_memory)
         wanted = "sequential" if low_memory else offload
-        chosen, note = choose_offload(wanted, part_sizes(folder, precision), where)
-        placed: dict[str, Any] = {"offload": chosen, "low_memory": low_memory}
-        if pre_restorer is not None:
-            placed["pre_restorer"] = _pre_restorer(Path(pre_restorer), where)
-        loaded = load_model(folder, where, precision, **placed)
+        offload, note = choose_offload(wanted, part_sizes(folder, precision), where)
+        placed: dict[str, Any] = {"offload": offload, "low_memory": low_memory}
+        if compute.pre_restorer is not None:
+            placed["pre_restorer"] = _pre_restorer(Path(compute.pre_restorer), where)
+        model = load_model(folder, where, precision, **placed)
         lost = ""
-        if compile and not weights_stay(loaded.placement):
+        if compute.compile and not weights_stay(model.placement):
             lost = f"without --compile: weights do not stay on {where.type}"
-        notes = dtype_note(dtype, precision, where), note, lost
-        runtime = cls(loaded, where, precision, "; ".join(filter(None, notes)), compile)
-        file = None if pre_restorer is None else str(pre_restorer)
-        runtime._compute = Compute(str(model), device, dtype, offload, low_memory, compile, file)
+        notes = dtype_note(compute.dtype, precision, where), note, lost
+        runtime = cls(model, where, precision, "; ".join(filter(None, notes)), compute.compile)
+        runtime._compute = compute
         return runtime
 
-    @classmethod
-    def load(cls, model: str | Path = "auto", **options: Any) -> Self:
-        """The former name of `from_pretrained`."""
-        message = f"{cls.__name__}.load is called from_pretrained"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return cls.from_pretrained(model, **options)
-
-    def to(
-        self,
-        *places: str | torch.device | torch.dtype,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-    ) -> Self:
-        """Compute on another device or in another number type from now on, and return this object.
-
-        As of a module or pipeline: `to("cuda")`, `to(torch.float16)`, or both. The networks are
-        read again when they are next needed. Raises `DeviceError` where the device cannot be used,
-        or the model does not come from files; nothing has changed then.
+    def moved(self, device: str | torch.device | None, dtype: str | torch.dtype | None) -> Runtime:
+        """The same on another device or in another number type, where they are given; this one's
+        networks are dropped. Raises `DeviceError` where that cannot be; nothing has changed then.
         """
-        for each in places:
-            if isinstance(each, torch.dtype):
-                dtype = each
-            else:
-                device = each
         if self._compute is None:
             raise DeviceError("this model does not come from files", "build it where it is used")
         compute = self._compute
-        options = asdict(compute) | {
-            "device": compute.device if device is None else device,
-            "dtype": compute.dtype if dtype is None else dtype,
-        }
-        other = self.from_pretrained(**options)
+        if device is not None:
+            compute = replace(compute, device=str(device))
+        if dtype is not None:
+            compute = replace(compute, dtype=str(dtype).removeprefix("torch."))
+        other = self.load(compute)
         self.model.forget()
-        self.__dict__ = other.__dict__
-        return self
+        return other
 
     @property
     def low_memory(self) -> bool:
@@ -188,13 +147,13 @@ class Runtime:
         """Whether steps were compiled: results may then differ in their last bits."""
         return self._compiled is not None and self._compiled.in_use
 
-    def in_float32(self) -> Self:
+    def in_float32(self) -> Runtime:
         """The same in float32; the networks of this one are dropped, and read again if needed."""
         if self.model.reload is None:
             raise NotFiniteError("the model cannot be loaded again", "use --dtype float32")
         return self._instead(torch.float32)
 
-    def streaming(self) -> Self:
+    def streaming(self) -> Runtime:
         """The same with weights that stream in layer by layer; this one's networks are dropped.
 
         Raises `DeviceError` where they stream already.
@@ -203,15 +162,15 @@ class Runtime:
             raise DeviceError("the memory does not suffice", REMEDY)
         return self._instead(self.dtype, offload="sequential")
 
-    def _instead(self, dtype: torch.dtype, **how: str) -> Self:
+    def _instead(self, dtype: torch.dtype, **how: str) -> Runtime:
         assert self.model.reload is not None
         self.model.forget()
         self._texts.clear()
         model = self.model.reload(dtype, **how)
         self.model.execute, self._compiled = eagerly, None  # what was made goes with the networks
-        return type(self)(model, self.device, dtype, self.note, self._compiles)
+        return Runtime(model, self.device, dtype, self.note, self._compiles)
 
-    def run(self, run: Callable[[Self], Made]) -> Made:
+    def run(self, run: Callable[[Runtime], Result]) -> Result:
         """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""
         with self.computing():
             try:

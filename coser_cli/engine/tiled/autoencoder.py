@@ -17,8 +17,8 @@ from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
+    from coser_cli.engine.compute.runtime import Runtime
     from coser_cli.engine.tiled.results import LargeLowRes
-    from coser_cli.engine.upscaler import Upscaler
 
 
 class TiledAutoencoder:
@@ -29,13 +29,13 @@ class TiledAutoencoder:
 
     def __init__(
         self,
-        upscaler: Upscaler,
+        runtime: Runtime,
         tiling: Tiling,
         scratch: Scratch,
         note: Callable[[str], None],
         on_progress: Progress,
     ) -> None:
-        self._upscaler = upscaler
+        self._runtime = runtime
         self._tiling = tiling
         self._scratch = scratch
         self._note = note
@@ -43,15 +43,15 @@ class TiledAutoencoder:
 
     def latents_of(self, padded: Map) -> Map:
         """Room for the latents of a padded picture."""
-        config = self._upscaler.model.config
+        config = self._runtime.model.config
         cells = Size.of(padded) // config.downscale
         return self._scratch.canvas((config.autoencoder.latent_channels, *cells.hw))
 
     def encode(self, padded: Map) -> Map:
         """Latents of a padded picture."""
-        self._upscaler.enter("prepare")
+        self._runtime.enter("prepare")
         latents = self.latents_of(padded)
-        way = encoding(self._upscaler.model, Size.of(padded), self._tiling)
+        way = encoding(self._runtime.model, Size.of(padded), self._tiling)
         self._run(way, {"pixels": padded}, latents, "encode")
         return latents
 
@@ -64,9 +64,9 @@ class TiledAutoencoder:
     def decode(self, latents: Readable, padded: Map, fidelity: float | None) -> Map:
         """The picture of latents, not clamped, beside the one that was encoded; with `fidelity`
         None by the autoencoder's own decoder."""
-        self._upscaler.enter("decode")
+        self._runtime.enter("decode")
         picture = self._scratch.canvas(padded.shape)
-        way = decoding(self._upscaler.model, Size.of(padded), self._tiling, fidelity)
+        way = decoding(self._runtime.model, Size.of(padded), self._tiling, fidelity)
         self._run(way, {"latents": latents, "pixels": padded}, picture, "decode")
         return picture
 

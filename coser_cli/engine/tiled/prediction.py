@@ -14,35 +14,35 @@ from coser_cli.errors import DeviceError
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
-    from coser_cli.engine.upscaler import Upscaler
+    from coser_cli.engine.compute.runtime import Runtime
 
-Make = Callable[["Upscaler"], PredictTiles]
-"""What predicts with the networks of an upscaler."""
+Make = Callable[["Runtime"], PredictTiles]
+"""What predicts with the networks of a runtime."""
 
 
 class TilePrediction:
-    """Predicts batches of tiles, of `batch` at first, with the networks of `upscaler`.
+    """Predicts batches of tiles, of `batch` at first, with the networks of `runtime`.
 
     Where memory does not suffice, a batch is done again in halves, down to single tiles, then with
     weights that stream in layer by layer. Where a prediction is not finite, it is done again in
     float32. What was learnt serves all later calls; `note` is told of it in words.
     """
 
-    def __init__(self, upscaler: Upscaler, batch: int, note: Callable[[str], None]) -> None:
+    def __init__(self, runtime: Runtime, batch: int, note: Callable[[str], None]) -> None:
         self.batch = batch
-        self._upscaler = upscaler
+        self._runtime = runtime
         self._note = note
 
     def of(self, make: Make) -> PredictTiles:
         """The careful form of what `make` makes. Raises `DeviceError` where nothing helps."""
-        predict = make(self._upscaler)
+        predict = make(self._runtime)
 
         def attempt(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
             def run(indices: Sequence[int]) -> list[Tensor]:
                 chosen = latents[indices[0] : indices[-1] + 1]
                 return list(predict(chosen, [tiles[i] for i in indices], timestep).split(1))
 
-            where = self._upscaler.device
+            where = self._runtime.device
             indices = range(len(tiles))
             found = with_smaller_batches(
                 run, indices, self.batch, self._shrink, device=where, what="tile"
@@ -54,14 +54,14 @@ class TilePrediction:
             try:
                 found = attempt(latents, tiles, timestep)
             except DeviceError:
-                if self._upscaler.model.placement.offload == "sequential":
+                if self._runtime.model.placement.offload == "sequential":
                     raise
-                self._use(self._upscaler.streaming(), "weights streamed in layer by layer")
-                predict = make(self._upscaler)
+                self._use(self._runtime.streaming(), "weights streamed in layer by layer")
+                predict = make(self._runtime)
                 found = attempt(latents, tiles, timestep)
-            if not bool(found.isfinite().all()) and self._upscaler.dtype != torch.float32:
-                self._use(self._upscaler.in_float32(), "it was computed in float32")
-                predict = make(self._upscaler)
+            if not bool(found.isfinite().all()) and self._runtime.dtype != torch.float32:
+                self._use(self._runtime.in_float32(), "it was computed in float32")
+                predict = make(self._runtime)
                 found = attempt(latents, tiles, timestep)
             return require_finite(found, what="prediction")
 
@@ -71,6 +71,6 @@ class TilePrediction:
         self._note(f"memory sufficed for {batch} tiles at a time, not for {self.batch}")
         self.batch = batch
 
-    def _use(self, upscaler: Upscaler, words: str) -> None:
+    def _use(self, runtime: Runtime, words: str) -> None:
         self._note(f"from the tile on where that became necessary, {words}")
-        self._upscaler = upscaler
+        self._runtime = runtime

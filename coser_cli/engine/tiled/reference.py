@@ -19,8 +19,8 @@ from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, cores
 
 if TYPE_CHECKING:
+    from coser_cli.engine.compute.runtime import Runtime
     from coser_cli.engine.tiled.results import LargeLowRes
-    from coser_cli.engine.upscaler import Upscaler
 
 PLACED_TILE = 512
 
@@ -59,11 +59,11 @@ def frame_size(size: Size, side: int) -> Size:
     return size.scaled(min(1.0, side / size.short_side, LONGEST * side / size.long_side))
 
 
-def frame_to_imagine(upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: Size) -> LowRes:
+def frame_to_imagine(runtime: Runtime, low_res: LargeLowRes, side: int, tile: Size) -> LowRes:
     """The low-resolution picture at `frame_size`, in memory: what a reference is imagined for. Its
     latents are at least as large as a tile of `tile` cells."""
-    config, size = upscaler.model.config, frame_size(low_res.size, side)
-    dtype, device = upscaler.picture_dtype, upscaler.device
+    config, size = runtime.model.config, frame_size(low_res.size, side)
+    dtype, device = runtime.picture_dtype, runtime.device
     if size == low_res.size:
         padded, latents = (
             each.read(Box.whole(Size.of(each))).to(device)
@@ -77,8 +77,8 @@ def frame_to_imagine(upscaler: Upscaler, low_res: LargeLowRes, side: int, tile: 
     right = max(0, tile.width * config.downscale - size.width)
     filled = F.pad(pixels, (0, right, 0, bottom), mode="replicate")
     padded = pad_to_multiple(filled, config.pixel_multiple)
-    upscaler.enter("prepare")
-    return LowRes(pixels, padded, size, size, upscaler.model.autoencoder.encode(padded).float())
+    runtime.enter("prepare")
+    return LowRes(pixels, padded, size, size, runtime.model.autoencoder.encode(padded).float())
 
 
 def noise_of_candidate(

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
+from coser_cli.engine import stages
 from coser_cli.engine.color_fix import StreamedColorFix
+from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
@@ -45,7 +47,6 @@ from coser_cli.tiling.resample import resample_whole
 
 if TYPE_CHECKING:
     from coser_cli.engine.cognition import Cognition
-    from coser_cli.engine.upscaler import Upscaler
     from coser_cli.models.build import CoSeR
 
 COGNITION_SIZE = Size(224, 224)
@@ -55,7 +56,7 @@ BAND = 256
 
 
 class TiledUpscaler:
-    """CoSeR for one large picture at a time, with the networks of an `Upscaler`.
+    """CoSeR for one large picture at a time, with the networks of a `Runtime`.
 
     `spec` says how pictures are cut, `scratch` holds what does not fit memory; `tile_batch` tiles
     are predicted at once, and `vae` says how the autoencoder is cut, neither of which shows in the
@@ -64,7 +65,7 @@ class TiledUpscaler:
 
     def __init__(
         self,
-        upscaler: Upscaler,
+        runtime: Runtime,
         spec: TileSpec,
         scratch: Scratch,
         *,
@@ -72,8 +73,8 @@ class TiledUpscaler:
         vae: Tiling | None = None,
         on_progress: Progress = silent,
     ) -> None:
-        config = upscaler.model.config
-        self.upscaler = upscaler
+        config = runtime.model.config
+        self.runtime = runtime
         self.spec = spec
         self.scratch = scratch
         self._side = spec.tile_size
@@ -82,13 +83,13 @@ class TiledUpscaler:
         self._tell = on_progress
         self._restored: tuple[LargeLowRes, Readable] | None = None
         tiling = vae or Tiling(spec.tile_size)
-        self._vae = TiledAutoencoder(upscaler, tiling, scratch, self._note, on_progress)
-        self._prediction = TilePrediction(upscaler, tile_batch, self._note)
+        self._vae = TiledAutoencoder(runtime, tiling, scratch, self._note, on_progress)
+        self._prediction = TilePrediction(runtime, tile_batch, self._note)
 
     @property
     def model(self) -> CoSeR:
         """The networks."""
-        return self.upscaler.model
+        return self.runtime.model
 
     @torch.inference_mode()
     def upscale(
@@ -102,8 +103,8 @@ class TiledUpscaler:
         conditions: Mapping[str, Map] | None = None,
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
-        resolved, guides = self.upscaler.resolve(settings), (references, conditions or {})
-        with self.upscaler.computing():
+        with self.runtime.computing():
+            resolved, guides = self.runtime.resolve(settings), (references, conditions or {})
             return self._upscale(pixels, resolved, want_reference, mask, *guides)
 
     def _upscale(
@@ -136,8 +137,8 @@ class TiledUpscaler:
     @torch.inference_mode()
     def candidates(self, pixels: Map, settings: Settings) -> Large:
         """What `Upscaler.candidates` does, of pixels `(3, H, W)` in [0, 1]."""
-        settings = self.upscaler.resolve(settings)
-        with self.upscaler.computing():
+        settings = self.runtime.resolve(settings)
+        with self.runtime.computing():
             low_res = self.prepare(pixels, settings)
             cognition = self.understand(low_res, settings)
             imagined = self._imagine(low_res, cognition, settings)
@@ -161,7 +162,7 @@ class TiledUpscaler:
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
         seen = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
-        cognition = self.upscaler.cognition_of(seen, settings)
+        cognition = stages.cognition_of(self.runtime, seen, settings)
         self._tell("understand", 1, 1)
         return cognition
 
@@ -193,13 +194,13 @@ class TiledUpscaler:
         """Stage 4: latents of the result."""
         if not settings.strength:
             return low_res.latents
-        self.upscaler.enter("sample")
+        self.runtime.enter("sample")
         how = restoring(settings, self.model.config)
 
-        def predict(upscaler: Upscaler) -> PredictTiles:
-            own = cognition.to(upscaler.dtype)
+        def predict(runtime: Runtime) -> PredictTiles:
+            own = cognition.to(runtime.dtype)
             hints = low_res.latents, references, low_res.conditions
-            return tiles_with_controls(upscaler.model, lambda tiles: own, how, *hints)
+            return tiles_with_controls(runtime.model, lambda tiles: own, how, *hints)
 
         grid = partial(self._grid, low_res.latents, settings.seed)
         draw = partial(noise_of_candidate, settings.seed, 0)
@@ -223,7 +224,7 @@ class TiledUpscaler:
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""
         if isinstance(latents, ReducedReference):
-            small = self.upscaler.decode_reference(latents.latents, latents.low_res)
+            small = stages.decode_reference(self.runtime, latents.latents, latents.low_res)
             return reduced(TensorMap(small), low_res.target)
         picture = self._vae.decode(cast("Map", latents), low_res.padded, None)
         fixed = StreamedColorFix("none", picture, low_res.padded, low_res.size)
@@ -243,10 +244,10 @@ class TiledUpscaler:
             return [*self._imagine_in_tiles(low_res, cognition, settings)]
         cells, side = Size.of(low_res.latents), max(self.model.config.native_size, self._side)
         tile = Size(min(cells.height, self.tile), min(cells.width, self.tile))
-        small = frame_to_imagine(self.upscaler, low_res, side, tile)
+        small = frame_to_imagine(self.runtime, low_res, side, tile)
         tell = steps_of(self._tell, "imagine")
-        latents = self.upscaler.run(
-            lambda one: one.imagine(small, cognition.to(one.dtype), settings, on_step=tell)
+        latents = self.runtime.run(
+            lambda one: stages.imagine(one, small, cognition.to(one.dtype), settings, on_step=tell)
         ).cpu()
         if small.size == low_res.size:
             return [TensorMap(each) for each in latents.split(1)]
@@ -256,14 +257,14 @@ class TiledUpscaler:
         self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
     ) -> list[Map]:
         steering = self._local(low_res, cognition)
-        self.upscaler.enter("sample")
+        self.runtime.enter("sample")
         how = imagining(settings, self.model.config)
         # tiles that are looked at one by one stay where they are
         grid = partial(self._grid, low_res.latents, None)
 
-        def predict(upscaler: Upscaler) -> PredictTiles:
-            own = lambda tiles: steering(tiles).to(upscaler.dtype)  # noqa: E731
-            return tiles_without_controls(upscaler.model, own, how)
+        def predict(runtime: Runtime) -> PredictTiles:
+            own = lambda tiles: steering(tiles).to(runtime.dtype)  # noqa: E731
+            return tiles_without_controls(runtime.model, own, how)
 
         different = settings.references if how.noised else 1
         draws = [partial(noise_of_candidate, settings.seed, k) for k in range(different)]
@@ -280,7 +281,7 @@ class TiledUpscaler:
 
         def look(box: Box) -> Tensor:
             field = box.stretched(factor).inside(Size.of(pre_restored))
-            seen = pre_restored.read(field).to(self.upscaler.device, self.upscaler.dtype)
+            seen = pre_restored.read(field).to(self.runtime.device, self.runtime.dtype)
             return self.model.cognition(seen)
 
         grid = self._grid(low_res.latents, None, 0)
@@ -291,7 +292,7 @@ class TiledUpscaler:
         how: Pass,
         low_res: LargeLowRes,
         draw: Callable[[Map, str, int, range], Tensor],
-        predict: Callable[[Upscaler], PredictTiles],
+        predict: Callable[[Runtime], PredictTiles],
         grid: Callable[[int], Grid],
     ) -> Map:
         """Sample from the low-resolution latents, noised as the pass begins."""
@@ -306,7 +307,7 @@ class TiledUpscaler:
             state.write(box, latents)
         noise_of = partial(draw, state, how.stream)
         walk = TiledWalk(
-            sampler, noise_of, grid, self._prediction.batch, device=self.upscaler.device
+            sampler, noise_of, grid, self._prediction.batch, device=self.runtime.device
         )
         walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
         return state

@@ -101,7 +101,7 @@ def test_weights_in_float32_are_compiled_anew_and_the_old_ones_go(tmp_path):
         save_toy(tmp_path), device="cpu", dtype="bfloat16", compile=True
     )
     first = upscaler.model.execute
-    again = upscaler.in_float32()
+    again = upscaler.runtime.in_float32()
     assert isinstance(again.model.execute, Compiled)
     assert again.model.execute is not first
     assert upscaler.model.execute is eagerly
@@ -164,4 +164,4 @@ def test_the_bundled_model_compiled_on_a_gpu():
     settings = replace(SETTINGS, strength=0.5)
     expected, found = (each.upscale(pixels_of(1, 3, 64, 64), settings) for each in (plain, fast))
     torch.testing.assert_close(found.pixels, expected.pixels, rtol=0, atol=1e-2)
-    assert fast.is_compiled
+    assert fast.runtime.is_compiled

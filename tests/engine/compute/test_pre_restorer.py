@@ -127,7 +127,7 @@ def test_diffusion_starts_from_its_picture(file, loaded, toy):
     whole_result = own.upscale(pixels, choice).pixels
     assert not torch.allclose(whole_result, plain.upscale(pixels, choice).pixels, atol=1e-2)
     with Scratch() as scratch:
-        tiled = TiledUpscaler(own, TileSpec(tile_size=512), scratch)
+        tiled = TiledUpscaler(own.runtime, TileSpec(tile_size=512), scratch)
         large = tiled.upscale(TensorMap(pixels), choice)
         torch.testing.assert_close(whole(large.pixels), whole_result, rtol=0, atol=2e-4)
 

@@ -25,7 +25,7 @@ def photo(height: int, width: int) -> torch.Tensor:
 
 def in_tiles(upscaler, pixels, settings, spec=SPEC):
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, spec, scratch, vae=Tiling(128))
+        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, vae=Tiling(128))
         large = tiled.upscale(TensorMap(pixels), settings, want_reference=True)
         maps = large.pixels, *large.references
         return [each.read(Box(0, 0, *each.shape[1:])) for each in maps]

@@ -57,7 +57,7 @@ def seams(upscaler: Upscaler, pixels: torch.Tensor, overlap: int) -> float:
     """
     lines, side = lines_of(overlap), SIDE * 4
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, TileSpec(TILE, overlap), scratch)
+        tiled = TiledUpscaler(upscaler.runtime, TileSpec(TILE, overlap), scratch)
         large = tiled.upscale(TensorMap(pixels), SETTINGS).pixels
         found = seam_energy(large.read(Box(0, 0, side, side)), lines)
     return found / seam_energy(upscaler.upscale(pixels, SETTINGS).pixels, lines)

@@ -33,7 +33,7 @@ def enlarged(upscaler: Upscaler, pixels, settings, spec=SPEC, references=(), **f
     """The result in tiles, as a tensor, and the pictures of the references."""
     fields.setdefault("vae", Tiling(256))  # its tiles have tests of their own
     with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler, spec, scratch, **fields)
+        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, **fields)
         maps = [TensorMap(each) for each in references]
         found = tiled.upscale(TensorMap(pixels), settings, want_reference=True, references=maps)
         return whole(found.pixels), [whole(each) for each in found.references], found
@@ -138,7 +138,7 @@ def test_jitter_moves_tiles_and_only_tiles(upscaler, plain):
 )
 def test_tiles_that_networks_do_not_take_are_refused(upscaler, spec, words):
     with Scratch() as scratch, pytest.raises(UsageError, match=words):
-        TiledUpscaler(upscaler, spec, scratch)
+        TiledUpscaler(upscaler.runtime, spec, scratch)
 
 
 class Scarce(torch.nn.Module):

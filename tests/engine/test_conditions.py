@@ -69,10 +69,13 @@ def test_what_fits_one_tile_is_guided_alike(guided, references):
     assert (expected - plain).abs().max() > 0.01
 
 
-def test_small_tiles_see_their_part_of_it(guided):
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_small_tiles_see_their_part_of_it(guided, side):
     pixels, picture = noise(0, 1, 3, 16, 48), noise(1, 1, 3, 32, 96)
+    left, right = slice(0, 32), slice(64, 96)
+    here, there = (left, right) if side == "left" else (right, left)
     other = picture.clone()
-    other[..., 64:] = 1 - other[..., 64:]
+    other[..., here] = 1 - other[..., here]
     results = []
     for each in (picture, other):
         with Scratch() as scratch:
@@ -80,9 +83,9 @@ def test_small_tiles_see_their_part_of_it(guided):
             tiled = TiledUpscaler(guided.runtime, spec, scratch)
             large = tiled.upscale(TensorMap(pixels), ALONE, conditions={"edges": TensorMap(each)})
             results.append(large.pixels.read(Box(0, 0, *large.pixels.shape[1:])))
-    difference = (results[0] - results[1]).abs().amax((0, 1, 2))
-    assert difference[72:].max() > 0.004
-    assert difference[:16].max() < difference[72:].max() / 10
+    difference = (results[0] - results[1]).abs()
+    # the autoencoder's norms see the whole picture, so that nowhere nothing changes
+    assert difference[..., here].mean() > 1.2 * difference[..., there].mean()
 
 
 def test_without_diffusion_it_is_not_looked_at(guided):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -207,12 +207,11 @@ class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
     made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
     `plain_result`: what strength 0 gives: those latents "decoded", as published, or the enlargement
-    itself ("low_res"), where a small autoencoder would only take from it.
-    `cfw` None: the autoencoder's own decoder makes the result.
-    `working_size`: least short side in pixels that the networks work at; smaller results are made
-    larger and reduced at the end (see `size.working_size`).
-    `native_size`: side in pixels of the pictures that its diffusion networks are at home with.
-    `presets`: fields of `defaults` that are others under a preset's name.
+    itself ("low_res"), where a small autoencoder would only take from it. `cfw` None: the
+    autoencoder's own decoder makes the result. `working_size`: least short side in pixels that the
+    networks work at; smaller results are made larger and reduced at the end (see
+    `size.working_size`). `native_size`: side in pixels of the pictures that its diffusion networks
+    are at home with. `presets`: fields of `defaults` that are others under a preset's name.
     `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
     model imagines references; None: not at all, so that only pictures of the user can guide it.
     `pass_scale`: how much a pass of the SRResNet enlarges each side; a network of the user in its
@@ -229,8 +228,8 @@ class ModelConfig:
     unet: UNetConfig = field(default_factory=UNetConfig)
     controlnet: ControlNetConfig = field(default_factory=ControlNetConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    low_res_source: str = "bicubic"
-    plain_result: str = "decoded"
+    low_res_source: Literal["bicubic", "srresnet"] = "bicubic"
+    plain_result: Literal["decoded", "low_res"] = "decoded"
     reference_roundtrip: bool = False
     native_size: int = 512
     working_size: int = 0

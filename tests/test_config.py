@@ -27,3 +27,10 @@ def test_a_field_that_is_not_known_is_refused():
     data = asdict(ONE_STEP) | {"one_step": {"timestep": 1, "steps": 2}}
     with pytest.raises(TypeError, match="OneStep has no field steps"):
         config_from_dict(ModelConfig, data)
+
+
+@pytest.mark.parametrize("name", ["plain_result", "low_res_source"])
+def test_a_word_that_is_no_choice_is_refused(name):
+    data = asdict(TOY) | {name: "lowres"}
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, not 'lowres'"):
+        config_from_dict(ModelConfig, data)

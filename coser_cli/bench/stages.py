@@ -57,7 +57,7 @@ class Walkthrough:
         self.low_res: LowRes
         self.cognition: Cognition
         self.reference: Tensor
-        self.latents: Tensor
+        self.latents: Tensor | None = None
         self.result: Tensor
 
     def stages(self) -> dict[str, Callable[[OnStep], None]]:
@@ -76,9 +76,8 @@ class Walkthrough:
             self.upscaler.model.text.encode(prompts)
 
     def prepare(self, on_step: OnStep = NO_STEPS) -> None:
-        """Enlarge, pad, encode."""
+        """Enlarge, pad and, where the result needs it, encode."""
         self.low_res = self.upscaler.prepare(self.pixels, self.settings)
-        self.latents = self.low_res.latents
 
     def understand(self, on_step: OnStep = NO_STEPS) -> None:
         """The cognitive embedding."""

@@ -189,9 +189,10 @@ def _refuse_addresses(words: Sequence[Path]) -> None:
     for word in words:
         address = re.fullmatch(r"(https?|ftp):/+(.+)", str(word))
         if address is not None and not word.exists():
+            whole = f"{address[1]}://{address[2]}"  # a path has lost one of the slashes
             raise UsageError(
-                f"{shown(word)} is an address, and only files are read",
-                f"fetch it: curl -L '{address[1]}://{address[2]}' | coser upscale - -o result.png",
+                f"{shown(whole)} is an address, and only files are read",
+                f"fetch it: curl -L {shown(whole)} | coser upscale - -o result.png",
             )
 
 
@@ -259,7 +260,7 @@ def warn_of_idle_options(
         files=files,
         want_reference=want_reference,
         want_result=want_result,
-        given=explicit.difference(names.values())
+        explicit=explicit.difference(names.values())
         | {name for name, option in names.items() if option in explicit},
     )
     reasons: dict[str, list[str]] = {}

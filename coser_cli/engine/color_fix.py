@@ -103,12 +103,12 @@ def _map_statistics(pixels: Readable, size: Size) -> tuple[Tensor, Tensor]:
     """`_statistics` of a map's top left `size`, `(C,)` float64 each."""
     channels = pixels.shape[0]
     rows = max(1, _BAND_PIXELS // size.width)
-    found = Statistics(0, *torch.zeros(2, channels, dtype=torch.float64))
+    total = Statistics(0, *torch.zeros(2, channels, dtype=torch.float64))
     for top in range(0, size.height, rows):
         band = pixels.read(Box(top, 0, min(top + rows, size.height), size.width))
-        found += Statistics.of(band, channels)
-    variance = found.m2 / max(found.count - 1, 1)
-    return found.mean, (variance + VARIANCE_EPSILON).sqrt()
+        total += Statistics.of(band, channels)
+    variance = total.m2 / max(total.count - 1, 1)
+    return total.mean, (variance + VARIANCE_EPSILON).sqrt()
 
 
 def _coarse(pixels: Tensor) -> Tensor:

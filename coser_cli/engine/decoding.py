@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from coser_cli.engine.color_fix import color_fix
 from coser_cli.engine.mask import masked_latents, masked_result
 from coser_cli.engine.preparation import LowRes
+from coser_cli.engine.settings_check import decodes
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -34,14 +35,15 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
 
 
 def decode_result(
-    model: CoSeR, latents: Tensor, low_res: LowRes, settings: ResolvedSettings
+    model: CoSeR, latents: Tensor | None, low_res: LowRes, settings: ResolvedSettings
 ) -> Tensor:
     """`decode` as settings say. `strength` of a one-step model blends what is decoded
     without and with the step; at 0 and 1 only what counts is decoded. A mask keeps latents. With
     `plain_result` "low_res" strength 0 is the enlargement.
     """
-    if not settings.strength and model.config.plain_result == "low_res":
+    if not decodes(settings, model.config):
         return low_res.padded.float()
+    latents = low_res.latents if latents is None else latents
     if low_res.mask is not None and settings.strength:
         factor = model.config.downscale
         latents = masked_latents(low_res.mask, low_res.latents, latents, low_res.size, factor)
@@ -72,7 +74,8 @@ def finish(pixels: Tensor, low_res: LowRes, color_fix_name: str) -> Tensor:
     """Cut the padding off, give the colours of the input, clamp to [0, 1], reduce where the result
     is smaller than what was worked at: `(B, 3, *target.hw)`."""
     pixels = pixels[..., : low_res.size.height, : low_res.size.width]
-    fixed = color_fix(color_fix_name, pixels, low_res.enlarged.float()).clamp(0, 1)
+    style = pixels if color_fix_name == "none" else low_res.colors
+    fixed = color_fix(color_fix_name, pixels, style).clamp(0, 1)
     if low_res.target == low_res.size:
         return fixed
     return F.interpolate(fixed, low_res.target.hw, mode="bicubic", antialias=True).clamp(0, 1)

@@ -44,21 +44,22 @@ class Kept:
 
     def recall(self, key: Key, step: int, interval: int) -> Maps | None:
         """What was kept under `key` at the last multiple of `interval`, or after it."""
-        made, maps = self._entries.get(key, (-1, ()))
-        return maps if made >= _begin(step, interval) else None
+        computed_at, maps = self._entries.get(key, (-1, ()))
+        return maps if computed_at >= _begin(step, interval) else None
 
     def keep(self, key: Key, step: int, interval: int, maps: Maps) -> Maps:
         """The same maps, kept if a later step will take them and there is room."""
         if interval == 1:
             return maps
         begin = _begin(step, interval)
-        for old, (made, _) in list(self._entries.items()):
-            if old == key or (old[0] == key[0] and made < begin):
+        for old, (computed_at, _) in list(self._entries.items()):
+            if old == key or (old[0] == key[0] and computed_at < begin):
                 del self._entries[old]
         if self.limit is None:
             free = available_memory(maps[0].device)
             self.limit = _bytes(maps) if free is None else round(SHARE * free)
-        if _bytes(maps) + sum(_bytes(found) for _, found in self._entries.values()) <= self.limit:
+        held = sum(_bytes(others) for _, others in self._entries.values())
+        if _bytes(maps) + held <= self.limit:
             self._entries[key] = step, maps
         return maps
 
@@ -81,9 +82,9 @@ def predict(
     if interval == 1:
         prediction = model.execute(forward, unet, (*inputs, controls(False)))
         return prediction
-    found = kept.recall(key, step, interval)
-    if found is not None:
-        prediction, _ = model.execute(forward_deep, unet, (*inputs, controls(True), found[0]))
+    features = kept.recall(key, step, interval)
+    if features is not None:
+        prediction, _ = model.execute(forward_deep, unet, (*inputs, controls(True), features[0]))
         return prediction
     prediction, deep = model.execute(forward_deep, unet, (*inputs, controls(False)))
     kept.keep(key, step, interval, (deep,))

@@ -69,12 +69,12 @@ def pixels_of(image: Any) -> tuple[Tensor, Back]:
         if image.dim() == 3:
             return image[None], lambda pixels: pixels[0]
         return image, unchanged
-    found = opened(image)
-    if found is None:
+    decoded = opened(image)
+    if decoded is None:
         kind = type(image).__name__
         hint = "give a tensor, a NumPy array, a PIL image or a Photo; for files, use upscale_file"
         raise InputError(f"{kind} is no picture", hint)
-    pixels, back = found
+    pixels, back = decoded
     return torch.from_numpy(pixels), lambda enlarged: back(enlarged.numpy())
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.engine.compute.retry import require_finite
 from coser_cli.errors import InputError
 from coser_cli.size import Size, srresnet_passes, working_scale, working_size
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
     from coser_cli.models.srresnet import Enlarger
+
+Encode = Callable[[], tuple[Tensor, tuple[Tensor, ...] | None]]
+"""Latents of a picture, and features of the VAE's encoder, where its CFW decoder feeds on them."""
 
 
 @dataclass(frozen=True)
@@ -23,27 +29,46 @@ class LowRes:
 
     `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
     `pixel_multiple`; only `size` of it is picture. `target`: size of the result, which may be
-    smaller. `latents` `(B, 4, h, w)` of `padded`. `features`: the VAE encoder's, where its CFW
-    decoder feeds on them. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result,
-    where the enlargement is made of it; of a network in its place, as large as that one makes it.
-    `mask` `(1, 1, h, w)` of any size: see `mask.py`. `conditions`: latents `(B, 4, h, w)` of the
-    pictures of further conditions, by name.
+    smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded` when they are first
+    asked for: without diffusion nobody may. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the
+    SRResNet's result, where the enlargement is made of it; of a network in its place, as large as
+    that one makes it. `mask` `(1, 1, h, w)` of any size: see `mask.py`. `conditions`: latents
+    `(B, 4, h, w)` of the pictures of further conditions, by name.
     """
 
     pixels: Tensor
     padded: Tensor
     size: Size
     target: Size
-    latents: Tensor
-    features: tuple[Tensor, ...] | None = None
+    encode: Encode
     pre_restored: Tensor | None = None
     mask: Tensor | None = None
     conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
+    def latents(self) -> Tensor:
+        """Of the padded enlargement, `(B, 4, h, w)`."""
+        return self.encode()[0]
+
+    @property
+    def features(self) -> tuple[Tensor, ...] | None:
+        """The VAE encoder's, where its CFW decoder feeds on them."""
+        return self.encode()[1]
+
+    @property
     def enlarged(self) -> Tensor:
         """The enlarged input alone, `(B, 3, *size.hw)` in [0, 1]."""
         return self.padded[..., : self.size.height, : self.size.width]
+
+    @property
+    def colors(self) -> Tensor:
+        """What a colour fix takes the colours from, `(B, 3, *size.hw)`: the bicubic enlargement,
+        also where a network made the one that everything starts from."""
+        if self.pre_restored is None:
+            return self.enlarged.float()
+        return F.interpolate(
+            self.pixels.float(), self.size.hw, mode="bicubic", antialias=True
+        ).clamp(0, 1)
 
 
 def require_picture(pixels: Tensor) -> None:
@@ -60,8 +85,8 @@ def require_picture(pixels: Tensor) -> None:
 
 
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
-    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, pad,
-    encode."""
+    """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, and pad;
+    encoded when that is asked for."""
     target = Size.of(pixels).scaled(scale)
     size = working_size(target, model.config.working_size)
     scale = working_scale(target, size, scale)
@@ -72,13 +97,25 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     else:
         enlarged = enlarge_bicubic(pixels, size)
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
+    return LowRes(
+        pixels, padded, size, target, cache(partial(_encode, model, padded)), pre_restored
+    )
+
+
+def known(latents: Tensor) -> Encode:
+    """Of latents that are there, and no features."""
+    return lambda: (latents, None)
+
+
+@torch.inference_mode()
+def _encode(model: CoSeR, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...] | None]:
     # the configuration first: a decoder with an encoder of its own need not be loaded yet
-    cfw = model.config.cfw
+    cfw, features = model.config.cfw, None
     if cfw is not None and not cfw.own_encoder and model.cfw is not None:
         latents, features = model.autoencoder.encode_with_features(padded)
-        return LowRes(pixels, padded, size, target, latents.float(), features, pre_restored)
-    latents = model.autoencoder.encode(padded).float()
-    return LowRes(pixels, padded, size, target, latents, pre_restored=pre_restored)
+    else:
+        latents = model.autoencoder.encode(padded)
+    return require_finite(latents.float(), what="latents of the input"), features
 
 
 def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:

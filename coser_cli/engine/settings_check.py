@@ -47,11 +47,11 @@ class Idle:
     why: str
 
 
-def is_guided(settings: ResolvedSettings, given: bool) -> bool:
-    """Whether a reference guides the result: a picture that is `given`, or an imagined one."""
+def is_guided(settings: ResolvedSettings, has_files: bool) -> bool:
+    """Whether a reference guides the result: a picture of the user, or an imagined one."""
     if settings.strength == 0 or settings.reference_weight == 0:
         return False
-    return given or settings.reference_mode != "none"
+    return has_files or settings.reference_mode != "none"
 
 
 def require_imagines(config: ModelConfig) -> None:
@@ -92,16 +92,16 @@ def idle_settings(
     files: int = 0,
     want_reference: bool = False,
     want_result: bool = True,
-    given: Collection[str] | None = None,
+    explicit: Collection[str] | None = None,
 ) -> list[Idle]:
-    """What of the settings that were `given` (by default, that differ from `Settings()`) has no
+    """What of the settings that are `explicit` (by default, that differ from `Settings()`) has no
     effect with the model; pictures of the user, of which there are so many `files`, are called
     "reference".
     """
     usual, complete = Settings(), settings.resolve(config)
     names = [each.name for each in fields(Settings)]
-    if given is None:
-        given = [name for name in names if getattr(settings, name) != getattr(usual, name)]
+    if explicit is None:
+        explicit = [name for name in names if getattr(settings, name) != getattr(usual, name)]
     whys = dict(idle_in_run(complete, config, files, want_reference, want_result))
     if settings.reference_steps is None and "reference_steps" not in whys:
         whys.pop("steps", None)  # the reference takes as many
@@ -109,11 +109,15 @@ def idle_settings(
         fixed = ("sampler", *ONE_STEP)
         same = [name for name in fixed if getattr(settings, name) == getattr(complete, name)]
         whys = {name: why for name, why in whys.items() if name not in same}
-    found = [Idle(name, whys[name]) for name in names if name in given and name in whys]
     return [
-        *found,
+        *(Idle(name, whys[name]) for name in names if name in explicit and name in whys),
         *([Idle("reference", NO_DIFFUSION)] if files and not complete.strength else []),
     ]
+
+
+def decodes(settings: ResolvedSettings, config: ModelConfig) -> bool:
+    """Whether a result is decoded from latents, or is the enlargement itself."""
+    return settings.strength > 0 or config.plain_result != "low_res"
 
 
 def idle_in_run(
@@ -137,7 +141,7 @@ def idle_in_result(
     """
     idle = {} if config.cfw is not None else {"fidelity": "with this model's decoder"}
     if settings.strength == 0:
-        if config.plain_result == "low_res":
+        if not decodes(settings, config):
             idle |= {"fidelity": NO_DIFFUSION}
         return idle | dict.fromkeys(_DIFFUSION, NO_DIFFUSION)
     guided = is_guided(settings, bool(files))

@@ -19,6 +19,7 @@ from coser_cli.engine.passes import imagining, restoring
 from coser_cli.engine.preparation import LowRes, require_picture
 from coser_cli.engine.progress import part_of
 from coser_cli.engine.reference import draw_of, encode
+from coser_cli.engine.settings_check import decodes
 from coser_cli.sampling.noise import seeded_noise, to_device
 from coser_cli.sampling.types import Draw, OnStep
 from coser_cli.settings import ResolvedSettings
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @stage
 def prepare(runtime: Runtime, pixels: Tensor, settings: ResolvedSettings) -> LowRes:
-    """Stage 1: check, enlarge, pad and encode pixels `(B, 3, H, W)`."""
+    """Stage 1: check, enlarge and pad pixels `(B, 3, H, W)`; encode what will be decoded."""
     require_picture(pixels)
     size = Size.of(pixels)
     taken = runtime.pending(settings), len(pixels)
@@ -41,13 +42,15 @@ def prepare(runtime: Runtime, pixels: Tensor, settings: ResolvedSettings) -> Low
     runtime.enter("prepare")
     pixels = to_device(pixels, runtime.device).to(runtime.picture_dtype)
     low_res = preparation.prepare(runtime.model, pixels, settings.scale)
-    require_finite(low_res.latents, what="latents of the input")
+    if decodes(settings, runtime.model.config):
+        low_res.encode()
     return low_res
 
 
 @stage
 def understand(runtime: Runtime, low_res: LowRes, settings: ResolvedSettings) -> Cognition:
     """Stage 2: the cognitive embedding of the picture, and the embeddings of both prompts."""
+    low_res.encode()  # while the autoencoder may be here: what follows starts from latents
     runtime.enter("understand")
     pre_restored = low_res.pre_restored
     if pre_restored is None:
@@ -157,9 +160,10 @@ def restore(
 
 @stage
 def decode(
-    runtime: Runtime, latents: Tensor, low_res: LowRes, settings: ResolvedSettings
+    runtime: Runtime, latents: Tensor | None, low_res: LowRes, settings: ResolvedSettings
 ) -> Tensor:
-    """Stage 5: pixels `(B, 3, *low_res.target.hw)` in [0, 1], float32 on the CPU.
+    """Stage 5: pixels `(B, 3, *low_res.target.hw)` in [0, 1], float32 on the CPU; `latents` None:
+    those of the input.
 
     Raises `DeviceError` where they are not finite.
     """

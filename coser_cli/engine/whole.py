@@ -90,10 +90,10 @@ def _diffuse(
     on_progress: Progress,
     want_reference: bool,
     pictures: Sequence[Tensor],
-) -> tuple[Tensor, References[Tensor] | None]:
-    """Latents of the result, and the references if used or wanted: stages 2 to 4 as needed."""
+) -> tuple[Tensor | None, References[Tensor] | None]:
+    """Latents of the result, and references if used or wanted: stages 2 to 4 as needed."""
     if settings.strength == 0 and not want_reference:
-        return low_res.latents, None
+        return None, None
     cognition = stages.understand(runtime, low_res, settings)
     on_progress("understand", 1, 1)
     references, guided = None, is_guided(settings, bool(pictures))

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from coser_cli.config import ScheduleConfig
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
-from coser_cli.engine.preparation import LowRes, enlarge_bicubic
+from coser_cli.engine.preparation import LowRes, enlarge_bicubic, known
 from coser_cli.engine.tiled.denoisers import tiles_with_controls
 from coser_cli.engine.tiled.sampling import TiledWalk
 from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
@@ -67,7 +67,8 @@ class TiledRun(Run):
 
     def _low_res(self, pixels: Tensor) -> LowRes:
         size = Size.of(pixels)
-        return LowRes(self.pixels, pixels, size, size, self.networks.autoencoder.encode(pixels))
+        latents = self.networks.autoencoder.encode(pixels)
+        return LowRes(self.pixels, pixels, size, size, known(latents))
 
     def _sample(self, low_res: LowRes, cognition: Cognition) -> tuple[Tensors, Tensor]:
         """One patch, in latent tiles: what the run stores of it, and its latents."""

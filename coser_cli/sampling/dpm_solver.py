@@ -34,12 +34,13 @@ class DPMSolver3MSDEScheduler(DPMSolverMultistepScheduler):
         h is the length of the step in λ = log(α/σ), of the second order are `slope` and `weight`,
         and what the third adds is `bend`, whose factor goes to 0 with h.
         """
-        pairs = [
-            self._sigma_to_alpha_sigma_t(self.sigmas[self.step_index + offset])
-            for offset in (1, 0, -1, -2)
-        ]
-        (alpha_t, sigma_t), (_, sigma_s), *_ = pairs
-        now, last, before, first = (alpha.log() - sigma.log() for alpha, sigma in pairs)
+        ratios = [self.sigmas[self.step_index + offset] for offset in (1, 0, -1, -2)]  # σ/α
+        alphas = [1 / (ratio**2 + 1) ** 0.5 for ratio in ratios]
+        sigmas = [ratio * alpha for ratio, alpha in zip(ratios, alphas, strict=True)]
+        alpha_t, sigma_t, sigma_s = alphas[0], sigmas[0], sigmas[1]
+        now, last, before, first = (
+            alpha.log() - sigma.log() for alpha, sigma in zip(alphas, sigmas, strict=True)
+        )
         h, r0, r1 = now - last, (last - before) / (now - last), (before - first) / (now - last)
         newest, middle, oldest = reversed(model_output_list[-3:])
         slope, slope_before = (newest - middle) / r0, (middle - oldest) / r1

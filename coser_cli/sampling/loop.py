@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.sampling.guidance import Guidance, guide
-from coser_cli.sampling.noise import _NoiseFrom
+from coser_cli.sampling.noise import NoiseSource
 from coser_cli.sampling.schedulers import Sampler
 from coser_cli.sampling.types import Denoise, Noise, OnStep, Predict
 
@@ -45,7 +45,7 @@ class Stepper:
         """
         index = self._scheduler.timesteps[step]
         self._scheduler.scale_model_input(state, index)  # some schedulers insist
-        with _NoiseFrom(noise, step) as source:
+        with NoiseSource(noise, step) as source:
             stepped: Tensor
             stepped, *_ = self._scheduler.step(output.float(), index, state, return_dict=False)
         if self._stochastic and step < self._last and not source.drawn:

@@ -61,7 +61,7 @@ def seeded_noise(seed: int, shape: Sequence[int]) -> Draw:
     return draw
 
 
-class _NoiseFrom(TorchFunctionMode):
+class NoiseSource(TorchFunctionMode):
     """Within it, `torch.randn` (all that schedulers draw from) gives our noise of this step.
 
     Schedulers differ in how noise can be handed in, and most cannot be handed any.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from coser_cli.config import ClipTextConfig, ModelConfig, PartSize, SentenceTextConfig
 from coser_cli.errors import WeightsError, shown
@@ -109,12 +109,19 @@ def save_model_config(config: ModelConfig, folder: Path) -> None:
 def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
     """A configuration from JSON: lists become tuples, dictionaries the field's own dataclass.
 
-    Raises TypeError for a field that the dataclass does not have.
+    Raises TypeError for a field that the dataclass does not have, and ValueError for a value that
+    is none of a `Literal`'s.
     """
     hints = get_type_hints(cls)
     unknown = data.keys() - {field.name for field in fields(cls)}  # type: ignore[arg-type]
     if unknown:
         raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+    for name, value in data.items():
+        choices = get_args(hints[name])
+        if get_origin(hints[name]) is Literal and value not in choices:
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}"
+            )
     return cls(**{name: _value(hints[name], value) for name, value in data.items()})
 
 

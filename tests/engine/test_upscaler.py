@@ -325,3 +325,14 @@ def test_draw_is_asked_on_the_cpu(upscaler: Upscaler):
     restore = partial(upscaler.restore, low_res, cognition, None, settings)
     assert torch.equal(restore(), restore(draw=noise))
     assert noise("restore", 0).device.type == "cpu"
+
+
+def test_without_decoding_nothing_but_the_pre_restorer_is_made(make_toy):
+    toy = make_toy(low_res_source="srresnet", plain_result="low_res")
+    pixels = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(3))
+    result = toy.upscaler.upscale(pixels, strength=0, scale=4).pixels
+    assert toy.made == ["srresnet"]
+    own = toy.upscaler.model.srresnet(pixels).clamp(0, 1)
+    torch.testing.assert_close(result, own, rtol=0, atol=1e-6)
+    toy.upscaler.upscale(pixels, strength=0, scale=4, want_reference=True, steps=1)
+    assert {"vae", "unet"} < set(toy.made)

@@ -59,15 +59,15 @@ def choose_offload(
     free = available_memory(device)
     if name != "auto" or free is None:
         return name.replace("auto", "none"), ""
-    for found in ("none", "model"):
-        weights = peak(sizes, found, STAGES)
+    for offload in ("none", "model"):
+        weights = peak(sizes, offload, STAGES)
         if weights + min(weights, HEADROOM) <= free:
             break
     else:
-        found = "sequential"
+        offload = "sequential"
     total = peak(sizes, "none", STAGES)
     note = f"the weights take {gib(total)} GiB, {gib(free)} are free on {device.type}"
-    return found, "" if found == "none" else f"{note}: --offload {found}"
+    return offload, "" if offload == "none" else f"{note}: --offload {offload}"
 
 
 def needed_memory(

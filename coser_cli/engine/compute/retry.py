@@ -15,7 +15,7 @@ from coser_cli.errors import DeviceError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
+Values = TypeVar("Values", Tensor, tuple[Tensor, ...])
 
 REMEDY = "use --low-memory, a smaller scale, or cut the picture into parts"
 _TEXTS = (
@@ -83,9 +83,9 @@ def with_smaller_batches(
     results: list[Result] = []
     while len(results) < len(items):
         chosen = items[len(results) : len(results) + batch]
-        found = _unless_out_of_memory(run, chosen)
-        if found is not None:
-            results += found
+        finished = _unless_out_of_memory(run, chosen)
+        if finished is not None:
+            results += finished
             continue
         # here the error is gone, and with it the frames that held the tensors of the attempt
         free_cache(device or torch.device("cpu"))
@@ -109,14 +109,14 @@ def _unless_out_of_memory(
 
 
 def require_finite(
-    made: Made, redo: Callable[[], Made] | None = None, what: str = "result"
-) -> Made:
-    """`made`, if all of it is finite, else what `redo` makes in its place: once, in float32.
+    values: Values, redo: Callable[[], Values] | None = None, what: str = "result"
+) -> Values:
+    """`values`, if all are finite, else what `redo` computes in their place: once, in float32.
 
     Raises NotFiniteError, named after `what`, where there is no `redo` or it does no better.
     """
-    if _is_finite(made):
-        return made
+    if _is_finite(values):
+        return values
     if redo is not None:
         return require_finite(redo(), None, what)
     raise NotFiniteError(
@@ -124,6 +124,6 @@ def require_finite(
     )
 
 
-def _is_finite(made: Tensor | tuple[Tensor, ...]) -> bool:
-    tensors = (made,) if isinstance(made, Tensor) else made
+def _is_finite(values: Tensor | tuple[Tensor, ...]) -> bool:
+    tensors = (values,) if isinstance(values, Tensor) else values
     return all(bool(tensor.isfinite().all()) for tensor in tensors)

@@ -141,11 +141,11 @@ def _apply(network: Enlarger, source: Readable, scratch: Scratch, count: _Count)
     result = scratch.canvas((source.shape[0], *size.scaled(network.scale).hw))
     for core in cores(size, _side(network)):
         if isinstance(network, PreRestorer):
-            made = network.enlarge_core(source, core)
+            enlarged = network.enlarge_core(source, core)
         else:
             assert isinstance(network, SRResNet)
-            made = _enlarge_core(network, source, core)
-        result.write(core.scaled(network.scale), made)
+            enlarged = _enlarge_core(network, source, core)
+        result.write(core.scaled(network.scale), enlarged)
         count.one_more()
     return result
 

@@ -44,26 +44,26 @@ class TilePrediction:
 
             where = self._runtime.device
             indices = range(len(tiles))
-            found = with_smaller_batches(
+            predictions = with_smaller_batches(
                 run, indices, self.batch, self._shrink, device=where, what="tile"
             )
-            return torch.cat(found)
+            return torch.cat(predictions)
 
         def careful(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
             nonlocal predict
             try:
-                found = attempt(latents, tiles, timestep)
+                prediction = attempt(latents, tiles, timestep)
             except DeviceError:
                 if self._runtime.model.placement.offload == "sequential":
                     raise
                 self._use(self._runtime.streaming(), "weights streamed in layer by layer")
                 predict = make(self._runtime)
-                found = attempt(latents, tiles, timestep)
-            if not bool(found.isfinite().all()) and self._runtime.dtype != torch.float32:
+                prediction = attempt(latents, tiles, timestep)
+            if not bool(prediction.isfinite().all()) and self._runtime.dtype != torch.float32:
                 self._use(self._runtime.in_float32(), "it was computed in float32")
                 predict = make(self._runtime)
-                found = attempt(latents, tiles, timestep)
-            return require_finite(found, what="prediction")
+                prediction = attempt(latents, tiles, timestep)
+            return require_finite(prediction, what="prediction")
 
         return careful
 

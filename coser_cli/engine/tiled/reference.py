@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.nn import functional as F
 
-from coser_cli.engine.preparation import LowRes, pad_to_multiple
+from coser_cli.engine.preparation import LowRes, known, pad_to_multiple
 from coser_cli.engine.reference import candidate_stream, centre_cut
 from coser_cli.engine.tiled.enlarging import pad
 from coser_cli.sampling.noise import noise_rows
@@ -70,7 +70,7 @@ def frame_to_imagine(runtime: Runtime, low_res: LargeLowRes, side: int, tile: Si
             for each in (low_res.padded, low_res.latents)
         )
         padded = padded.to(dtype)
-        return LowRes(padded, padded, size, low_res.target, latents)
+        return LowRes(padded, padded, size, low_res.target, known(latents))
     picture = reduced(Part(low_res.padded, Box.whole(low_res.size)), size)
     pixels = picture.read(Box.whole(size)).to(device, dtype)
     bottom = max(0, tile.height * config.downscale - size.height)
@@ -78,7 +78,8 @@ def frame_to_imagine(runtime: Runtime, low_res: LargeLowRes, side: int, tile: Si
     filled = F.pad(pixels, (0, right, 0, bottom), mode="replicate")
     padded = pad_to_multiple(filled, config.pixel_multiple)
     runtime.enter("prepare")
-    return LowRes(pixels, padded, size, size, runtime.model.autoencoder.encode(padded).float())
+    latents = runtime.model.autoencoder.encode(padded).float()
+    return LowRes(pixels, padded, size, size, known(latents))
 
 
 def noise_of_candidate(

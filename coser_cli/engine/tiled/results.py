@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from coser_cli.engine.mask import Regions
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable
+from coser_cli.tiling.derived import reduced
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,20 @@ class LargeLowRes:
     padded: Map
     size: Size
     target: Size
-    latents: Map
+    encode: Callable[[], Map]
     pre_restored: Readable | None
     mask: Readable | None = None
     conditions: Mapping[str, Readable] = field(default_factory=dict)
+
+    @property
+    def latents(self) -> Map:
+        """Of the padded enlargement."""
+        return self.encode()
+
+    @property
+    def colors(self) -> Readable:
+        """`LowRes.colors`; beyond `size` there may be padding."""
+        return self.padded if self.pre_restored is None else reduced(self.pixels, self.size)
 
     def masked_latents(self, restored: Readable, downscale: int) -> Readable:
         """Latents that are restored where the mask says so."""

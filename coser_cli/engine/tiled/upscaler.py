@@ -8,10 +8,9 @@ whole picture, and a reference is one picture of which every tile sees its part.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -23,7 +22,7 @@ from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
-from coser_cli.engine.settings_check import is_guided, require_conditions
+from coser_cli.engine.settings_check import decodes, is_guided, require_conditions
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import TileCognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
@@ -35,14 +34,13 @@ from coser_cli.engine.tiled.reference import (
     noise_of_candidate,
 )
 from coser_cli.engine.tiled.results import Large, LargeLowRes
-from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
+from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk, begin, jitter
 from coser_cli.engine.tiled.vae import Tiling
-from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import Size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
 from coser_cli.tiling.derived import Mixed, reduced
-from coser_cli.tiling.grid import Box, Grid, bands, make_grid
+from coser_cli.tiling.grid import Box, Grid, make_grid
 from coser_cli.tiling.resample import resample_whole
 
 if TYPE_CHECKING:
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
 
 COGNITION_SIZE = Size(224, 224)
 """Of the picture that cognition is given; its image tower would resize a larger one anyway."""
-BAND = 256
-"""Rows of latents that are noised at once."""
 
 
 class TiledUpscaler:
@@ -122,7 +118,7 @@ class TiledUpscaler:
             encode = partial(self._vae.encode_placed, low_res=low_res)
             encoded = {name: encode(picture) for name, picture in conditions.items()}
             low_res = replace(low_res, conditions=encoded)
-        latents, guides = low_res.latents, References[Readable]()
+        latents, guides = None, References[Readable]()
         guided = is_guided(settings, bool(references))
         if settings.strength or want_reference:
             cognition = self.understand(low_res, settings)
@@ -148,7 +144,7 @@ class TiledUpscaler:
         return Large(pictures[0], pictures, scores, None, tuple(self.notes))
 
     def prepare(self, pixels: Map, settings: ResolvedSettings) -> LargeLowRes:
-        """Stage 1: enlarge, pad and encode."""
+        """Stage 1: enlarge and pad; encode when that is asked for."""
         config = self.model.config
         target = Size.of(pixels).scaled(settings.scale)
         size = working_size(target, config.working_size)
@@ -157,10 +153,12 @@ class TiledUpscaler:
         pre_restored = enlarge(
             self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
         )
-        return LargeLowRes(pixels, padded, size, target, self._vae.encode(padded), pre_restored)
+        encode = cache(partial(self._vae.encode, padded))
+        return LargeLowRes(pixels, padded, size, target, encode, pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
+        low_res.encode()  # before the autoencoder leaves
         seen = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
         cognition = stages.cognition_of(self.runtime, seen, settings)
         self._tell("understand", 1, 1)
@@ -207,18 +205,19 @@ class TiledUpscaler:
         return self._walk(how, low_res, draw, predict, grid)
 
     def decode(
-        self, latents: Readable, low_res: LargeLowRes, settings: ResolvedSettings
+        self, latents: Readable | None, low_res: LargeLowRes, settings: ResolvedSettings
     ) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
-        if settings.strength:
-            latents = low_res.masked_latents(latents, self.model.config.downscale)
         picture: Readable = low_res.padded
-        if settings.strength or self.model.config.plain_result != "low_res":
+        if decodes(settings, self.model.config):
+            latents = low_res.latents if latents is None else latents
+            if settings.strength:
+                latents = low_res.masked_latents(latents, self.model.config.downscale)
             picture = self._vae.decode(latents, low_res.padded, settings.fidelity)
         if self.model.config.one_step is not None and 0 < settings.strength < 1:
             plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
-        fixed = StreamedColorFix(settings.color_fix, picture, low_res.padded, low_res.size)
+        fixed = StreamedColorFix(settings.color_fix, picture, low_res.colors, low_res.size)
         return low_res.masked_result(reduced(fixed, low_res.target))
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
@@ -296,19 +295,11 @@ class TiledUpscaler:
         grid: Callable[[int], Grid],
     ) -> Map:
         """Sample from the low-resolution latents, noised as the pass begins."""
-        schedule, sampler = self.model.config.schedule, how.sampler
         state = self._vae.latents_of(low_res.padded)
-        for rows in bands(state.shape[1], BAND):
-            box = Box(rows.start, 0, rows.stop, state.shape[2])
-            latents = low_res.latents.read(box)
-            if how.noised:
-                noise = draw(state, "start", 0, rows)
-                latents = add_noise(latents, noise, schedule, sampler.start)
-            state.write(box, latents)
-        noise_of = partial(draw, state, how.stream)
-        walk = TiledWalk(
-            sampler, noise_of, grid, self._prediction.batch, device=self.runtime.device
-        )
+        start_noise = partial(draw, state, "start", 0) if how.noised else None
+        begin(state, low_res.latents, self.model.config.schedule, how.sampler.start, start_noise)
+        noise_of, batch = partial(draw, state, how.stream), self._prediction.batch
+        walk = TiledWalk(how.sampler, noise_of, grid, batch, device=self.runtime.device)
         walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
         return state
 
@@ -316,10 +307,8 @@ class TiledUpscaler:
         """Where the tiles of a step lie: moved by an offset of its own, where that is wanted."""
         offset = (0, 0)
         if self.spec.jitter and seed is not None:
-            digest = hashlib.sha256(f"{seed}/tiles/{step}".encode()).digest()
-            offset = digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]
-        down, right = (each % self.stride for each in offset)
-        return make_grid(Size.of(latents), self.tile, self.stride, (down, right))
+            offset = jitter(seed, step, self.stride)
+        return make_grid(Size.of(latents), self.tile, self.stride, offset)
 
     def _pre_restored(self, low_res: LargeLowRes) -> Readable:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""

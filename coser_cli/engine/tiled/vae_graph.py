@@ -188,5 +188,5 @@ class VaeGraph(Graph):
 def _attend(attention: MapAttention, maps: Tensor) -> Tensor:
     tokens = to_tokens(maps)
     key, value = attention.key_value(tokens)
-    found = [attention.attend(part, key, value) for part in tokens.split(QUERIES, dim=1)]
-    return to_maps(torch.cat(found, dim=1), *maps.shape[-2:])
+    attended = [attention.attend(part, key, value) for part in tokens.split(QUERIES, dim=1)]
+    return to_maps(torch.cat(attended, dim=1), *maps.shape[-2:])

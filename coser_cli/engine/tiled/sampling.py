@@ -8,18 +8,20 @@ than one row of tiles.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from coser_cli.config import ScheduleConfig
 from coser_cli.sampling.loop import Stepper
 from coser_cli.sampling.noise import to_device
-from coser_cli.sampling.schedulers import Sampler
+from coser_cli.sampling.schedulers import Sampler, add_noise
 from coser_cli.tiling.blend import GAUSSIAN, Blend, Window
-from coser_cli.tiling.canvas import Map
-from coser_cli.tiling.grid import Box, Grid
+from coser_cli.tiling.canvas import Map, Readable
+from coser_cli.tiling.grid import Box, Grid, bands
 
 PredictTiles = Callable[[Tensor, Sequence[Box], int], Tensor]
 """(latents of equal tiles `(B, C, t, t)`, their boxes, timestep) -> prediction, same shape."""
@@ -30,6 +32,31 @@ OnTiles = Callable[[int, int], None]
 
 BAND = 32
 """Rows that step together."""
+NOISED_ROWS = 256
+"""Rows that are noised at once."""
+
+
+def begin(
+    state: Map,
+    latents: Readable,
+    schedule: ScheduleConfig,
+    timestep: int,
+    noise: Callable[[range], Tensor] | None,
+) -> None:
+    """Write latents `(C, h, w)`, noised to `timestep` where there is noise for their rows."""
+    for rows in bands(state.shape[1], NOISED_ROWS):
+        box = Box(rows.start, 0, rows.stop, state.shape[2])
+        values = latents.read(box)
+        if noise is not None:
+            values = add_noise(values, noise(rows), schedule, timestep)
+        state.write(box, values)
+
+
+def jitter(seed: int, step: int, stride: int) -> tuple[int, int]:
+    """How far down and right the tiles of a step are moved, less than `stride` cells each."""
+    digest = hashlib.sha256(f"{seed}/tiles/{step}".encode()).digest()
+    down, right = digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]
+    return down % stride, right % stride
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ whole picture, and a reference is one picture of which every tile sees its part.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -36,14 +35,13 @@ from coser_cli.engine.tiled.reference import (
     place_large,
 )
 from coser_cli.engine.tiled.results import Large, LargeLowRes
-from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk
+from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk, begin, jitter
 from coser_cli.engine.tiled.vae import Tiling
-from coser_cli.sampling.schedulers import add_noise
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import Size, working_scale, working_size
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
 from coser_cli.tiling.derived import Mixed, reduced
-from coser_cli.tiling.grid import Box, Grid, bands, make_grid
+from coser_cli.tiling.grid import Box, Grid, make_grid
 from coser_cli.tiling.resample import resample_whole
 
 if TYPE_CHECKING:
@@ -52,8 +50,6 @@ if TYPE_CHECKING:
 
 COGNITION_SIZE = Size(224, 224)
 """Of the picture that cognition is given; its image tower would resize a larger one anyway."""
-BAND = 256
-"""Rows of latents that are noised at once."""
 
 
 class TiledUpscaler:
@@ -293,19 +289,11 @@ class TiledUpscaler:
         grid: Callable[[int], Grid],
     ) -> Map:
         """Sample from the low-resolution latents, noised as the pass begins."""
-        schedule, sampler = self.model.config.schedule, how.sampler
         state = self._vae.latents_of(low_res.padded)
-        for rows in bands(state.shape[1], BAND):
-            box = Box(rows.start, 0, rows.stop, state.shape[2])
-            latents = low_res.latents.read(box)
-            if how.noised:
-                noise = draw(state, "start", 0, rows)
-                latents = add_noise(latents, noise, schedule, sampler.start)
-            state.write(box, latents)
-        noise_of = partial(draw, state, how.stream)
-        walk = TiledWalk(
-            sampler, noise_of, grid, self._prediction.batch, device=self.runtime.device
-        )
+        start_noise = partial(draw, state, "start", 0) if how.noised else None
+        begin(state, low_res.latents, self.model.config.schedule, how.sampler.start, start_noise)
+        noise_of, batch = partial(draw, state, how.stream), self._prediction.batch
+        walk = TiledWalk(how.sampler, noise_of, grid, batch, device=self.runtime.device)
         walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
         return state
 
@@ -313,10 +301,8 @@ class TiledUpscaler:
         """Where the tiles of a step lie: moved by an offset of its own, where that is wanted."""
         offset = (0, 0)
         if self.spec.jitter and seed is not None:
-            digest = hashlib.sha256(f"{seed}/tiles/{step}".encode()).digest()
-            offset = digest[0] * 256 + digest[1], digest[2] * 256 + digest[3]
-        down, right = (each % self.stride for each in offset)
-        return make_grid(Size.of(latents), self.tile, self.stride, (down, right))
+            offset = jitter(seed, step, self.stride)
+        return make_grid(Size.of(latents), self.tile, self.stride, offset)
 
     def _pre_restored(self, low_res: LargeLowRes) -> Readable:
         """The SRResNet's first pass, `(3, 4H, 4W)`."""

@@ -67,6 +67,7 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
     """With sizes and cost, or with the error that the job would end in."""
     from coser_cli.imageio.header import read_header
     from coser_cli.imageio.mask import read_mask
+    from coser_cli.imageio.read import read_photo
 
     job = plan.job
     try:
@@ -77,6 +78,8 @@ def _planned(plan: Plan, upscaler: Upscaler | None, work: Work) -> Plan:
             plan = replace(plan, source_size=size, target_size=target)
         if job.mask is not None:
             read_mask(job.mask)
+        for path in job.conditions.values():
+            read_photo(path)
         require_writable(job.outputs, target)
         if upscaler is None:
             return plan

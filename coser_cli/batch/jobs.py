@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from coser_cli.batch.beside import conditions_of, masks_of
 from coser_cli.batch.inputs import Source, unique
 from coser_cli.batch.lengths import is_short
-from coser_cli.batch.masks import masks_of
 from coser_cli.batch.naming import SAME, Naming
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.formats import format_named, format_of
@@ -27,6 +27,7 @@ class Job:
     `target` of the kind "upscale" is the enlarged picture. Of the kind "reference" it is the
     reference; where there are several, their contact sheet. `frame` of the source counts from 0;
     None is its only or first one. `mask` is the file that says where the result is restored.
+    `conditions` are the files of further conditions by name.
     """
 
     source: Path
@@ -36,6 +37,7 @@ class Job:
     frame: int | None = None
     comparison: Path | None = None
     mask: Path | None = None
+    conditions: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -61,16 +63,18 @@ def plan(
     naming: Naming | None = None,
     compare: bool = False,
     mask: Path | None = None,
+    conditions: Mapping[str, Path] | None = None,
 ) -> list[Job]:
     """Decide every name before anything runs.
 
     `output` is a file (one input only), a folder, or None: beside each input. `save_reference`
     is a folder, "" for beside the result, or None. `references` is how many are written for each
     input, `imported` are the user's own. `naming` says how results are called, by `scale` if it is
-    None; `compare` asks for a comparison beside each; `mask` is that of the only input, or a
-    folder with one for each (see `masks.py`). An input named twice is one job, and what was
-    found in a folder is none if this very call would write it. Raises `UsageError` where two
-    outputs meet, or an output is one of the inputs or `imported` by any path or link.
+    None; `compare` asks for a comparison beside each; `mask` and each of `conditions` are that of
+    the only input, or a folder with one for each (see `beside.py`). An input named twice is one
+    job, and what was found in a folder is none if this very call would write it. Raises
+    `UsageError` where two outputs meet, or an output is one of the inputs or `imported` by any
+    path or link.
     """
     sources = unique([Source(each) if isinstance(each, Path) else each for each in inputs])
     rules = _OutputRules(output, naming or Naming(scale), save_reference, references)
@@ -96,6 +100,10 @@ def plan(
         masks = masks_of(others, mask)
         jobs = [replace(job, mask=its) for job, its in zip(jobs, masks, strict=True)]
         _refuse_as_outputs(jobs, masks, "mask")
+    if conditions:
+        further = conditions_of(others, conditions)
+        jobs = [replace(job, conditions=its) for job, its in zip(jobs, further, strict=True)]
+        _refuse_as_outputs(jobs, [path for its in further for path in its.values()], "condition")
     _make_folders(jobs, output, save_reference)
     return jobs
 

@@ -83,6 +83,10 @@ def _upscaled(loaded: LoadedJob, tiled: TiledUpscaler, task: Task) -> Large:
         task.settings,
         want_reference=task.want_reference,
         references=references,
+        conditions={
+            name: TensorMap(torch.from_numpy(each.pixels)[None])
+            for name, each in loaded.conditions.items()
+        },
         mask=None if loaded.mask is None else Grey(torch.from_numpy(loaded.mask)[None, None]),
     )
 

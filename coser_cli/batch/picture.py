@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class LoadedJob:
     progress: Progress
     tiling: Mapping[str, Any] | None = None
     mask: Mask | None = None
+    conditions: Mapping[str, Photo] = field(default_factory=dict)
 
     @property
     def missing(self) -> Sequence[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,7 @@ class Origin:
     tiles: TileSpec
     always_tiles: bool
     mask: NamedHash | None = None
+    conditions: Mapping[str, NamedHash] = field(default_factory=dict)
 
 
 def provenance(compute: Compute, references: Sequence[Path]) -> Provenance:
@@ -112,7 +113,9 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
     """
     role, number = role_of(job, path)
     settings, config, files = origin.settings, origin.provenance.config, _files(origin)
-    masked = origin.mask is not None and role in ("result", "comparison")
+    of_result = role in ("result", "comparison")
+    masked = origin.mask is not None and of_result
+    further = origin.conditions if of_result and settings.strength else {}
     pre_restorer = origin.provenance.pre_restorer
     imagines = bool(job.references) or job.kind == "reference"
     idle = idle_in_run(settings, config, files, imagines, job.kind == "upscale")
@@ -131,6 +134,7 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         "tiling": None,
         "compute": None,
         **({"mask": asdict(origin.mask)} if masked and origin.mask else {}),
+        **({"conditions": {k: asdict(v) for k, v in further.items()}} if further else {}),
         **({"pre_restorer": asdict(pre_restorer)} if pre_restorer else {}),
     }
 
@@ -248,6 +252,15 @@ def _origins(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
                 f"the {word} is another"
                 if was and now
                 else f"it was made with{'' if was else 'out'} a {word}"
+            )
+    was, now = _table(record, "conditions"), _table(expected, "conditions")
+    for name in sorted({*was, *now}):
+        before, after = _table(was, name), _table(now, name)
+        if before.get("sha256") != after.get("sha256"):
+            reasons.append(
+                f"the condition {name} is another"
+                if before and after
+                else f"it was made with{'' if before else 'out'} the condition {name}"
             )
     return reasons
 

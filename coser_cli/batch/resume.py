@@ -92,6 +92,7 @@ def _origin(job: Job, work: Work) -> Origin | None:
     try:
         source = hashed(job.source)
         mask = None if job.mask is None else hashed(job.mask)
+        conditions = {name: hashed(path) for name, path in job.conditions.items()}
     except OSError:
         return None
     settings, request = work.settings, work.request
@@ -108,4 +109,5 @@ def _origin(job: Job, work: Work) -> Origin | None:
         tiles=request.tiles,
         always_tiles=request.always_tiles,
         mask=mask,
+        conditions=conditions,
     )

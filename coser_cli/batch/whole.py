@@ -33,10 +33,10 @@ def upscale_whole(loaded: LoadedJob) -> Outputs:
 
 def batch_key(loaded: LoadedJob) -> Hashable | None:
     """What pictures that share a batch have in common; None for one that is done by itself: in
-    tiles, with a mask, or with references that it chooses."""
+    tiles, with a mask or a condition, or with references that it chooses."""
     if loaded.job.kind != "upscale" or loaded.only_compares or loaded.work.request.batch_size == 1:
         return None
-    if loaded.mask is not None:
+    if loaded.mask is not None or loaded.conditions:
         return None
     if loaded.settings.reference_select == "clip" or loaded.why_tiled() is not None:
         return None
@@ -74,6 +74,9 @@ def _upscaled(jobs: Sequence[LoadedJob]) -> Upscaled:
         want_reference=first.want_reference,
         references=[torch.from_numpy(each.pixels)[None] for each in first.work.references],
         mask=first.mask,
+        conditions={
+            name: torch.from_numpy(each.pixels)[None] for name, each in first.conditions.items()
+        },
     )
 
 

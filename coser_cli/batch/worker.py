@@ -72,7 +72,8 @@ class Worker:
         require_writable(pending.missing, photo.size.scaled(settings.scale))
         mask = None if job.mask is None else read_mask(job.mask)
         common = self._work, self._model, self._progress
-        return LoadedJob(job, photo, settings, pending, *common, mask=mask)
+        conditions = {name: read_photo(path) for name, path in job.conditions.items()}
+        return LoadedJob(job, photo, settings, pending, *common, mask=mask, conditions=conditions)
 
     def _large_enough(self, job: Job) -> str | None:
         """A note on a picture that is larger already than --max-side asks for."""

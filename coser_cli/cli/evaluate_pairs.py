@@ -71,7 +71,7 @@ def make_pairs(
     quiet: options.Quiet = False,
 ) -> None:
     """Make pairs of true and low-resolution pictures, and a manifest of how they were made."""
-    from coser_cli.evaluation.pair_maker import write_manifest
+    from coser_cli.evaluation.pair_maker import without_empty_folders, write_manifest
     from coser_cli.evaluation.pairs import pictures_in
 
     if reduction.crop is not None and reduction.crop % reduction.scale:
@@ -80,12 +80,13 @@ def make_pairs(
     _require_new(output, sources, overwrite=overwrite)
     maker = _maker(reduction)
     pairs, failed = [], 0
-    for source in sources:
-        try:
-            pairs.append(maker.make(source, output))
-        except CoserError as error:
-            failed += 1
-            typer.echo(f"coser: {error}", err=True)
+    with without_empty_folders(output):
+        for source in sources:
+            try:
+                pairs.append(maker.make(source, output))
+            except CoserError as error:
+                failed += 1
+                typer.echo(f"coser: {error}", err=True)
     if pairs:
         facts = {**asdict(reduction), "program": f"coser {__version__}"}
         typer.echo(str(write_manifest(output, facts, pairs)))

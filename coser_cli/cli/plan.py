@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,11 +57,14 @@ def make_request(
     overwrite: bool,
     references: tuple[Path, ...] = (),
     always_tiles: bool = False,
+    conditions: Collection[str] = (),
 ) -> Request:
-    """What the options ask for. Raises `UsageError` where they contradict each other, and
+    """What the options ask for. Raises `UsageError` where they contradict each other, or name
+    `conditions` that the model does not have, and
     `WeightsError` where the model is not installed; says which one "auto" has become.
     """
     from coser_cli.batch.request import Request
+    from coser_cli.engine.settings_check import require_conditions
     from coser_cli.weights.store import model_folder, read_model_config, resolve_model
 
     workers.require_sane(reporting.fail_fast)
@@ -69,8 +72,11 @@ def make_request(
     folder = model_folder(model)
     if compute.model == "auto":
         reporter.message(f"model: {folder.name}")
-    if references and settings.strength is None:
-        settings = _with_diffusion(reporter, settings, read_model_config(folder))
+    config = read_model_config(folder)
+    require_conditions(config, conditions)
+    if settings.strength is None and (references or conditions):
+        option = "--reference" if references else "--condition"
+        settings = _with_diffusion(reporter, settings, config, option)
     return Request(
         settings=settings,
         compute=replace(compute, model=model, pre_restorer=_absolute(compute.pre_restorer)),
@@ -87,18 +93,33 @@ def make_request(
     )
 
 
+def require_named(words: Sequence[str]) -> dict[str, Path]:
+    """The values of --condition by name. Raises `UsageError`."""
+    conditions: dict[str, Path] = {}
+    for word in words:
+        name, equals, file = word.partition("=")
+        if not (name and equals and file):
+            raise UsageError(f"--condition {shown(word)} names no file", "write it NAME=FILE")
+        if name in conditions:
+            raise UsageError(f"--condition {name} is there twice", "leave one out")
+        conditions[name] = Path(file)
+    return conditions
+
+
 def _absolute(path: str | None) -> str | None:
     """A path that other processes understand, too."""
     return None if path is None else os.path.abspath(path)
 
 
-def _with_diffusion(reporter: Reporter, settings: Settings, config: ModelConfig) -> Settings:
+def _with_diffusion(
+    reporter: Reporter, settings: Settings, config: ModelConfig, option: str
+) -> Settings:
     """With the strength that lets a picture of the user have an effect, where the model's is 0."""
     defaults = config.preset(settings.preset)
     if defaults.strength or config.align_references:
         return settings
     strength = defaults.reference_strength or 1.0
-    reporter.message(f"--strength {strength:g}: without it --reference would have no effect")
+    reporter.message(f"--strength {strength:g}: without it {option} would have no effect")
     return replace(settings, strength=strength)
 
 
@@ -112,6 +133,7 @@ def make_plan(
     references: int = 1,
     compare: bool = False,
     mask: Path | None = None,
+    conditions: Mapping[str, Path] | None = None,
 ) -> Planned:
     """Find the inputs, decide every name, and refuse what cannot be done, before anything runs.
 
@@ -138,6 +160,7 @@ def make_plan(
         naming=naming,
         compare=compare,
         mask=mask,
+        conditions=conditions,
     )
     pipes.require_single(jobs)
     if not request.overwrite and not output_is_folder(pipes.output):
@@ -242,6 +265,8 @@ def warn_of_idle_options(
     reasons: dict[str, list[str]] = {}
     for each in idle:
         reasons.setdefault(each.why, []).append(names.get(each.name, each.name))
+    if work.settings.strength == 0 and "condition" in explicit:
+        reasons.setdefault(settings_check.NO_DIFFUSION, []).append("condition")
     if work.settings.strength == 0 and (files or not want_reference):
         of_diffusion = sorted(explicit & OF_DIFFUSION)
         reasons.setdefault(settings_check.NO_DIFFUSION, []).extend(of_diffusion)

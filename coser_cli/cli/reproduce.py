@@ -89,6 +89,8 @@ def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
     }
     notes = [_note(each, "input") for each in (source,) if each.state != "unchanged"]
     notes += [_note(each, "reference") for each in references if each.state != "unchanged"]
+    further = {k: _located(file, each) for k, each in record.get("conditions", {}).items()}
+    notes += [_note(v, f"condition {k}") for k, v in further.items() if v.state != "unchanged"]
     notes += [
         _note(each, name.replace("_", "-"))
         for name, each in beside.items()
@@ -102,6 +104,7 @@ def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
     files = [
         word for name, each in beside.items() for word in _option(f"--{_dashed(name)}", each.path)
     ]
+    files += [w for k, v in further.items() for w in _option("--condition", f"{k}={v.path}")]
     command = (*_words(file, record, references), *files, *_input_words(source.path))
     return Reproduction(file, record, source, command, tuple(notes))
 
@@ -295,6 +298,8 @@ def _text(reproduction: Reproduction) -> str:
     lines += [f"  reference  {_file(each)}" for each in record["references"]]
     for name, title in (("mask", "mask"), ("pre_restorer", "enlarged by")):
         lines += [f"  {title:<10} {_file(record[name])}"] if record.get(name) else []
+    conditions = record.get("conditions", {})
+    lines += [f"  condition  {name}: {_file(each)}" for name, each in conditions.items()]
     for title in ("fit", "encoding", "tiling"):
         if record[title]:
             lines.append(f"  {title:<10} {_pairs(record[title])}")

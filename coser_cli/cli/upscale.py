@@ -14,7 +14,13 @@ from coser_cli.cli.options.sampling import Diffusion, Presets
 from coser_cli.cli.options.tiling import Tiles
 from coser_cli.cli.options.workers import Workers
 from coser_cli.cli.output.stages import expected_costs
-from coser_cli.cli.plan import make_plan, make_request, require_fitting, warn_of_idle_options
+from coser_cli.cli.plan import (
+    make_plan,
+    make_request,
+    require_fitting,
+    require_named,
+    warn_of_idle_options,
+)
 from coser_cli.cli.stdio import Pipes
 
 
@@ -32,6 +38,7 @@ def upscale(
     reference: options.Reference = None,
     save_reference: options.SaveReference = None,
     mask: options.Mask = None,
+    condition: options.Conditions = None,
     compare: options.Compare = False,
     tiles: Tiles,
     compute: ComputeOptions,
@@ -47,6 +54,7 @@ def upscale(
     ):
         from coser_cli.batch.request import prepare
 
+        conditions = require_named(condition or ())
         request = make_request(
             ctx,
             reporter,
@@ -59,6 +67,7 @@ def upscale(
             references=require_fitting(settings, reference or (), save_reference),
             always_tiles=_always_tiles,
             overwrite=overwrite,
+            conditions=conditions,
         )
         work = prepare(request, reporter.report)
         saved, imported = save_reference is not None, len(request.references)
@@ -73,5 +82,6 @@ def upscale(
             references=1 if settings.reference_select == "clip" else used,
             compare=compare,
             mask=mask,
+            conditions=conditions,
         )
         execute(reporter, planned, work, dry_run=tiles.dry_run, warm=workers.warm)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,8 @@ class LowRes:
     smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded` when they are first
     asked for: without diffusion nobody may. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the
     SRResNet's result, where the enlargement is made of it; of a network in its place, as large as
-    that one makes it. `mask` `(1, 1, h, w)` of any size: see `mask.py`.
+    that one makes it. `mask` `(1, 1, h, w)` of any size: see `mask.py`. `conditions`: latents
+    `(B, 4, h, w)` of the pictures of further conditions, by name.
     """
 
     pixels: Tensor
@@ -42,6 +43,7 @@ class LowRes:
     encode: Encode
     pre_restored: Tensor | None = None
     mask: Tensor | None = None
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def latents(self) -> Tensor:

@@ -15,6 +15,8 @@ from coser_cli.engine.feature_cache import Kept, Maps, predict
 from coser_cli.models.step import forward, forward_shallow
 
 if TYPE_CHECKING:
+    from coser_cli.engine.passes import Pass
+    from coser_cli.engine.preparation import LowRes
     from coser_cli.models.build import CoSeR
     from coser_cli.models.resnet import PreparedTime
     from coser_cli.models.unet import Controls
@@ -48,6 +50,7 @@ class Restorer:
     memory. Without a reference its attention is left out. `kept` are features of earlier steps, of
     this `place` among others, taken by all steps but every `deep_interval`-th.
     `weights`: of the attention to the low-resolution latents, and of that to the references.
+    `conditions` are the names of the last hints, which are those of further conditions.
     """
 
     model: CoSeR
@@ -58,6 +61,7 @@ class Restorer:
     kept: Kept = field(default_factory=Kept)
     place: Hashable = None
     weights: tuple[float, float] = (1.0, 1.0)
+    conditions: tuple[str, ...] = ()
     _pairs: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, latents: Tensor, timestep: int, branches: int) -> Tensor:
@@ -75,9 +79,12 @@ class Restorer:
         indices = range(len(self.hints))
         pairs = (tuple(indices[first : first + 2]) for first in indices[::2])
         maps = [each for pair in pairs for each in self._maps(latents, timestep, pair, shallow)]
-        references = zip(*maps[1:], strict=True)
+        first = len(maps) - len(self.conditions)
+        references = zip(*maps[1:first], strict=True)
         weights = None if self.weights == (1, 1) else latents.new_tensor(self.weights)
-        return Controls(maps[0], tuple(map(_joined, references)) or None, weights)
+        further = dict(zip(self.conditions, maps[first:], strict=True))
+        conditions = tuple(further.get(name) for name in self.model.config.unet.conditions)
+        return Controls(maps[0], tuple(map(_joined, references)) or None, weights, conditions)
 
     def _maps(
         self, latents: Tensor, timestep: int, indices: tuple[int, ...], shallow: bool
@@ -91,6 +98,22 @@ class Restorer:
         inputs = latents, time, self._pairs[indices], context
         maps = self.model.execute(forward_shallow if shallow else forward, network, inputs)
         return zip(*(each.split(len(latents)) for each in maps), strict=True)
+
+
+def restorer_of(
+    model: CoSeR, cognition: Cognition, how: Pass, low_res: LowRes, reference: Tensor | None
+) -> Restorer:
+    """That of a picture in memory, with the latents `(N·B, 4, h, w)` of N references, or None."""
+    references = () if reference is None else reference.split(len(low_res.latents))
+    return Restorer(
+        model,
+        cognition,
+        Times.of(model, how.sampler.timesteps, cognition.embedding),
+        (low_res.latents, *references, *low_res.conditions.values()),
+        how.deep_interval,
+        weights=how.weights,
+        conditions=tuple(low_res.conditions),
+    )
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

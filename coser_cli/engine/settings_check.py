@@ -62,6 +62,18 @@ def require_imagines(config: ModelConfig) -> None:
         )
 
 
+def require_conditions(config: ModelConfig, names: Collection[str]) -> None:
+    """Raise `UsageError` where the model was trained without a condition of these names."""
+    known = config.unet.conditions
+    for name in names:
+        if name not in known:
+            listed = f"its conditions are {', '.join(known)}" if known else "it has none"
+            raise UsageError(
+                f"the model {config.name} has no condition {name!r}",
+                f"{listed}; docs/training.md says how one is trained",
+            )
+
+
 def require_possible(
     settings: Settings, config: ModelConfig, *, files: bool = False, want_reference: bool = False
 ) -> None:

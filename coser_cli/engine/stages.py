@@ -159,7 +159,7 @@ def restore(
     `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
     leaves the reference attention out. With `strength` 0 it is the input.
     """
-    from coser_cli.engine.restoration import Restorer, Times
+    from coser_cli.engine.restoration import restorer_of
 
     if not settings.strength:
         return low_res.latents
@@ -167,12 +167,7 @@ def restore(
     draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
     how = restoring(settings, runtime.model.config)
     walk, start = how.begin(low_res.latents, runtime.model.config.schedule, draw, on_step)
-    times = Times.of(runtime.model, walk.sampler.timesteps, cognition.embedding)
-    hints = low_res.latents, *(() if reference is None else reference.split(len(start)))
-    restorer = Restorer(
-        runtime.model, cognition, times, hints, how.deep_interval, weights=how.weights
-    )
-    latents = walk(restorer, start)
+    latents = walk(restorer_of(runtime.model, cognition, how, low_res, reference), start)
     return require_finite(latents, what="latents of the result")
 
 

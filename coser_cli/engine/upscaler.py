@@ -21,7 +21,7 @@ from coser_cli.settings import Compute, ResolvedSettings, Settings
 from coser_cli.size import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from coser_cli.models.build import CoSeR
@@ -159,6 +159,7 @@ class Upscaler:
         want_reference: bool = False,
         references: Sequence[Image] = (),
         mask: Image | None = None,
+        conditions: Mapping[str, Image] | None = None,
         **choices: Any,
     ) -> Upscaled | list[Upscaled]:
         """Enlarge pixels `(B, 3, H, W)`, any size from 1 × 1, to exactly `round(side·scale)`; or
@@ -167,7 +168,8 @@ class Upscaler:
 
         `choices` are fields of the settings, as in `scale=2`. `references`, pictures of any sizes,
         are taken instead of imagined ones. Of a grey `mask` of any size, white is restored and
-        black is bicubic (`mask.py`). `on_progress(stage, done, total)` is told how far it is;
+        black is bicubic (`mask.py`). `conditions` are pictures of the model's further conditions
+        by name. `on_progress(stage, done, total)` is told how far it is;
         `progress` shows tqdm bars instead. With `strength` 0 nothing is imagined, and no diffusion
         network is loaded, unless `want_reference` asks for the reference all the same. What exceeds
         the range of a smaller dtype is done again in float32; of several pictures, by the caller,
@@ -176,7 +178,7 @@ class Upscaler:
         resolved = self.resolve(chosen(settings, choices))
         tell = on_progress or (tqdm_progress() if progress else silent)
         guides = [pixels_of(each)[0] for each in references]
-        more = resolved, tell, want_reference, guides, mask_of(mask)
+        more = resolved, tell, want_reference, guides, mask_of(mask), conditions or {}
 
         def upscaled(pixels: Tensor) -> Upscaled:
             return whole.upscale(self.runtime, pixels, *more)

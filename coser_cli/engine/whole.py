@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from coser_cli.engine import stages
 from coser_cli.engine.compute.runtime import Runtime
-from coser_cli.engine.images import Upscaled
+from coser_cli.engine.conditions import with_conditions
+from coser_cli.engine.images import Image, Upscaled
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.progress import Progress, steps_of
 from coser_cli.engine.reference import (
@@ -32,15 +33,17 @@ def upscale(
     want_reference: bool,
     references: Sequence[Tensor],
     mask: Tensor | None,
+    conditions: Mapping[str, Image],
 ) -> Upscaled:
-    """The result for pixels `(B, 3, H, W)`, with `references` `(1, 3, …)` and a mask
-    `(1, 1, …)` of any size. Raises what `Upscaler.upscale` raises.
+    """The result for pixels `(B, 3, H, W)`, with `references` `(1, 3, …)`, a mask `(1, 1, …)` of
+    any size, and pictures of further `conditions` by name. Raises what `Upscaler.upscale` raises.
     """
     if settings.reference_select == "clip":
         require_single(pixels)
 
     def run(runtime: Runtime) -> Upscaled:
         low_res = replace(stages.prepare(runtime, pixels, settings), mask=mask)
+        low_res = with_conditions(runtime.model, low_res, conditions, settings)
         on_progress("prepare", 1, 1)
         guides: References[Tensor] | None
         if references and runtime.model.config.align_references:

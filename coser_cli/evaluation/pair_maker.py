@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,17 @@ class PairMaker:
     crop: int | None = None
 
     def make(self, source: Path, folder: Path) -> MadePair:
-        """Write `HR/NAME.png` and `LR/NAME.png`. Raises `InputError`."""
+        """Write `HR/NAME.png` and `LR/NAME.png`, both or neither. Raises `InputError`."""
         high = self._cut(torch.from_numpy(read_photo(source).pixels), source)
         rng = np.random.default_rng([self.seed, *hashlib.sha256(source.stem.encode()).digest()])
         low = self.degrade(high, rng)
         name = f"{source.stem}.png"
-        for kind, pixels in (("HR", high), ("LR", low)):
-            write_png(folder / kind / name, pixels)
+        try:
+            for kind, pixels in (("HR", high), ("LR", low)):
+                write_png(folder / kind / name, pixels)
+        except InputError:
+            (folder / "HR" / name).unlink(missing_ok=True)
+            raise
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         return MadePair(name, source.name, digest, _size(high), _size(low))
 
@@ -78,6 +83,19 @@ class PairMaker:
                 :, : height // self.scale * self.scale, : width // self.scale * self.scale
             ]
         return (pixels.clamp(0, 1) * 255).round() / 255
+
+
+@contextmanager
+def without_empty_folders(folder: Path) -> Iterator[None]:
+    """Folders for the pairs that are made within it, and stay empty, are removed again."""
+    wanted = (folder / "HR", folder / "LR", folder, *folder.parents)
+    new = [each for each in wanted if not each.exists()]
+    try:
+        yield
+    finally:
+        for each in new:
+            with suppress(OSError):  # not empty, or never made
+                each.rmdir()
 
 
 def require_distinct_names(sources: Sequence[Path]) -> None:

@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coser_cli.models.attention import Attention, match_batch, to_tokens
 from coser_cli.models.one_hot import one_hot_attention
@@ -29,6 +30,8 @@ ControlMaps = Mapping[str, Tensor]
 holds those of N references; others are those of `UNetConfig.conditions`."""
 Tokens = Mapping[str, Tensor]
 """Control tokens `(B, L, dim)` by the name of their condition."""
+PLACES = 24
+"""Channels of a token's position."""
 
 
 class OneHotAttention(Attention):
@@ -48,22 +51,46 @@ def zero_linear(dim: int) -> nn.Linear:
 
 
 class ConditionAttention(nn.Module):
-    """What the attention to one further condition adds to tokens `(B, L, dim)`: zero at first."""
+    """What the attention to one further condition adds to tokens `(B, L, dim)`: zero at first.
+
+    Its picture shows the same place, so a token first looks at the control token of its own
+    position: sines of rows and columns lengthen queries and keys (as in Vaswani et al. 2017, sec.
+    3.5), and their product is largest where both are equal. `sharpness` of that is learned.
+    """
 
     def __init__(self, dim: int, head_dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.attn = Attention(dim, dim // head_dim, head_dim)
+        self.sharpness = nn.Parameter(torch.full((dim // head_dim, 1, 1), 2.0))
         self.out = zero_linear(dim)
 
     def forward(self, tokens: Tensor, control: Tensor) -> Tensor:
-        key, value = self.attn.key_value(control)
-        added: Tensor = self.out(self.attn.attend(self.norm(tokens), key, value))
+        """`control` `(B, L, dim + PLACES)` as `ConditionTokens` gives it."""
+        control, places = control[..., :-PLACES], control[:1, :, -PLACES:]
+        query, (key, value) = self.attn.query(self.norm(tokens)), self.attn.key_value(control)
+        scale = query.shape[-1] ** -0.5
+        near = (places * self.sharpness / scale).expand(*query.shape[:3], PLACES)
+        query = torch.cat((query, near.to(query)), -1)
+        key = torch.cat((key, places.expand(*key.shape[:3], PLACES).to(key)), -1)
+        key, value = (match_batch(each, query.shape[0]) for each in (key, value))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        added: Tensor = self.out(self.attn.merge(attended))
         return added
 
 
+def places_of(height: int, width: int, like: Tensor) -> Tensor:
+    """Sines and cosines of rows and columns `(height·width, PLACES)`, of periods from 4 tokens."""
+    rates = torch.pi / 2 * 0.5 ** torch.arange(PLACES // 4, device=like.device)
+    angles = [torch.arange(n, device=like.device)[:, None] * rates for n in (height, width)]
+    rows, columns = (torch.cat((each.sin(), each.cos()), -1) for each in angles)
+    rows, columns = rows[:, None].expand(-1, width, -1), columns.expand(height, -1, -1)
+    return torch.cat((rows, columns), -1).flatten(0, 1).to(like)
+
+
 class ConditionTokens(nn.Module):
-    """Control map of one further condition `(B, control_dim, H, W)` → tokens `(B, H·W, dim)`."""
+    """Control map of one further condition `(B, control_dim, H, W)` → tokens `(B, H·W, dim +
+    PLACES)`, the last of which are their positions."""
 
     def __init__(self, dim: int, groups: int, control_dim: int) -> None:
         super().__init__()
@@ -73,7 +100,8 @@ class ConditionTokens(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         tokens: Tensor = self.proj(to_tokens(self.norm(self.widen(maps))))
-        return tokens
+        places = places_of(maps.shape[-2], maps.shape[-1], tokens)
+        return torch.cat((tokens, places.expand(len(tokens), -1, -1)), -1)
 
 
 class AiABlock(TransformerBlock):

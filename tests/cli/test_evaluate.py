@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -181,6 +182,34 @@ def test_what_cannot_become_pairs(coser, pictures):
     Image.new("RGB", (8, 8)).save("set/HR/a.webp")
     ran = coser("evaluate", "make-pairs", "set/HR", "-o", "new")
     assert "'a.png' and 'a.webp' would have the same name" in ran.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system limits no file's size")
+def test_no_room_for_pairs_leaves_nothing_behind(coser, pictures):
+    import resource
+    import signal
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # room for LR, not for HR
+    try:
+        ran = coser("evaluate", "make-pairs", "set/HR", "-o", "new/pairs")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert ran.code == Exit.FAILED
+    assert "cannot write 'new/pairs/HR/a.png': file too large" in ran.err
+    assert not (pictures / "new").exists()
+
+
+def test_no_temporary_folder_is_named(coser, pictures, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(pictures / "nowhere")])
+    ran = coser("evaluate", "set", "--rows", "bicubic", "--metrics", "psnr_y", "--page", "p.html")
+    assert ran.code == Exit.FAILED
+    assert ran.err.endswith(
+        "coser: no folder for temporary files can be written; set TMPDIR to one that can\n"
+    )
 
 
 def test_metrics_are_listed_with_what_they_lack(coser, tmp_path, monkeypatch):

@@ -36,14 +36,14 @@ _LOCAL_STORE = 80 * 2**20
 
 @dataclass(frozen=True)
 class Parcel:
-    """A job with its files, by name: the source's bytes, its mask's, and outputs that exist
-    already.
+    """A job with its files, by name: the source's bytes, those of its mask and conditions, and
+    outputs that exist already.
     """
 
     job: Job
     source: bytes
     existing: dict[Path, bytes] = field(default_factory=dict)
-    mask: dict[Path, bytes] = field(default_factory=dict)
+    beside: dict[Path, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class _Benched:
         own = parcel.job
         self._places = {
             path: folder / str(number) / path.name
-            for number, path in enumerate((own.source, *own.outputs, *parcel.mask))
+            for number, path in enumerate((own.source, *own.outputs, *parcel.beside))
         }
         for place in self._places.values():
             place.parent.mkdir(parents=True, exist_ok=True)
-        contents = {own.source: parcel.source, **parcel.existing, **parcel.mask}
+        contents = {own.source: parcel.source, **parcel.existing, **parcel.beside}
         for path, content in contents.items():
             self._places[path].write_bytes(content)
         places = self._places
@@ -109,6 +109,7 @@ class _Benched:
             references=tuple(places[path] for path in own.references),
             comparison=None if own.comparison is None else places[own.comparison],
             mask=None if own.mask is None else places[own.mask],
+            conditions={name: places[path] for name, path in own.conditions.items()},
         )
 
     def reply(self, result: Result) -> Reply:
@@ -259,8 +260,9 @@ def _packed(job: Job, work: Work) -> Parcel | Result:
         ]
         require_writable(pending.missing, Size(1, 1))
         source = job.source.read_bytes()
-        mask = {} if job.mask is None else {job.mask: job.mask.read_bytes()}
-        return Parcel(job, source, {path: path.read_bytes() for path in existing}, mask)
+        files = [*([] if job.mask is None else [job.mask]), *job.conditions.values()]
+        beside = {path: path.read_bytes() for path in files}
+        return Parcel(job, source, {path: path.read_bytes() for path in existing}, beside)
     except CoserError as error:
         return Result(job, "failed", error=error)
     except OSError as error:

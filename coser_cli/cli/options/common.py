@@ -96,6 +96,17 @@ Mask = Annotated[
         metavar="FILE|DIR",
     ),
 ]
+Conditions = Annotated[
+    list[str] | None,
+    choose(
+        "--condition",
+        SAMPLING,
+        "Let this picture guide the result through a condition that the model was trained with, "
+        "such as edges=sketch.png; repeat it for several. It is placed into the frame as a "
+        "reference is. For several inputs: a folder with a picture of the same stem for each.",
+        metavar="NAME=FILE|DIR",
+    ),
+]
 Compare = Annotated[
     bool,
     option(

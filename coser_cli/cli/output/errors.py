@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -31,15 +32,27 @@ def asks_for_json(words: Sequence[str]) -> bool:
 
 
 def as_coser_error(error: Exception, words: Sequence[str]) -> CoserError:
-    """Ours as it is, what Typer found wrong with the words, or else a bug."""
+    """Ours as it is, what Typer found wrong with the words, no temporary folder, or else a bug."""
     if isinstance(error, CoserError):
         return error
     if isinstance(error, typer.Abort):
         return UsageError("nobody answered", "give the answers as options")
     if isinstance(error, typer.TyperException):
         return usage_error(error, words)
+    if isinstance(error, FileNotFoundError) and not _has_temporary_folder():
+        return InputError(
+            "no folder for temporary files can be written", "set TMPDIR to one that can"
+        )
     detail = " ".join(f"{type(error).__name__}: {error}".split())
     return InputError(f"it failed: {detail}", BUG)
+
+
+def _has_temporary_folder() -> bool:
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def closest(word: str, known: Sequence[str]) -> str:

@@ -42,6 +42,7 @@ def image_record(result: Result) -> dict[str, Any]:
         "references": [str(path) for path in references],
         "comparison": None if job.comparison is None else str(job.comparison),
         "mask": None if job.mask is None else str(job.mask),
+        "conditions": {name: str(path) for name, path in job.conditions.items()},
         "scores": None if result.scores is None else [round(each, 6) for each in result.scores],
         "chosen": None if result.chosen is None else result.chosen + 1,
         "status": result.status,

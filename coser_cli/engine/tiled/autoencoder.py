@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.progress import Progress
+from coser_cli.engine.tiled.reference import place_large
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
@@ -17,6 +18,7 @@ from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
     from coser_cli.engine.compute.runtime import Runtime
+    from coser_cli.engine.tiled.results import LargeLowRes
 
 
 class TiledAutoencoder:
@@ -52,6 +54,16 @@ class TiledAutoencoder:
         way = encoding(self._runtime.model, Size.of(padded), self._tiling)
         self._run(way, {"pixels": padded}, latents, "encode")
         return latents
+
+    def encode_placed(self, picture: Map, low_res: LargeLowRes) -> Map:
+        """Latents of a picture of the user, placed into the frame of the result."""
+        return self.encode(self.placed(picture, low_res))
+
+    def placed(self, picture: Map, low_res: LargeLowRes) -> Map:
+        """A picture of the user in the padded frame of the result."""
+        placed = self._scratch.canvas(low_res.padded.shape)
+        place_large(picture, placed, low_res.size)
+        return placed
 
     def decode(self, latents: Readable, padded: Map, fidelity: float | None) -> Map:
         """The picture of latents, not clamped, beside the one that was encoded; with `fidelity`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,23 +47,34 @@ def tiles_with_controls(
     how: Pass,
     low_res: Map,
     references: Sequence[Readable],
+    conditions: Mapping[str, Readable] | None = None,
 ) -> PredictTiles:
     """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile's field.
 
-    `cognition` of given tiles has one entry for all or one each; `low_res` and the `references` are
-    latents `(4, h, w)` of the whole picture.
+    `cognition` of given tiles has one entry for all or one each; `low_res`, the `references` and
+    those of further `conditions` are latents `(4, h, w)` of the whole picture.
     """
+    further = conditions or {}
     times: list[Times] = []  # known from the first tile on: that brings device and dtype
     kept = Kept()
 
     def predict_tiles(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:
-        hints = [torch.cat([each.read(box) for box in tiles]) for each in (low_res, *references)]
+        whole = low_res, *references, *further.values()
+        hints = [torch.cat([each.read(box) for box in tiles]) for each in whole]
         understood = cognition(tiles)
         if not times:
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
         seen = tuple(hint.to(latents.device) for hint in hints)
         restorer = Restorer(
-            model, understood, times[0], seen, how.deep_interval, kept, tuple(tiles), how.weights
+            model,
+            understood,
+            times[0],
+            seen,
+            how.deep_interval,
+            kept,
+            tuple(tiles),
+            how.weights,
+            tuple(further),
         )
         return guide(restorer, how.guidance)(latents, timestep)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from coser_cli.engine.mask import Regions
 from coser_cli.size import Size
@@ -17,6 +17,7 @@ class LargeLowRes:
 
     `size` of the enlargement is picture, `target` is the result's. `pre_restored` `(3, 4H, 4W)`:
     the SRResNet's first pass, where the enlargement is made of it. `mask` `(1, h, w)` of any size.
+    `conditions`: latents of the pictures of further conditions, by name.
     """
 
     pixels: Readable
@@ -26,6 +27,7 @@ class LargeLowRes:
     encode: Callable[[], Map]
     pre_restored: Readable | None
     mask: Readable | None = None
+    conditions: Mapping[str, Readable] = field(default_factory=dict)
 
     @property
     def latents(self) -> Map:

@@ -7,7 +7,7 @@ colour fix and the autoencoder's statistics see the whole picture, a reference i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, cast
@@ -21,7 +21,7 @@ from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
-from coser_cli.engine.settings_check import decodes, is_guided
+from coser_cli.engine.settings_check import decodes, is_guided, require_conditions
 from coser_cli.engine.tiled.alignment import align
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import local_cognition
@@ -32,7 +32,6 @@ from coser_cli.engine.tiled.reference import (
     ReducedReference,
     frame_to_imagine,
     noise_of_candidate,
-    place_large,
 )
 from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk, begin, jitter
@@ -97,24 +96,31 @@ class TiledUpscaler:
         want_reference: bool = False,
         references: Sequence[Map] = (),
         mask: Readable | None = None,
+        conditions: Mapping[str, Map] | None = None,
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
         with self.runtime.computing():
-            resolved = self.runtime.resolve(settings)
-            return self._upscale(pixels, resolved, want_reference, references, mask)
+            resolved, guides = self.runtime.resolve(settings), (references, conditions or {})
+            return self._upscale(pixels, resolved, want_reference, mask, *guides)
 
     def _upscale(
         self,
         pixels: Map,
         settings: ResolvedSettings,
         want_reference: bool,
-        references: Sequence[Map],
         mask: Readable | None,
+        references: Sequence[Map],
+        conditions: Mapping[str, Map],
     ) -> Large:
+        require_conditions(self.model.config, conditions)
         low_res = replace(self.prepare(pixels, settings), mask=mask)
+        if settings.strength:  # else nobody looks at them
+            encode = partial(self._vae.encode_placed, low_res=low_res)
+            encoded = {name: encode(picture) for name, picture in conditions.items()}
+            low_res = replace(low_res, conditions=encoded)
         latents, guides = None, References[Readable]()
         if references and self.model.config.align_references:
-            placed = [self._placed(picture, low_res) for picture in references]
+            placed = [self._vae.placed(picture, low_res) for picture in references]
             tools = self.scratch, self._vae.encode, partial(self._similarity, low_res=low_res)
             low_res, guides = align(placed, low_res, settings, *tools)
             settings, references = replace(settings, reference_mode="none"), ()
@@ -175,7 +181,7 @@ class TiledUpscaler:
     ) -> References[Readable]:
         """Stage 3: latents of the given references or of imagined ones: all, or the nearest."""
         if pictures:
-            references = list[Readable](self._import(picture, low_res) for picture in pictures)
+            references = list[Readable](self._vae.encode_placed(each, low_res) for each in pictures)
         else:
             references = self._imagine(low_res, cognition, settings)
 
@@ -199,7 +205,7 @@ class TiledUpscaler:
 
         def predict(runtime: Runtime) -> PredictTiles:
             own = cognition.to(runtime.dtype)
-            hints = low_res.latents, references
+            hints = low_res.latents, references, low_res.conditions
             return tiles_with_controls(runtime.model, lambda tiles: own, how, *hints)
 
         grid = partial(self._grid, low_res.latents, settings.seed)
@@ -309,15 +315,6 @@ class TiledUpscaler:
             how = self.scratch, partial(self._tell, "enlarge")
             self._restored = low_res, pre_restore(self.model, low_res.pixels, *how)
         return self._restored[1]
-
-    def _import(self, picture: Map, low_res: LargeLowRes) -> Map:
-        """Latents of a picture of the user, placed into the frame."""
-        return self._vae.encode(self._placed(picture, low_res))
-
-    def _placed(self, picture: Map, low_res: LargeLowRes) -> Map:
-        placed = self.scratch.canvas(low_res.padded.shape)
-        place_large(picture, placed, low_res.size)
-        return placed
 
     def _score(self, latents: Readable, low_res: LargeLowRes) -> float:
         """How near a reference is to the input, as cognition sees both."""

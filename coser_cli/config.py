@@ -17,13 +17,15 @@ class SRResNetConfig:
     """Light pre-restorer, ×4, without batch norm.
 
     `upsampling`: "pixel_shuffle", as published, or "nearest": every pixel repeated and a
-    convolution, twice, with `up_feat` channels, which cannot draw a mesh.
+    convolution, twice, with `up_feat` channels, which cannot draw a mesh. `edge`: by so many of
+    its last pixels a picture is continued on each side; cut off again.
     """
 
     num_feat: int = 64
     num_block: int = 16
     upsampling: str = "pixel_shuffle"
     up_feat: int = 64
+    edge: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,8 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class OneStep:
-    """One evaluation of the denoiser at `timestep` of the training schedule, instead of sampling.
-
-    It sees the latents of the low-resolution picture as they are or, with `noised`, with the noise
-    that belongs to the timestep: then results depend on the seed.
-    """
+    """One evaluation of the denoiser at `timestep` of the training schedule, instead of sampling,
+    of the low-resolution latents as they are or, with `noised`, with the timestep's noise."""
 
     timestep: int
     noised: bool = False
@@ -286,7 +285,7 @@ SD21 = ModelConfig(
 )
 MINI = ModelConfig(
     name="mini",
-    srresnet=SRResNetConfig(num_feat=64, num_block=14, upsampling="nearest", up_feat=32),
+    srresnet=SRResNetConfig(64, 14, upsampling="nearest", up_feat=32, edge=4),
     clip_vision=ClipVisionConfig(
         image_size=224, patch_size=16, width=160, layers=4, heads=5, output_dim=160
     ),

@@ -43,7 +43,8 @@ def upscale(
 
     def run(runtime: Runtime) -> Upscaled:
         low_res = replace(stages.prepare(runtime, pixels, settings), mask=mask)
-        low_res = with_conditions(runtime.model, low_res, conditions, settings)
+        if conditions:
+            low_res = with_conditions(runtime.model, low_res, conditions, settings)
         on_progress("prepare", 1, 1)
         guides: References[Tensor] | None
         if references and runtime.model.config.align_references:

@@ -64,7 +64,12 @@ class SRResNet(nn.Module):
         self.conv_last = nn.Conv2d(finest, 3, 3, padding=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.reconstruct(self.extract(pixels), pixels)
+        edge = self.config.edge
+        if edge:
+            pixels = F.pad(pixels, (edge,) * 4, mode="replicate")
+        result = self.reconstruct(self.extract(pixels), pixels)
+        cut = edge * self.scale
+        return result[..., cut : result.shape[-2] - cut, cut : result.shape[-1] - cut]
 
     def extract(self, pixels: Tensor) -> Tensor:
         """Features `(B, num_feat, H, W)`; each sees `2·num_block + 1` pixels around it."""

@@ -134,6 +134,32 @@ class _Clamped:
         return self._source.read(box).clamp(0, 1)
 
 
+class _Continued:
+    """A map, continued on every side by `edge` of its last pixels."""
+
+    def __init__(self, source: Readable, edge: int) -> None:
+        self._source = source
+        self._edge = edge
+        channels, height, width = source.shape
+        self.shape: Shape = (channels, height + 2 * edge, width + 2 * edge)
+
+    def place(self, box: Box) -> Box:
+        """Where a box of the source lies."""
+        return Box(*(each + self._edge for each in (box.top, box.left, box.bottom, box.right)))
+
+    def read(self, box: Box) -> Tensor:
+        within = Box(*(each - self._edge for each in (box.top, box.left, box.bottom, box.right)))
+        size = Size.of(self._source)
+        known = within.inside(size)
+        beyond = (
+            known.left - within.left,
+            within.right - known.right,
+            known.top - within.top,
+            within.bottom - known.bottom,
+        )
+        return F.pad(self._source.read(known), beyond, mode="replicate")
+
+
 @torch.inference_mode()
 def _apply(network: Enlarger, source: Readable, scratch: Scratch, count: _Count) -> Canvas:
     """One pass of the network over the whole of a map."""
@@ -158,9 +184,11 @@ def _side(network: Enlarger) -> int:
 def _enlarge_core(network: SRResNet, source: Readable, core: Box) -> Tensor:
     """The part of the SRResNet's result that lies in the place of `core`."""
     weights = network.conv_first.weight  # never streamed, so that it is where it computes
-    inner = core.widened(RECONSTRUCT_REACH).inside(Size.of(source))
-    outer = core.widened(reach(network)).inside(Size.of(source))
-    pixels = source.read(outer).to(weights.device, weights.dtype)
+    continued = _Continued(source, network.config.edge)
+    core = continued.place(core)
+    inner = core.widened(RECONSTRUCT_REACH).inside(Size.of(continued))
+    outer = core.widened(reach(network)).inside(Size.of(continued))
+    pixels = continued.read(outer).to(weights.device, weights.dtype)
     kept = inner.relative_to(outer)
     enlarged = network.reconstruct(kept.crop(network.extract(pixels)), kept.crop(pixels))
     return core.relative_to(inner).scaled(network.scale).crop(enlarged)

@@ -70,7 +70,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return value
     if origin is tuple:
         return _tuple(arguments, value, name)
-    if origin is dict:
+    if origin in (dict, Mapping):
         _require(isinstance(value, dict), name, "an object")
         return {key: _value(arguments[1], each, name) for key, each in value.items()}
     if isinstance(hint, type) and is_dataclass(hint):

@@ -220,6 +220,7 @@ def test_json_lines(coser, photo):
         "target": "a_2x.png",
         "reference": None,
         "mask": None,
+        "conditions": {},
         "references": [],
         "comparison": None,
         "scores": None,

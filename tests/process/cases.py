@@ -53,6 +53,11 @@ def _pictures(command: str) -> list[Case]:
         Case(f"{command} photo.jpg --pre-restorer photo.jpg", code=3, err="photo.jpg.*not one of"),
         Case(f"{command} photo.jpg --mask photo.jpg", code=2, err="--mask: .* in colour"),
         Case(
+            f"{command} photo.jpg --condition edges=mask.png",
+            code=2,
+            err="condition.*edges",
+        ),
+        Case(
             f"{command} photos --recursive -s 2 -o out/ --quiet --log run.log --fail-fast",
             makes=("out/a_2x.png", "out/trip/d_2x.png", "run.log"),
         ),

@@ -301,10 +301,14 @@ def _text(reproduction: Reproduction) -> str:
     conditions = record.get("conditions", {})
     lines += [f"  condition  {name}: {_file(each)}" for name, each in conditions.items()]
     for title in ("fit", "encoding", "tiling"):
-        if record[title]:
-            lines.append(f"  {title:<10} {_pairs(record[title])}")
+        pairs = _pairs(record[title] or {})
+        lines += [f"  {title:<10} {pairs}"] if pairs else []
     lines.append("  settings")
-    lines += [f"    {name:<25} {value!r}" for name, value in settings.items()]
+    lines += [
+        f"    {name:<25} {value!r}"
+        for name, value in settings.items()
+        if (name, value) != ("preset", "balanced")  # the usual one: nothing of its own
+    ]
     lines += [f"  note: {note}" for note in reproduction.notes]
     safe = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
     return "\n".join([*safe, reproduction.shell])
@@ -315,4 +319,6 @@ def _file(named: dict[str, Any]) -> str:
 
 
 def _pairs(table: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in table.items() if value is not None)
+    """What is set; a switch that is off is not."""
+    pairs = ((name, value) for name, value in table.items() if value is not None)
+    return ", ".join(f"{name} {value}" for name, value in pairs if value is not False)

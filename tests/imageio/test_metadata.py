@@ -48,7 +48,8 @@ def test_size_and_orientation_are_corrected_and_nothing_else(text, prefix, width
     after = xmp_for_size(before.encode(), Size(height, width)).decode()
     assert f'{prefix}:Orientation="1"' in after
     assert f"<{prefix}:ImageWidth>{width}</{prefix}:ImageWidth>" in after
-    assert f"<{prefix}:ImageLength>{height}</{prefix}:ImageLength>" in after
+    length = rf"<{prefix}:ImageLength>\s*{height}\s*</{prefix}:ImageLength>"
+    assert re.search(length, after)  # a number that is right stays as it is written
     assert f'exif:PixelXDimension="{width}"' in after
     assert f"<exif:PixelYDimension>{height}</exif:PixelYDimension>" in after
     assert f"<dc:rights>{text}</dc:rights>" in after

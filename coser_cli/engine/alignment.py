@@ -29,6 +29,7 @@ NOISE = 0.002
 ALIKE = (0.5, 0.8)
 """Correlations where detail begins to be taken over, and is all of it."""
 SEEN = 3
+"""Cells around a cell whose matches are asked whether they agree with its own, so 48."""
 COHERENT = 3
 """Pixels by which a neighbour's match may lie elsewhere than beside: turned, or larger."""
 SIDE_BY_SIDE = (0.4, 0.8)
@@ -157,7 +158,7 @@ class _Finder:
     def __init__(self, queries: Tensor, keys: Tensor) -> None:
         self.shape = queries.shape
         side = 2 * REACH + 1
-        patches = _unfold(queries, 1)
+        patches = _unfold(queries)
         self.queries, self.contrast = _normalised(patches)
         # the mean of the 4 × 4 pixels that begin at each: all that is compared
         filled = F.pad(keys[None, None], (0, CELL - 1, 0, CELL - 1), mode="replicate")
@@ -176,7 +177,7 @@ class _Finder:
         """All cells of the reference as candidates, then what is near the best."""
         height, width = (max(1, edge // CELL) for edge in self.keys.shape)
         grid = self.keys[: height * CELL : CELL, : width * CELL : CELL]
-        keys, _ = _normalised(_unfold(grid, 1))
+        keys, _ = _normalised(_unfold(grid))
         chunk = max(1, EXHAUSTIVE // 4 // len(keys))
         best = torch.cat([(part @ keys.T).argmax(dim=1) for part in self.queries.split(chunk)])
         self._try(best // width * CELL, best % width * CELL)
@@ -231,10 +232,10 @@ class _Finder:
         self.score = torch.where(better, score, self.score)
 
 
-def _unfold(values: Tensor, dilation: int) -> Tensor:
+def _unfold(values: Tensor) -> Tensor:
     """The patch around each of `(h, w)` values, `(h·w, 49)`."""
-    filled = F.pad(values[None, None], (REACH * dilation,) * 4, mode="replicate")
-    return F.unfold(filled, 2 * REACH + 1, dilation)[0].T
+    filled = F.pad(values[None, None], (REACH,) * 4, mode="replicate")
+    return F.unfold(filled, 2 * REACH + 1)[0].T
 
 
 def _normalised(patches: Tensor) -> tuple[Tensor, Tensor]:

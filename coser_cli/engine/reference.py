@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.engine import preparation
-from coser_cli.engine.alignment import aligned
+from coser_cli.engine.alignment_blocks import align_maps
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.decoding import decode_references, finish
 from coser_cli.engine.feature_cache import Kept, predict
@@ -19,6 +19,7 @@ from coser_cli.engine.preparation import pad_to_multiple
 from coser_cli.errors import InputError
 from coser_cli.sampling.loop import Walk
 from coser_cli.size import Size
+from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -152,9 +153,10 @@ def align(
         best = nearest(scores)
         placed = [placed[best]]
     padded, multiple = low_res.padded, model.config.pixel_multiple
-    known = [pad_to_multiple(each, multiple)[0].to(padded.device) for each in placed]
-    guided = torch.stack([aligned(each.float(), known) for each in padded])
-    guided = torch.lerp(padded.float(), guided, settings.reference_weight).clamp(0, 1)
+    known = [TensorMap(pad_to_multiple(each, multiple).cpu()) for each in placed]
+    guided = torch.empty(padded.shape)
+    for each, target in zip(padded.float().cpu().split(1), guided.split(1), strict=True):
+        align_maps(TensorMap(each), known, TensorMap(target), settings.reference_weight)
     picture = finish(guided, low_res, "none").cpu()
     return preparation.enlarged_as(model, low_res, guided.to(padded)), References(
         (), scores, best, picture

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.engine import alignment_blocks
 from coser_cli.engine.alignment import CELL, aligned, match
-from coser_cli.engine.tiled import alignment as tiled
-from coser_cli.engine.tiled.alignment import align_large
+from coser_cli.engine.alignment_blocks import align_maps
 from coser_cli.tiling.canvas import TensorMap
 
 
@@ -96,12 +96,12 @@ def test_blocks_are_aligned_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> Non
     start = blurred(truth)
     target = TensorMap(torch.zeros(1, 3, 256, 256))
     maps = TensorMap(start[None]), [TensorMap(reference[None])]
-    align_large(*maps, target)
+    align_maps(*maps, target)
     assert torch.equal(target.tensor[0], aligned(start, [reference]))
     for name, value in {"AT_ONCE": 0, "OVERVIEW": 128, "BLOCK": 96, "SEARCH": 32}.items():
-        monkeypatch.setattr(tiled, name, value)
+        monkeypatch.setattr(alignment_blocks, name, value)
     in_blocks = TensorMap(torch.zeros(1, 3, 256, 256))
-    align_large(*maps, in_blocks)
+    align_maps(*maps, in_blocks)
     gain = psnr(target.tensor[0], truth) - psnr(start, truth)
     assert gain > 1.5
     assert psnr(in_blocks.tensor[0], truth) - psnr(start, truth) > 0.9 * gain

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.config import ControlNetConfig, UNetConfig
@@ -13,7 +14,7 @@ from coser_cli.models.unet import (
     UNet,
     initialise_aia_from_base,
 )
-from coser_cli.models.unet_encoder import map_channels
+from coser_cli.models.unet_encoder import map_channels, map_places
 
 from .conftest import CONTROLNET, UNET, assert_near, randomise
 
@@ -228,3 +229,36 @@ def test_without_norms_a_network_has_none_and_takes_any_scale(inputs, contexts):
     context = unet.prepare_context(contexts[:1])
     assert unet(*inputs, context, controls).isfinite().all()
     assert set(controlnet_from_unet(unet, configs[1]).state_dict()) == set(controlnet.state_dict())
+
+
+def test_direct_controls_reach_levels_without_attention() -> None:
+    """A reference that is the low-resolution image adds nothing; another one does, once opened;
+    a weight of 0 is no reference."""
+    torch.manual_seed(0)
+    config = replace(UNET, dense_blocks=1, direct_controls=True, attention_factors=(2,))
+    unet = UNet(config).double().eval()
+    latents = torch.randn(1, config.in_channels, 8, 8, dtype=torch.float64)
+    context = unet.prepare_context([torch.randn(1, 3, config.context_dim, dtype=torch.float64)])
+    channels = [*map_channels(config), config.block_out_channels[-1]]
+    factors = [2 ** max(level, 0) for level, _ in map_places(config)]
+    sides = [8 // factor for factor in [*factors, factors[-1]]]
+
+    def maps() -> tuple[Tensor, ...]:
+        return tuple(
+            torch.randn(1, width, side, side, dtype=torch.float64)
+            for width, side in zip(channels, sides, strict=True)
+        )
+
+    def result(reference: tuple[Tensor, ...] | None, weight: float = 1.0) -> Tensor:
+        weights = torch.tensor([1.0, weight], dtype=torch.float64)
+        return unet(latents, 10, context, Controls(low_res, reference, weights))
+
+    low_res, other = maps(), maps()
+    assert torch.equal(result(low_res), result(None))
+    assert torch.equal(result(other), result(None))  # all new layers begin at zero
+    for add in unet.reference_adds:
+        if isinstance(add, torch.nn.Conv2d):
+            torch.nn.init.dirac_(add.weight)
+    assert_near(result(low_res), result(None))
+    assert not torch.allclose(result(other), result(None))
+    assert_near(result(other, 0.0), result(None))

@@ -4,23 +4,28 @@ or pictures of the user placed into the frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from coser_cli.engine.alignment_blocks import align_maps
 from coser_cli.engine.preparation import LowRes, known, pad_to_multiple
-from coser_cli.engine.reference import candidate_stream, centre_cut
+from coser_cli.engine.reference import References, candidate_stream, centre_cut, nearest
 from coser_cli.engine.tiled.enlarging import pad
 from coser_cli.sampling.noise import noise_rows
 from coser_cli.size import LONGEST, Size
-from coser_cli.tiling.canvas import Map, Part, Readable, Shape
+from coser_cli.tiling.canvas import Map, Part, Readable, Scratch, Shape
 from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box, cores
 
 if TYPE_CHECKING:
     from coser_cli.engine.compute.runtime import Runtime
     from coser_cli.engine.tiled.results import LargeLowRes
+    from coser_cli.settings import ResolvedSettings
 
 PLACED_TILE = 512
 
@@ -96,3 +101,24 @@ def place_large(picture: Readable, padded: Map, size: Size) -> None:
     for box in cores(size, PLACED_TILE):
         padded.write(box, placed.read(box))
     pad(padded, size)
+
+
+def align(
+    placed: Sequence[Readable],
+    low_res: LargeLowRes,
+    settings: ResolvedSettings,
+    scratch: Scratch,
+    encode: Callable[[Map], Map],
+    score: Callable[[Readable], float],
+) -> tuple[LargeLowRes, References[Readable]]:
+    """What `reference.align` does, of pictures that are `placed` into the frame and padded."""
+    scores, best = None, None
+    if settings.reference_select == "clip" and len(placed) > 1:
+        scores = tuple(map(score, placed))
+        best = nearest(scores)
+        placed = [placed[best]]
+    guided = scratch.canvas(low_res.padded.shape)
+    align_maps(low_res.padded, placed, guided, settings.reference_weight)
+    shown = reduced(Part(guided, Box.whole(low_res.size)), low_res.target)
+    guided_low_res = replace(low_res, padded=guided, encode=cache(partial(encode, guided)))
+    return guided_low_res, References[Readable]((), scores, best, shown)

@@ -22,7 +22,6 @@ from coser_cli.engine.passes import Pass, imagining, restoring
 from coser_cli.engine.progress import Progress, silent, steps_of
 from coser_cli.engine.reference import References, choose, similarity
 from coser_cli.engine.settings_check import decodes, is_guided, require_conditions
-from coser_cli.engine.tiled.alignment import align
 from coser_cli.engine.tiled.autoencoder import TiledAutoencoder
 from coser_cli.engine.tiled.cognition import local_cognition
 from coser_cli.engine.tiled.denoisers import tiles_with_controls, tiles_without_controls
@@ -30,6 +29,7 @@ from coser_cli.engine.tiled.enlarging import enlarge, pre_restore
 from coser_cli.engine.tiled.prediction import TilePrediction
 from coser_cli.engine.tiled.reference import (
     ReducedReference,
+    align,
     frame_to_imagine,
     noise_of_candidate,
 )

@@ -1,29 +1,23 @@
-"""References of large pictures brought to where they fit: block by block, each looking in the part
-of the reference where an overview of the whole says that it lies.
+"""Pictures of any size aligned: at once where they are small, else block by block, each looking in
+the part of the reference where an overview of the whole says that it lies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.engine.alignment import ALIKE, CELL, SIDE_BY_SIDE, aligned, match
-from coser_cli.engine.reference import References, nearest
-from coser_cli.engine.tiled.results import LargeLowRes
-from coser_cli.settings import ResolvedSettings
 from coser_cli.size import Size
-from coser_cli.tiling.canvas import Map, Part, Readable, Scratch
-from coser_cli.tiling.derived import reduced
+from coser_cli.tiling.canvas import Map, Readable
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import resample_whole
 
 AT_ONCE = 1024**2
-"""Pixels of a frame that is aligned as in memory."""
+"""Pixels of a frame that is aligned at once: some 300 bytes are taken for each."""
 OVERVIEW = 512
 """Longest side in pixels of the overview."""
 BLOCK = 512
@@ -33,28 +27,7 @@ SEARCH = 192
 """Pixels around the place that the overview says where a block is looked for."""
 
 
-def align(
-    placed: Sequence[Readable],
-    low_res: LargeLowRes,
-    settings: ResolvedSettings,
-    scratch: Scratch,
-    encode: Callable[[Map], Map],
-    score: Callable[[Readable], float],
-) -> tuple[LargeLowRes, References[Readable]]:
-    """What `reference.align` does, of pictures that are `placed` into the frame and padded."""
-    scores, best = None, None
-    if settings.reference_select == "clip" and len(placed) > 1:
-        scores = tuple(map(score, placed))
-        best = nearest(scores)
-        placed = [placed[best]]
-    guided = scratch.canvas(low_res.padded.shape)
-    align_large(low_res.padded, placed, guided, settings.reference_weight)
-    shown = reduced(Part(guided, Box.whole(low_res.size)), low_res.target)
-    guided_low_res = replace(low_res, padded=guided, encode=cache(partial(encode, guided)))
-    return guided_low_res, References[Readable]((), scores, best, shown)
-
-
-def align_large(
+def align_maps(
     picture: Map, references: Sequence[Readable], target: Map, weight: float = 1.0
 ) -> None:
     """`alignment.aligned` of maps `(3, H, W)` in [0, 1] of one size, multiples of 4, into

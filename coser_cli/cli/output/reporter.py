@@ -155,8 +155,11 @@ class Reporter:
         if result.error is not None:
             self._error(result.error)
         elif result.status == "skipped":
-            target = shown(result.job.target)
-            self.message(f"skipped {shown(result.job.source)}: {target} exists (--overwrite)")
+            source, target = shown(result.job.source), result.job.target
+            if target.exists():
+                self.message(f"skipped {source}: {shown(target)} exists (--overwrite)")
+            else:  # a note says why
+                self.message(f"left {source} as it is")
         elif result.status == "done" and self._total > 1 and not (self._live or self._quiet):
             write_line(f"{self._ended} of {self._total}: {_done_line(result)}", err=True)
         for note in result.notes:
@@ -167,7 +170,8 @@ class Reporter:
             self._stdout(json.dumps(image_record(result)))
         elif result.status in ("done", "skipped") and self._results and not self._quiet:
             for path in result.job.results:
-                self._stdout(str(path))
+                if result.status == "done" or path.exists():
+                    self._stdout(str(path))
 
     def plan(self, plan: Plan) -> None:
         """What a job would be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from coser_cli.cli.output.weights import (
     show_plan,
     size_text,
 )
-from coser_cli.errors import Exit, UsageError, shown, writing
+from coser_cli.errors import Exit, UsageError, WeightsError, shown, writing
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
@@ -126,7 +126,7 @@ def _act(
         choice = _choice(inventory, request)
         imports = _imports(reporter, inventory, request, asking=mode != "--dry-run")
         if mode == "--dry-run":
-            _dry_run(reporter, inventory, request, choice, [name for name, _ in imports])
+            _dry_run(reporter, inventory, request, choice, dict(imports))
         else:
             _install(reporter, inventory, request, consent, choice, imports)
     raise typer.Exit(reporter.end())
@@ -144,7 +144,9 @@ def _choice(inventory: Inventory, request: Request) -> Choice:
 def _imports(
     reporter: WeightsReporter, inventory: Inventory, request: Request, *, asking: bool
 ) -> list[tuple[str, Path]]:
-    """Ids and files to import. Raises UsageError for an id that the manifest does not have."""
+    """Ids and files to import. Raises UsageError for an id that the manifest does not have, and
+    WeightsError where there is nothing to import, nor anything else to do.
+    """
     from coser_cli.weights.install.discover import discover
 
     files: dict[str, Path] = {}
@@ -158,8 +160,11 @@ def _imports(
         )
         named = {name for _, name in request.imports}
         matches = {name: match for name, match in matches.items() if name not in named}
-        if not matches:
-            reporter.say(f"nothing in {shown(request.from_dir)} is in the manifest")
+        if not matches and not request.imports and not request.sets:
+            raise WeightsError(
+                f"nothing in {shown(request.from_dir)} can be imported",
+                "name a file: --import FILE --as ID; --list shows the ids",
+            )
         recognised = {name: match for name, match in matches.items() if match.description}
         confirm_matches(reporter, recognised, asking=asking and not request.yes)
         files = {name: match.path for name, match in matches.items()}
@@ -200,11 +205,16 @@ def _install(
         return right
 
     plan = make_plan(inventory, choice, coming=coming, check=check)
+    absent = [name for name in plan.fetch if request.offline and name in plan.optional]
+    plan = plan.without(absent)
     require_network(plan, offline=request.offline)
+    for name in absent:
+        reporter.say(f"{name} is left out: it is not there, and no request may be made")
     _announce(reporter, inventory, plan, imports, request.dtype)
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
         _report_left_out(reporter, inventory, name)
+    left_out += absent
     require_space(inventory, plan, request.dtype)
     callbacks = Callbacks(
         reporter.say, reporter.progress, lambda names: consent.require(names, inventory)
@@ -237,26 +247,33 @@ def _announce(
     dtype: str,
 ) -> None:
     """Three lines: what will be done, how much that is, under which licences."""
-    from coser_cli.weights.install.plan import conversion_bytes, download_bytes, free_bytes
+    from coser_cli.weights.install.plan import (
+        conversion_bytes,
+        download_bytes,
+        free_bytes,
+        with_models_of,
+    )
 
-    imported = [name for name, _ in imports]
-    steps = {"import": imported, "fetch": plan.fetch, "install": [v.name for v in plan.variants]}
+    imported = {name: path for name, path in imports if path.is_file()}
+    plan = with_models_of(inventory, plan, imported)
+    models = [variant.name for variant in plan.variants]
+    steps = {"import": [name for name, _ in imports], "fetch": plan.fetch, "install": models}
     todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
     if not todo:
+        reporter.say(f"there is nothing to do: everything is in {shown(inventory.root)}")
         return
-    free = size_text(free_bytes(inventory.root))
-    sizes = []
-    if imports:
-        amount = sum(path.stat().st_size for _, path in imports if path.is_file())
-        sizes.append(f"{size_text(amount)} to import, about as much again for what is made of it")
-    if plan.fetch:
-        fetched = download_bytes(inventory, plan.fetch)
-        disk = size_text(fetched.bytes + conversion_bytes(inventory, plan, dtype))
-        sizes.append(f"{amount_text(fetched)} to fetch, {disk} on disk meanwhile")
-    licenses = inventory.manifest.licenses_of([*plan.fetch, *imported])
+    coming = {name: path.stat().st_size for name, path in imported.items()}
+    disk = conversion_bytes(inventory, plan, dtype, coming=coming)
+    fetched = download_bytes(inventory, plan.fetch)
+    sizes = [f"{size_text(sum(coming.values()))} to import"] if coming else []
+    sizes += [f"{amount_text(fetched)} to fetch"] if plan.fetch else []
+    if not fetched.unknown:
+        sizes.append(f"{size_text(fetched.bytes + disk)} on disk meanwhile")
+    names = [*plan.fetch, *(name for name, _ in imports)]
+    licenses = inventory.manifest.licenses_of(names)
     reporter.say(f"to do: {todo} in {shown(inventory.root)}")
-    reporter.say(f"size: {'; '.join([*sizes, f'{free} are free'])}")
-    needed = [name for name in (*plan.fetch, *imported) if name not in plan.optional]
+    reporter.say(f"size: {', '.join(sizes)}; {size_text(free_bytes(inventory.root))} are free")
+    needed = [name for name in names if name not in plan.optional]
     ids = [each.id for each in inventory.manifest.licenses_of(needed)]
     more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
     reporter.say(f"licences: {', '.join([*ids, *more])}")
@@ -278,15 +295,18 @@ def _dry_run(
     inventory: Inventory,
     request: Request,
     choice: Choice,
-    coming: list[str],
+    imports: Mapping[str, Path],
 ) -> None:
     from coser_cli.weights.install import plan as planning
 
-    plan = planning.make_plan(inventory, choice, coming=coming)
-    conversion = planning.conversion_bytes(inventory, plan, request.dtype)
+    imported = {name: path for name, path in imports.items() if path.is_file()}
+    plan = planning.make_plan(inventory, choice, coming=imports)
+    plan = planning.with_models_of(inventory, plan, imported)
+    coming = {name: path.stat().st_size for name, path in imported.items()}
+    conversion = planning.conversion_bytes(inventory, plan, request.dtype, coming=coming)
     needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
     free = planning.free_bytes(inventory.root)
-    show_plan(reporter, inventory, plan, needed=needed, conversion=conversion, free=free)
+    show_plan(reporter, inventory, plan, coming, needed=needed, conversion=conversion, free=free)
 
 
 def _all_or(inventory: Inventory, request: Request) -> list[str]:
@@ -308,10 +328,11 @@ def _verify(reporter: WeightsReporter, inventory: Inventory, request: Request) -
     required = set(choice.files) - choice.optional
     for outcome in verify(inventory, _all_or(inventory, request), callbacks, required):
         reporter.outcome(outcome)
+    if not reporter.has_done_anything:
+        reporter.say(f"nothing of it is in {shown(inventory.root)}")
 
 
 def _print_pins(reporter: WeightsReporter, inventory: Inventory, request: Request) -> None:
-    from coser_cli.errors import WeightsError
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.verify import pins
 

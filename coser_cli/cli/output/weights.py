@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,13 +43,20 @@ class WeightsReporter:
         self._began = time.monotonic()
         self._counts = {"total": 0, "done": 0, "failed": 0}
         self._failure: CoserError | None = None
+        self._errors: set[str] = set()
+        self._paths: dict[Path, None] = {}
 
     def __enter__(self) -> WeightsReporter:
         return self
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        """End the bar; an error that ends the command still gets its JSON summary."""
+        """End the bar; an error that ends the command still gets its JSON summary, and what was
+        done before it its path, unless that was deleted since.
+        """
         self._stop_bar()
+        if not (self.as_json or self._quiet):
+            for path in filter(Path.exists, self._paths):
+                typer.echo(str(path))
         if self.as_json and isinstance(error, CoserError):
             self._summary("error", error.exit_code, error)
             error.is_reported = True
@@ -79,15 +86,17 @@ class WeightsReporter:
         if ended.error is not None:
             self._counts["failed"] += 1
             self._failure = ended.error
-            typer.echo(f"coser: {ended.error}", err=True)
+            if str(ended.error) not in self._errors:  # one file may fail several models
+                typer.echo(f"coser: {ended.error}", err=True)
+            self._errors.add(str(ended.error))
         elif ended.status not in QUIET_STATES:
             self._counts["done"] += 1
         if ended.missing and ended.error is None:
             self.say(f"{ended.name} is not installed yet: it needs {', '.join(ended.missing)}")
         if self.as_json:
             self.record(outcome_record(ended))
-        elif ended.error is None and ended.status not in QUIET_STATES and not self._quiet:
-            typer.echo(str(ended.path))
+        elif ended.error is None and ended.status not in QUIET_STATES:
+            self._paths[ended.path] = None
 
     def pin(self, pin: Pin) -> None:
         """What a host told of one source."""
@@ -117,6 +126,11 @@ class WeightsReporter:
             self.record({"type": "manifest", "path": str(path)})
         else:
             typer.echo(str(path))
+
+    @property
+    def has_done_anything(self) -> bool:
+        """Whether anything has ended well or badly."""
+        return self._counts["done"] + self._counts["failed"] > 0
 
     def record(self, data: dict[str, Any]) -> None:
         """One JSON object on stdout."""
@@ -204,7 +218,7 @@ def size_text(size: int | None) -> str:
 
 def amount_text(amount: Amount) -> str:
     """An amount for people, with what is not known about it."""
-    if not amount.bytes and len(amount.unknown) == 1:
+    if not amount.bytes and amount.unknown:
         return size_text(None)
     text = size_text(amount.bytes) if amount.bytes or not amount.unknown else ""
     if amount.estimated:
@@ -277,12 +291,13 @@ def show_plan(
     reporter: WeightsReporter,
     inventory: Inventory,
     plan: Plan,
+    imports: Mapping[str, int],
     *,
     needed: int,
     conversion: int,
     free: int,
 ) -> None:
-    """`--dry-run`: what would be fetched and installed, and what that takes."""
+    """`--dry-run`: what would be imported, fetched and installed, and what that takes."""
     from coser_cli.weights.install.plan import download_bytes
 
     amount = download_bytes(inventory, plan.fetch)
@@ -292,6 +307,7 @@ def show_plan(
             {
                 "type": "plan",
                 "present": list(plan.there),
+                "import": list(imports),
                 "fetch": list(plan.fetch),
                 "install": [variant.name for variant in plan.variants],
                 "download_bytes": amount.bytes,
@@ -304,7 +320,10 @@ def show_plan(
         )
         return
     for name in plan.there:
-        typer.echo(f"there: {name}")
+        if name not in imports:
+            typer.echo(f"there: {name}")
+    for name, size in imports.items():
+        typer.echo(f"would import: {name}, {size_text(size)}")
     for name in plan.fetch:
         typer.echo(f"would fetch: {name}, {amount_text(download_bytes(inventory, [name]))}")
     for variant in plan.variants:

@@ -189,9 +189,10 @@ def _refuse_addresses(words: Sequence[Path]) -> None:
     for word in words:
         address = re.fullmatch(r"(https?|ftp):/+(.+)", str(word))
         if address is not None and not word.exists():
+            whole = f"{address[1]}://{address[2]}"  # a path has lost one of the slashes
             raise UsageError(
-                f"{shown(word)} is an address, and only files are read",
-                f"fetch it: curl -L '{address[1]}://{address[2]}' | coser upscale - -o result.png",
+                f"{shown(whole)} is an address, and only files are read",
+                f"fetch it: curl -L {shown(whole)} | coser upscale - -o result.png",
             )
 
 

@@ -93,8 +93,11 @@ class PictureReporter(Reporter):
         if result.error is not None:
             self.error(result.error)
         elif result.status == "skipped":
-            target = shown(result.job.target)
-            self.message(f"skipped {shown(result.job.source)}: {target} exists (--overwrite)")
+            source, target = shown(result.job.source), result.job.target
+            if target.exists():
+                self.message(f"skipped {source}: {shown(target)} exists (--overwrite)")
+            else:  # a note says why
+                self.message(f"left {source} as it is")
         elif result.status == "done" and self._total > 1 and not (self.live or self.quiet):
             write_line(f"{self._ended} of {self._total}: {_done_line(result)}", err=True)
         for note in result.notes:
@@ -105,7 +108,8 @@ class PictureReporter(Reporter):
             self.record("image", image_record(result))
         elif result.status in ("done", "skipped") and self._results and not self.quiet:
             for path in result.job.results:
-                self.output(str(path))
+                if result.status == "done" or path.exists():
+                    self.output(str(path))
 
     def plan(self, plan: Plan) -> None:
         """What a job would be."""

@@ -53,16 +53,6 @@ def one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return chunked_one_hot_attention(query, key, value)
 
 
-def plain_one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The definition, with the whole matrix of similarities: what tests and benchmarks compare
-    with. Half-precision similarities are computed in float32, as in the other forms.
-    """
-    similarity = _wide(query) @ _wide(key).transpose(2, 3) * query.shape[-1] ** -0.5
-    best, index = similarity.max(dim=-1, keepdim=True)
-    chosen = value.gather(2, index.expand(*index.shape[:-1], value.shape[-1]))
-    return (chosen * best).to(value.dtype)
-
-
 def chunked_one_hot_attention(
     query: Tensor, key: Tensor, value: Tensor, limit: int | None = None
 ) -> Tensor:

@@ -167,14 +167,12 @@ class Whole(Pointwise):
 class Graph:
     """A network for maps of one size, put together step by step.
 
-    When it is cut into sweeps, maps of `kept` are rather stored than made again, and those of
-    `passing` rather made again than stored.
+    When it is cut into sweeps, maps of `kept` are stored rather than computed again.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.kept: set[Node] = set()
-        self.passing: set[Node] = set()
 
     def source(self, shape: Shape) -> Node:
         """A map that is given when the graph is run."""

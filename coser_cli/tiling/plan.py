@@ -62,7 +62,7 @@ class Plan:
     """`output` of a graph, tile by tile.
 
     `cells`: size of the coarsest map, of which all others are multiples; `side`: of a tile, in the
-    same cells. `exact` off takes the norms' statistics from each tile alone.
+    same cells.
     """
 
     graph: Graph
@@ -70,11 +70,10 @@ class Plan:
     cells: Size
     side: int
     dtype: torch.dtype = torch.float32
-    exact: bool = True
     stages: tuple[Stage, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        cut = _with_frees(list(_cut(self.graph, self.output, self.exact)))
+        cut = _with_frees(list(_cut(self.graph, self.output)))
         stages = [replace(stage, side=self.side) for stage in cut]
         budget = max(self._stage_bytes(stage) for stage in stages)
         grown = [self._grown(stage, budget) for stage in stages[:-1]]
@@ -215,7 +214,7 @@ def ancestors(node: Node, given: Collection[Node]) -> set[Node]:
     return found
 
 
-def _cut(graph: Graph, output: Node, exact: bool) -> Iterator[Stage]:
+def _cut(graph: Graph, output: Node) -> Iterator[Stage]:
     """Stages in order; `stored` holds all that may be worth it."""
     live = ancestors(output, ())
     given = {node for node in live if _is_source(node)}
@@ -227,14 +226,14 @@ def _cut(graph: Graph, output: Node, exact: bool) -> Iterator[Stage]:
             reads = ancestors(node.inputs[0], given) & given
             yield Stage((node,), (node,), (), frozenset(reads))
             given.add(node)
-        elif isinstance(node.step, Normalise) and exact and node.inputs[0] not in measured:
+        elif isinstance(node.step, Normalise) and node.inputs[0] not in measured:
             seen = node.inputs[0]
             measured.add(seen)
             norms = [other.step for other in graph.nodes if other.inputs == (seen,)]
             found = ancestors(seen, given)
             # stored are the parts of a concatenation, which others will ask for, too
             worth = seen.inputs if isinstance(seen.step, Concat) else (seen,)
-            stored = {*worth, *(found & graph.kept)} - given - graph.passing
+            stored = {*worth, *(found & graph.kept)} - given
             ordered = tuple(sorted(stored, key=lambda node: node.number))
             yield Stage(
                 (seen, *(part for part in ordered if part is not seen)),

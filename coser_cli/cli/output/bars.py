@@ -82,7 +82,7 @@ class Bars:
         self._batch(0.0)
 
     def ended(self, name: str, *, worked: bool) -> None:
-        """A picture has ended; it tells about the rate only where it was `worked` on."""
+        """A picture has ended; it counts for the rate only where it was `worked` on."""
         if not self._is_counted:
             self._ended += 1
             self._skipped += not worked
@@ -213,7 +213,7 @@ def _progress(console: Console | None) -> Progress:
 
 
 def _fitted(text: str, width: int) -> str:
-    """Exactly so many characters; a long name keeps its end, which tells files apart."""
+    """Exactly so many characters; a long name keeps its end, by which files differ."""
     safe = "".join(each if each.isprintable() else "?" for each in text)
     return safe.ljust(width) if len(safe) <= width else f"…{safe[1 - width :]}"
 

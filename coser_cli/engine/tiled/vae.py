@@ -43,7 +43,7 @@ class Tiling:
 class TiledPass:
     """A network ready to run over maps, and what that will cost.
 
-    `plan` tells: `scratch_bytes` on disk, `memory_bytes` of tensors, `tile_count`.
+    Of `plan`: `scratch_bytes` on disk, `memory_bytes` of tensors, `tile_count`.
     """
 
     plan: Plan

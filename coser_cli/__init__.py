@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from coser_cli.version import __version__
 
+TYPE_CHECKING = False  # not of typing: a Ctrl-C while that is imported could not be handled yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from coser_cli.batch.workers.one_file import upscale_file
     from coser_cli.engine.images import Upscaled
     from coser_cli.engine.upscaler import Upscaler

@@ -2,10 +2,13 @@
 
 import gc
 import os
+import tempfile
 
 # The toy networks are too small to share among threads; before torch is imported, and for the
 # processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Commands must not be served by a server that the user has.
+os.environ["COSER_RUNTIME_DIR"] = os.path.join(tempfile.gettempdir(), f"coser-none-{os.getpid()}")
 
 import pytest
 from hypothesis import settings

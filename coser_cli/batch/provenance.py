@@ -1,6 +1,6 @@
 """What the record of a picture says: from what, with which settings and weights it was made.
 
-A record tells the same for the same command: there is no time in it, no folder, and nothing of the
+A record is the same for the same command: there is no time in it, no folder, and nothing of the
 machine but the kind of device, the number type and the version of torch, on which the last bits of
 results may depend.
 """

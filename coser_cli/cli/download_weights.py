@@ -153,13 +153,13 @@ def _imports(
         matches = discover(
             inventory,
             request.from_dir,
-            lambda done, total: reporter.progress(label, done, total),
-            reporter.say,
+            lambda done, total: reporter.transfer(label, done, total),
+            reporter.message,
         )
         named = {name for _, name in request.imports}
         matches = {name: match for name, match in matches.items() if name not in named}
         if not matches:
-            reporter.say(f"nothing in {shown(request.from_dir)} is in the manifest")
+            reporter.message(f"nothing in {shown(request.from_dir)} is in the manifest")
         recognised = {name: match for name, match in matches.items() if match.description}
         confirm_matches(reporter, recognised, asking=asking and not request.yes)
         files = {name: match.path for name, match in matches.items()}
@@ -191,10 +191,10 @@ def _install(
 
     def check(name: str) -> bool:
         right = inventory.check(
-            name, lambda done, total: reporter.progress(f"checking {name}", done, total)
+            name, lambda done, total: reporter.transfer(f"checking {name}", done, total)
         )
         if not right:
-            reporter.say(
+            reporter.message(
                 f"{shown(inventory.path(name))} is damaged or another file; fetching it anew"
             )
         return right
@@ -207,7 +207,7 @@ def _install(
         _report_left_out(reporter, inventory, name)
     require_space(inventory, plan, request.dtype)
     callbacks = Callbacks(
-        reporter.say, reporter.progress, lambda names: consent.require(names, inventory)
+        reporter.message, reporter.transfer, lambda names: consent.require(names, inventory)
     )
     installer = Installer(
         inventory,
@@ -220,7 +220,7 @@ def _install(
         strict=request.strict,
     )
     if plan.fetch or imports or plan.variants:
-        with inventory.locked(reporter.say):
+        with inventory.locked(reporter.message):
             plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
             for outcome in installer.work(plan, imports):
                 reporter.outcome(outcome)
@@ -254,20 +254,20 @@ def _announce(
         disk = size_text(fetched.bytes + conversion_bytes(inventory, plan, dtype))
         sizes.append(f"{amount_text(fetched)} to fetch, {disk} on disk meanwhile")
     licenses = inventory.manifest.licenses_of([*plan.fetch, *imported])
-    reporter.say(f"to do: {todo} in {shown(inventory.root)}")
-    reporter.say(f"size: {'; '.join([*sizes, f'{free} are free'])}")
+    reporter.message(f"to do: {todo} in {shown(inventory.root)}")
+    reporter.message(f"size: {'; '.join([*sizes, f'{free} are free'])}")
     needed = [name for name in (*plan.fetch, *imported) if name not in plan.optional]
     ids = [each.id for each in inventory.manifest.licenses_of(needed)]
     more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
-    reporter.say(f"licences: {', '.join([*ids, *more])}")
+    reporter.message(f"licences: {', '.join([*ids, *more])}")
     if not (is_interactive() and plan.fetch):  # a prompt shows each licence
-        reporter.say("\n".join(license_lines(licenses)))
+        reporter.message("\n".join(license_lines(licenses)))
 
 
 def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
     flags = " ".join(f"--accept-license {each}" for each in inventory.file(name).licenses)
     uses = "; ".join(each.commercial for each in inventory.manifest.licenses_of([name]))
-    reporter.say(
+    reporter.message(
         f"{name} is left out, as its licences are not accepted (commercial use: {uses}); "
         f"the model works without it; to have it, add {flags}"
     )
@@ -303,7 +303,7 @@ def _verify(reporter: WeightsReporter, inventory: Inventory, request: Request) -
     from coser_cli.weights.install.run import Callbacks
     from coser_cli.weights.install.verify import verify
 
-    callbacks = Callbacks(reporter.say, reporter.progress, lambda names: None)
+    callbacks = Callbacks(reporter.message, reporter.transfer, lambda names: None)
     choice = choose(inventory.manifest, request.sets) if request.sets else Choice(())
     required = set(choice.files) - choice.optional
     for outcome in verify(inventory, _all_or(inventory, request), callbacks, required):
@@ -338,4 +338,4 @@ def _write_pins(reporter: WeightsReporter, inventory: Inventory, request: Reques
         ):
             file.write(text)
         reporter.file(request.pin)
-    reporter.say(f"pinned: {', '.join(names)}; to use it: --manifest FILE")
+    reporter.message(f"pinned: {', '.join(names)}; to use it: --manifest FILE")

@@ -71,8 +71,8 @@ class Match:
         ]
         share = torch.zeros_like(self.score)
         for down, right in moves:
-            beside = filled[:, down : down + height, right : right + width]
-            share += (beside - relative).abs().amax(dim=0) <= COHERENT
+            neighbour = filled[:, down : down + height, right : right + width]
+            share += (neighbour - relative).abs().amax(dim=0) <= COHERENT
         return share / len(moves)
 
 
@@ -121,27 +121,27 @@ def soft(pixels: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(filled, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))[:, 0]
 
 
-def fetch(reference: Tensor, found: Match, own: Tensor) -> tuple[Tensor, Tensor]:
+def fetch(reference: Tensor, matches: Match, own: Tensor) -> tuple[Tensor, Tensor]:
     """What the reference `(3, H, W)` brings to the cells that are its `own` `(h, w)`: detail
     `(3, 4h, 4w)`, and the share `(1, 4h, 4w)` in [0, 1] of the picture's detail that it replaces.
 
     Windows of 8 × 8 pixels, which overlap, so that no cell shows a border.
     """
-    height, width = found.score.shape
+    height, width = matches.score.shape
     side = CELL + 2 * _MARGIN
     low, high = ALIKE
-    share = ((found.score - low) / (high - low)).clamp(0, 1) * own
+    share = ((matches.score - low) / (high - low)).clamp(0, 1) * own
     first, all_of_it = SIDE_BY_SIDE
-    share = share * ((found.coherence() - first) / (all_of_it - first)).clamp(0, 1)
+    share = share * ((matches.coherence() - first) / (all_of_it - first)).clamp(0, 1)
     detail = F.pad((reference - soft(reference))[None], (_MARGIN,) * 4, mode="replicate")[0]
     inside = torch.arange(side, device=reference.device)
-    rows = found.rows.flatten()[:, None] + inside
-    columns = found.columns.flatten()[:, None] + inside
+    rows = matches.rows.flatten()[:, None] + inside
+    columns = matches.columns.flatten()[:, None] + inside
     windows = detail[:, rows[:, :, None], columns[:, None, :]]  # (3, cells, side, side)
     edge = detail.new_tensor([0.25, 0.75, 1, 1, 1, 1, 0.75, 0.25])
     weight = (edge[:, None] * edge).expand(1, height * width, side, side)
-    taken = weight * share.flatten()[None, :, None, None]
-    brought = windows * taken * found.gain.flatten()[None, :, None, None]
+    weights = weight * share.flatten()[None, :, None, None]
+    weighted = windows * weights * matches.gain.flatten()[None, :, None, None]
     size = (height * CELL + 2 * _MARGIN, width * CELL + 2 * _MARGIN)
 
     def laid(each: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ def fetch(reference: Tensor, found: Match, own: Tensor) -> tuple[Tensor, Tensor]
         return F.fold(columns, size, side, stride=CELL)[0, :, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
     total = laid(weight)
-    return laid(brought) / total, laid(taken) / total
+    return laid(weighted) / total, laid(weights) / total
 
 
 class _Finder:

@@ -38,8 +38,8 @@ def align_maps(
     if size.area <= AT_ONCE:
         whole = Box.whole(size)
         read = picture.read(whole)
-        found = aligned(read[0], [each.read(whole)[0] for each in references])
-        target.write(whole, torch.lerp(read, found[None], weight).clamp(0, 1))
+        result = aligned(read[0], [each.read(whole)[0] for each in references])
+        target.write(whole, torch.lerp(read, result[None], weight).clamp(0, 1))
         return
     shifts = [_Shifts(picture, each) for each in references]
     for box in cores(size, BLOCK):
@@ -49,8 +49,8 @@ def align_maps(
             for shift, each in zip(shifts, references, strict=True)
         ]
         read = picture.read(around)
-        found = torch.lerp(read, aligned(read[0], windows)[None], weight).clamp(0, 1)
-        target.write(box, box.relative_to(around).crop(found))
+        result = torch.lerp(read, aligned(read[0], windows)[None], weight).clamp(0, 1)
+        target.write(box, box.relative_to(around).crop(result))
 
 
 class _Shifts:
@@ -61,12 +61,12 @@ class _Shifts:
         factor = OVERVIEW / size.long_side
         small = Size(*(max(CELL, round(edge * factor / CELL) * CELL) for edge in size.hw))
         coarse = F.avg_pool2d(resample_whole(picture, small), CELL)[0]
-        found = match(coarse, resample_whole(reference, small)[0])
-        height, width = found.score.shape
-        down = (found.rows - torch.arange(height)[:, None] * CELL) * (size.height / small.height)
-        right = (found.columns - torch.arange(width) * CELL) * (size.width / small.width)
+        matches = match(coarse, resample_whole(reference, small)[0])
+        height, width = matches.score.shape
+        down = (matches.rows - torch.arange(height)[:, None] * CELL) * (size.height / small.height)
+        right = (matches.columns - torch.arange(width) * CELL) * (size.width / small.width)
         self._shifts = torch.stack([down, right])
-        self._trusted = (found.score >= ALIKE[0]) & (found.coherence() >= SIDE_BY_SIDE[0])
+        self._trusted = (matches.score >= ALIKE[0]) & (matches.coherence() >= SIDE_BY_SIDE[0])
         self._per_pixel = height / size.height, width / size.width
 
     def window(self, box: Box, size: Size) -> Box:

@@ -27,7 +27,7 @@ computed at every step."""
 
 Maps = tuple[Tensor, ...]
 Key = tuple[Hashable, ...]
-"""A name, and whatever tells features of that name apart."""
+"""A name, and what else distinguishes features of that name."""
 
 
 class Kept:

@@ -62,9 +62,9 @@ class CellWeights:
         pixels = box.scaled(self._downscale)
         _, height, width = self._weights.shape
         top, left = min(pixels.top, height - 1), min(pixels.left, width - 1)
-        there = Box(top, left, min(pixels.bottom, height), min(pixels.right, width))
-        lacking = pixels.width - there.width, pixels.height - there.height
-        values = self._weights.read(there)
+        inside = Box(top, left, min(pixels.bottom, height), min(pixels.right, width))
+        lacking = pixels.width - inside.width, pixels.height - inside.height
+        values = self._weights.read(inside)
         if any(lacking):
             values = F.pad(values, (0, lacking[0], 0, lacking[1]), mode="replicate")
         return F.avg_pool2d(values, self._downscale)

@@ -175,8 +175,8 @@ def score(model: CoSeR, pictures: Tensor, low_res: LowRes) -> tuple[float, ...]:
     pre_restored = low_res.pre_restored
     if pre_restored is None:
         pre_restored = model.srresnet(low_res.pixels)
-    seen = (each.to(low_res.pixels) for each in pictures.split(1))
-    return tuple(similarity(model, each, pre_restored) for each in seen)
+    images = (each.to(low_res.pixels) for each in pictures.split(1))
+    return tuple(similarity(model, each, pre_restored) for each in images)
 
 
 def similarity(model: CoSeR, picture: Tensor, other: Tensor) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Times:
-    """What both networks are told of the time, for every timestep of a walk."""
+    """Time embeddings of both networks for every timestep of a walk."""
 
     unet: Mapping[int, PreparedTime]
     controlnet: Mapping[int, PreparedTime]

@@ -196,8 +196,8 @@ def idle_in_reference(
 def _idle_while_imagining(settings: ResolvedSettings, config: ModelConfig) -> dict[str, str]:
     """What of the settings about references has no effect on what is imagined."""
     if config.one_step is not None and not _imagines_from_noise(config):
-        alike = f"{_NO_NOISE}: its references are all alike"
-        return dict.fromkeys(("references", "reference_select"), alike)
+        reason = f"{_NO_NOISE}: its references are all alike"
+        return dict.fromkeys(("references", "reference_select"), reason)
     if settings.reference_strength == 0:
         names = ("reference_steps", "reference_guidance_scale")
         return dict.fromkeys(names, "with --reference-strength 0")

@@ -36,9 +36,9 @@ def prepare(runtime: Runtime, pixels: Tensor, settings: ResolvedSettings) -> Low
     """Stage 1: check, enlarge and pad pixels `(B, 3, H, W)`; encode what will be decoded."""
     require_picture(pixels)
     size = Size.of(pixels)
-    taken = runtime.pending(settings), len(pixels)
+    demand = runtime.pending(settings), len(pixels)
     how = runtime.picture_dtype, runtime.device
-    require_memory(runtime.model.config, size, settings.scale, *how, *taken)
+    require_memory(runtime.model.config, size, settings.scale, *how, *demand)
     runtime.enter("prepare")
     pixels = to_device(pixels, runtime.device).to(runtime.picture_dtype)
     low_res = preparation.prepare(runtime.model, pixels, settings.scale)

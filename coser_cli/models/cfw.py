@@ -65,10 +65,10 @@ class CFWDecoder(nn.Module):
         `features` are a level's outputs each, finest first, of the picture the latents' size
         belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
         """
-        taken = isinstance(fidelity, Tensor) or fidelity != 0
+        is_used = isinstance(fidelity, Tensor) or fidelity != 0
 
         def fuse(level: int, x: Tensor) -> Tensor:
-            if level not in self.config.fuse_levels or not taken:
+            if level not in self.config.fuse_levels or not is_used:
                 return x
             change = self.fusions[str(level)](features[level], x)
             if isinstance(fidelity, Tensor):

@@ -36,7 +36,7 @@ CHECKED_QUERIES = 64
 """Queries of the first call whose results by the kernel are compared with those in chunks."""
 
 _given_up = False
-"""Whether this process has had to do without the kernel; it is told and tried once."""
+"""Whether this process works without the kernel; there is one warning and one attempt."""
 _checked: set[tuple[torch.device, torch.dtype, int]] = set()
 
 
@@ -47,20 +47,10 @@ def one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     add in different orders: of keys that are equal but for rounding they may choose different ones.
     """
     if _kernel_is_for(query, key, value) and not _given_up:
-        found = _fused(query, key, value)
-        if found is not None:
-            return found
+        result = _fused(query, key, value)
+        if result is not None:
+            return result
     return chunked_one_hot_attention(query, key, value)
-
-
-def plain_one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The definition, with the whole matrix of similarities: what tests and benchmarks compare
-    with. Half-precision similarities are computed in float32, as in the other forms.
-    """
-    similarity = _wide(query) @ _wide(key).transpose(2, 3) * query.shape[-1] ** -0.5
-    best, index = similarity.max(dim=-1, keepdim=True)
-    chosen = value.gather(2, index.expand(*index.shape[:-1], value.shape[-1]))
-    return (chosen * best).to(value.dtype)
 
 
 def chunked_one_hot_attention(
@@ -75,11 +65,11 @@ def chunked_one_hot_attention(
     if limit is None:
         limit = CPU_CHUNK_BYTES if query.device.type == "cpu" else CHUNK_BYTES
     heads, rows = _chunk_shape(query.shape[1], query.shape[2], key.shape[2], limit)
-    found = []
+    results = []
     for of_query, of_key, of_value in zip(query, key, value, strict=True):
         parts = zip(of_query.split(heads), of_key.split(heads), of_value.split(heads), strict=True)
-        found.append(torch.cat([_some_heads(*part, rows) for part in parts]))
-    return torch.stack(found)
+        results.append(torch.cat([_some_heads(*part, rows) for part in parts]))
+    return torch.stack(results)
 
 
 def _chunk_shape(heads: int, queries: int, keys: int, limit: int) -> tuple[int, int]:
@@ -142,13 +132,13 @@ def _kernel_is_for(query: Tensor, key: Tensor, value: Tensor) -> bool:
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
     """The kernel's result, or `None` after a warning: then it is not tried again."""
     global _given_up
-    found, obstacle = None, _obstacle(query.device)
+    result, obstacle = None, _obstacle(query.device)
     if not obstacle:
         try:
             from coser_cli.models.one_hot_triton import fused_one_hot_attention
 
-            found = fused_one_hot_attention(query, key, value)
-            obstacle = _doubt(found, query, key, value)
+            result = fused_one_hot_attention(query, key, value)
+            obstacle = _doubt(result, query, key, value)
         except torch.OutOfMemoryError:  # chunks would need more
             raise
         except (
@@ -156,7 +146,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         ) as error:  # Triton and its compiler, driver and linker raise what they like
             obstacle = _one_line(error)
     if not obstacle:
-        return found
+        return result
     _given_up = True
     warnings.warn(
         f"the fused kernel of the reference attention cannot be used ({obstacle}); it is computed"
@@ -170,14 +160,14 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
 @cache
 def _obstacle(device: torch.device) -> str:
     """Why a device cannot run the kernel; empty if it can. AMD's versions are 9 and above."""
-    found = torch.cuda.get_device_capability(device)
-    if found >= MIN_CAPABILITY:
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= MIN_CAPABILITY:
         return ""
-    has, needs = (".".join(map(str, version)) for version in (found, MIN_CAPABILITY))
+    has, needs = (".".join(map(str, version)) for version in (capability, MIN_CAPABILITY))
     return f"it needs compute capability {needs}, this GPU has {has}"
 
 
-def _doubt(found: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
+def _doubt(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
     """What is wrong with the kernel's first result of a kind; empty if nothing is.
 
     A few queries are computed in chunks, too, once for each device, number type and head size.
@@ -193,8 +183,8 @@ def _doubt(found: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
     if not math.isfinite(scale):
         return ""
     near = 0.02 * scale
-    alike = (found[:, :, :CHECKED_QUERIES] - expected).abs().amax(-1) <= near
-    if alike.float().mean().item() < 7 / 8:
+    is_near = (result[:, :, :CHECKED_QUERIES] - expected).abs().amax(-1) <= near
+    if is_near.float().mean().item() < 7 / 8:
         return "its results are wrong on this GPU"
     _checked.add(kind)
     return ""

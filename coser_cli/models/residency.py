@@ -156,8 +156,8 @@ def _stream_layer(
     names = [prefix + name for name in empty]
 
     def load(*_: Any) -> None:
-        found = source(names)
-        _assign(layer, {name: fit(found[prefix + name]) for name in empty})
+        tensors = source(names)
+        _assign(layer, {name: fit(tensors[prefix + name]) for name in empty})
 
     def drop(*_: Any) -> None:
         _assign(layer, empty)

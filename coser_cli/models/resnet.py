@@ -20,7 +20,7 @@ from coser_cli.models.dense import DenseBlock
 
 EPS = 1e-5
 LONGEST_PERIOD = 10_000
-"""Of the sinusoids that tell the time, in timesteps (Vaswani et al. 2017, sec. 3.5)."""
+"""Of the sinusoids of the time embedding, in timesteps (Vaswani et al. 2017, sec. 3.5)."""
 
 
 def group_norm(groups: int, channels: int, eps: float) -> nn.Module:

@@ -63,7 +63,7 @@ def sample(
 ) -> Tensor:
     """Walk from `latents`, noised to `sampler.start`, `(B, C, h, w)`, to clean latents.
 
-    `noise(i)` is asked for only where the sampler draws some at step i; `on_step` is told the state
+    `noise(i)` is asked for only where the sampler draws some at step i; `on_step` gets the state
     after each step.
     """
     stepper = Stepper(sampler)

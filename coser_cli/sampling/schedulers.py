@@ -3,7 +3,7 @@
 Every sampler is a scheduler of diffusers. The noise schedule is respaced first: the steps to be
 walked become a short schedule of their own, and the scheduler walks all of it. So every sampler
 ends and starts where it should at any number of steps and any strength, and `ddpm` is exactly the
-respaced ancestral sampler of the published code. The network is told the original timesteps.
+respaced ancestral sampler of the published code. The network gets the original timesteps.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
 
 @dataclass(frozen=True)
 class Sampler:
-    """A scheduler ready to run. `timesteps` are what the network is told, noisiest first."""
+    """A scheduler ready to run. `timesteps` are what the network gets, noisiest first."""
 
     scheduler: Any
     timesteps: tuple[int, ...]

@@ -104,15 +104,15 @@ class Blend:
         """
         assert self._held is not None, "nothing was added"
         count = until - self._first
-        taken, self._held = self._held[..., :count, :], self._held[..., count:, :].clone()
+        rows, self._held = self._held[..., :count, :], self._held[..., count:, :].clone()
         self._first = until
-        return taken
+        return rows
 
     def _reach(self, bottom: int, like: Tensor) -> Tensor:
         """The held rows, with empty ones below them up to `bottom`."""
         shape = (*like.shape[:2], 0, self._width)
-        wide = torch.promote_types(like.dtype, torch.float32)
-        held = like.new_zeros(shape, dtype=wide) if self._held is None else self._held
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        held = like.new_zeros(shape, dtype=dtype) if self._held is None else self._held
         lacking = bottom - self._first - held.shape[2]
         if lacking > 0:
             empty = held.new_zeros((*held.shape[:2], lacking, self._width))

@@ -106,8 +106,8 @@ class Enlarge:
         )
 
     def apply(self, inputs: Sequence[Tensor], box: Box) -> Tensor:
-        made = self.need(box).scaled(self.factor)
-        return box.relative_to(made).crop(self.function(inputs[0]))
+        enlarged = self.need(box).scaled(self.factor)
+        return box.relative_to(enlarged).crop(self.function(inputs[0]))
 
 
 class Fold:
@@ -144,12 +144,12 @@ class Normalise(Pointwise):
 
         def function(x: Tensor) -> Tensor:
             # half precision would round the shift, and with it the whole map
-            wide = x if x.dtype is torch.float64 else x.float()
+            values = x if x.dtype is torch.float64 else x.float()
             # number type first: not every device has float64
             factor, summand = (
-                row.to(wide.dtype).to(wide.device)[:, None, None] for row in (scale, shift)
+                row.to(values.dtype).to(values.device)[:, None, None] for row in (scale, shift)
             )
-            return self.after(torch.addcmul(summand, wide, factor).to(x.dtype))
+            return self.after(torch.addcmul(summand, values, factor).to(x.dtype))
 
         return Pointwise(function)
 
@@ -167,14 +167,12 @@ class Whole(Pointwise):
 class Graph:
     """A network for maps of one size, put together step by step.
 
-    When it is cut into sweeps, maps of `kept` are rather stored than made again, and those of
-    `passing` rather made again than stored.
+    When it is cut into sweeps, maps of `kept` are stored rather than computed again.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.kept: set[Node] = set()
-        self.passing: set[Node] = set()
 
     def source(self, shape: Shape) -> Node:
         """A map that is given when the graph is run."""

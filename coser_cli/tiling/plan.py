@@ -62,7 +62,7 @@ class Plan:
     """`output` of a graph, tile by tile.
 
     `cells`: size of the coarsest map, of which all others are multiples; `side`: of a tile, in the
-    same cells. `exact` off takes the norms' statistics from each tile alone.
+    same cells.
     """
 
     graph: Graph
@@ -70,11 +70,10 @@ class Plan:
     cells: Size
     side: int
     dtype: torch.dtype = torch.float32
-    exact: bool = True
     stages: tuple[Stage, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        cut = _with_frees(list(_cut(self.graph, self.output, self.exact)))
+        cut = _with_frees(list(_cut(self.graph, self.output)))
         stages = [replace(stage, side=self.side) for stage in cut]
         budget = max(self._stage_bytes(stage) for stage in stages)
         grown = [self._grown(stage, budget) for stage in stages[:-1]]
@@ -179,7 +178,7 @@ def windows(node: Node) -> Grid:
     return make_grid(size, side, max(1, side * 3 // 4))
 
 
-def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
+def schedule(wanted: Mapping[Node, Box], known: Collection[Node]) -> list[Work]:
     """What to compute, in order, for the wanted boxes when the maps of `given` can be read."""
     need = dict(wanted)
     last: dict[Node, Node] = {}
@@ -189,7 +188,7 @@ def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
         node = max(waiting, key=lambda node: node.number)
         waiting.remove(node)
         order.append(node)
-        if node in given:
+        if node in known:
             continue
         for source in node.inputs:
             box = node.step.need(need[node]).inside(Size.of(source))
@@ -203,47 +202,47 @@ def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
     return [Work(node, need[node], tuple(done.get(node, ()))) for node in reversed(order)]
 
 
-def ancestors(node: Node, given: Collection[Node]) -> set[Node]:
+def ancestors(node: Node, known: Collection[Node]) -> set[Node]:
     """The node and all that it is made of, back to `given`, which are among them."""
-    found: set[Node] = set()
+    nodes: set[Node] = set()
     waiting = [node]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += [] if node in given else node.inputs
-    return found
+        if node not in nodes:
+            nodes.add(node)
+            waiting += [] if node in known else node.inputs
+    return nodes
 
 
-def _cut(graph: Graph, output: Node, exact: bool) -> Iterator[Stage]:
+def _cut(graph: Graph, output: Node) -> Iterator[Stage]:
     """Stages in order; `stored` holds all that may be worth it."""
     live = ancestors(output, ())
-    given = {node for node in live if _is_source(node)}
+    known = {node for node in live if _is_source(node)}
     measured: set[Node] = set()
     for node in graph.nodes:
         if node not in live:
             continue
         if isinstance(node.step, Whole):
-            reads = ancestors(node.inputs[0], given) & given
+            reads = ancestors(node.inputs[0], known) & known
             yield Stage((node,), (node,), (), frozenset(reads))
-            given.add(node)
-        elif isinstance(node.step, Normalise) and exact and node.inputs[0] not in measured:
-            seen = node.inputs[0]
-            measured.add(seen)
-            norms = [other.step for other in graph.nodes if other.inputs == (seen,)]
-            found = ancestors(seen, given)
+            known.add(node)
+        elif isinstance(node.step, Normalise) and node.inputs[0] not in measured:
+            normed = node.inputs[0]
+            measured.add(normed)
+            norms = [other.step for other in graph.nodes if other.inputs == (normed,)]
+            needed = ancestors(normed, known)
             # stored are the parts of a concatenation, which others will ask for, too
-            worth = seen.inputs if isinstance(seen.step, Concat) else (seen,)
-            stored = {*worth, *(found & graph.kept)} - given - graph.passing
+            worth = normed.inputs if isinstance(normed.step, Concat) else (normed,)
+            stored = {*worth, *(needed & graph.kept)} - known
             ordered = tuple(sorted(stored, key=lambda node: node.number))
             yield Stage(
-                (seen, *(part for part in ordered if part is not seen)),
+                (normed, *(part for part in ordered if part is not normed)),
                 ordered,
                 tuple(step for step in norms if isinstance(step, Normalise)),
-                frozenset(found & given),
+                frozenset(needed & known),
             )
-            given |= stored
-    yield Stage((output,), (), (), frozenset(ancestors(output, given) & given))
+            known |= stored
+    yield Stage((output,), (), (), frozenset(ancestors(output, known) & known))
 
 
 def _with_frees(stages: Sequence[Stage]) -> tuple[Stage, ...]:

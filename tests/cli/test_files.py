@@ -48,6 +48,14 @@ def test_each_picture_has_its_own_scale_and_its_own_failure(plain, photo):
     assert "scale of 100" in ran.records[3]["error"]["message"]
 
 
+def test_a_picture_that_is_large_enough_is_no_result(plain, photo):
+    photo("a.png", size=(500, 2))
+    ran = plain("upscale", "a.png", "--max-side", 100)
+    assert not ran.out
+    assert "left 'a.png' as it is" in ran.err
+    assert "500×2 pixels are more than --max-side 100 already" in ran.err
+
+
 def test_orientation_counts_for_sizes(plain, tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6

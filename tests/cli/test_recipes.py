@@ -30,6 +30,8 @@ EXPECTED = (
     (*BOTH, "jobs.tsv"),
     BOTH,
     BOTH,
+    ("enlarged/a_2x.png",),
+    (*BOTH, "run.log"),
     (*BOTH, "enlarged/times.csv"),
     (*BOTH, "problems.txt"),
     (*BOTH, "enlarged/report.html", "enlarged/a_2x_compare.html"),
@@ -77,6 +79,7 @@ def environment(folder):
         "COSER_WEIGHTS_DIR": str(folder / "none"),
         "OMP_NUM_THREADS": "1",
         "HOME": str(folder),
+        "COSER_RUNTIME_DIR": str(folder / "run"),  # no server of the user
     }
 
 

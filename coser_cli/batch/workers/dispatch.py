@@ -61,7 +61,7 @@ def dispatch(
     """A result per job, in order. Jobs are handed out `share` at a time while there are many.
 
     A job whose worker dies is given to another, by itself, `ATTEMPTS` times in all. What ends the
-    run, as in `pipeline.run_in_process`, is raised when the results before it are told.
+    run, as in `pipeline.run_in_process`, is raised after the results before it.
     """
     state = _State(jobs, deque(_shares(len(jobs), crew.size, share)), emit)
     reported = 0
@@ -103,7 +103,7 @@ class _State:
 
     def note(self, index: int, outcome: Outcome) -> None:
         """Remember what has become of a job, or let it wait again."""
-        if isinstance(outcome, CoserError):  # nothing behind it will be told
+        if isinstance(outcome, CoserError):  # nothing after it is reported
             self.waiting = deque(share for share in self.waiting if share[0] < index)
         if not isinstance(outcome, Lost):
             if self._deaths[index] and isinstance(outcome, Result):

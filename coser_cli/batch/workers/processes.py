@@ -21,7 +21,7 @@ from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, warn_in_one_line
 
 PATIENCE = 10.0
-"""Seconds that a process has to end in, when it is told to."""
+"""Seconds that a process has to end when it is asked to."""
 
 
 class DeviceCrew:
@@ -149,5 +149,5 @@ def _run_jobs(connection: Connection, jobs: list[Job], load: Load, work: Work) -
             connection.send(result)
     except CoserError as error:
         connection.send(error)
-    except (BrokenPipeError, ConnectionResetError):  # nobody is left to tell
+    except (BrokenPipeError, ConnectionResetError):  # nobody listens any more
         os._exit(1)

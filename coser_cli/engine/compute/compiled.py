@@ -99,10 +99,10 @@ def require_compilable(offload: str, low_memory: bool) -> None:
     """Raise `UsageError` where weights are to move: compiled networks notice others in their place,
     and graphs read from where they were."""
     if low_memory or offload in ("model", "sequential"):
-        asked = "low memory" if low_memory else f"offload {offload}"
+        cause = "low memory" if low_memory else f"offload {offload}"
         other = "--low-memory" if low_memory else "--offload"
         raise UsageError(
-            f"{asked} moves weights, and --compile needs them where they are",
+            f"{cause} moves weights, and --compile needs them where they are",
             f"leave out --compile or {other}",
         )
 

@@ -45,7 +45,7 @@ def reason_of(error: Exception) -> str:
     """What an error says first, as part of a line."""
     if is_out_of_memory(error):
         return "the memory does not suffice"
-    first = next(iter(str(error).strip().splitlines()), "") or "no reason told"
+    first = next(iter(str(error).strip().splitlines()), "") or "no reason given"
     return f"{type(error).__name__}, {first[:160].rstrip('.: ')}"
 
 
@@ -76,7 +76,7 @@ def with_smaller_batches(
     """Results of `items`, in order, by calls of `run` on `batch` of them at a time.
 
     Where the memory of `device` does not suffice, the batch that failed is done again, halved, and
-    the rest goes on with the smaller size; `on_shrink` is told it, so that later calls can begin
+    the rest goes on with the smaller size; `on_shrink` gets it, so that later calls can begin
     there. What is finished is not done again. Raises DeviceError, named after `what`, where even a
     single item does not fit.
     """

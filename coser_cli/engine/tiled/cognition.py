@@ -65,7 +65,7 @@ def local_cognition(
 
     def look(box: Box) -> Tensor:
         field = box.stretched(factor).inside(Size.of(pre_restored))
-        seen = pre_restored.read(field).to(runtime.device, runtime.dtype)
-        return runtime.model.cognition(seen)
+        pixels = pre_restored.read(field).to(runtime.device, runtime.dtype)
+        return runtime.model.cognition(pixels)
 
     return TileCognition(whole, look, grid, scratch)

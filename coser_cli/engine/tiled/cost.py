@@ -150,7 +150,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
             "smallest plan needs",
             "give more, smaller tiles with --tile-size, or --low-memory",
         )
-    ways = _vae_passes(model, padded, vae)
+    passes = _vae_passes(model, padded, vae)
     steps = _steps(config, task)
     return Cost(
         task.target(),
@@ -163,9 +163,9 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
             _reference_tiles(config, task, grid),
         ),
         vae,
-        sum(way.plan.tile_count for way in ways),
+        sum(one.plan.tile_count for one in passes),
         memory,
-        _disk(config, task, padded) + max(way.plan.scratch_bytes for way in ways),
+        _disk(config, task, padded) + max(one.plan.scratch_bytes for one in passes),
     )
 
 
@@ -240,8 +240,8 @@ def _vae_passes(
 
 
 def _vae_bytes(model: CoSeR, padded: Size, tiling: tiled_vae.Tiling) -> int:
-    counted = max(way.plan.memory_bytes for way in _vae_passes(model, padded, tiling))
-    return round(counted * VAE_MARGIN)
+    bytes_counted = max(each.plan.memory_bytes for each in _vae_passes(model, padded, tiling))
+    return round(bytes_counted * VAE_MARGIN)
 
 
 def _steps(config: ModelConfig, task: Task) -> tuple[int, int]:

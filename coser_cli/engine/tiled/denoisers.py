@@ -64,12 +64,12 @@ def tiles_with_controls(
         understood = cognition(tiles)
         if not times:
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
-        seen = tuple(hint.to(latents.device) for hint in hints)
+        moved = tuple(hint.to(latents.device) for hint in hints)
         restorer = Restorer(
             model,
             understood,
             times[0],
-            seen,
+            moved,
             how.deep_interval,
             kept,
             tuple(tiles),

@@ -109,7 +109,7 @@ def pad(padded: Map, size: Size) -> None:
 
 
 class _Count:
-    """Tells how many tiles are done."""
+    """Counts and reports the tiles that are done."""
 
     def __init__(self, total: int, on_tile: OnTile | None) -> None:
         self._done, self._total, self._on_tile = 0, total, on_tile

@@ -25,7 +25,7 @@ class TilePrediction:
 
     Where memory does not suffice, a batch is done again in halves, down to single tiles, then with
     weights that stream in layer by layer. Where a prediction is not finite, it is done again in
-    float32. What was learnt serves all later calls; `note` is told of it in words.
+    float32. All later calls begin so; `note` gets a line of text.
     """
 
     def __init__(self, runtime: Runtime, batch: int, note: Callable[[str], None]) -> None:

@@ -1,7 +1,8 @@
-"""Settings held against a model: what it cannot do, and what has no effect with it; no torch.
+"""Settings checked against a model: what it cannot do, and which settings have no effect; no torch.
 
-Here is the one place that knows which setting depends on which, and on the model's configuration:
-what has no effect is named to the user, is no reason to make a result again, and is not recorded.
+The only place that knows how settings depend on each other and on the model's configuration. A
+setting without effect is named to the user, is no reason to make a result again, and is not
+recorded.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 For each query the value of the most similar key, times that similarity: no softmax, and no square
 matrix, which at 4096 × 4096 tokens would be 64 MB per head. On a GPU it is one fused kernel
-(`one_hot_triton`), elsewhere, for gradients, and wherever that kernel cannot be had, PyTorch in
-chunks.
+(`one_hot_triton`); elsewhere, for gradients, and where that kernel is not available, it is PyTorch
+in chunks.
 
-All forms here take query `(B, heads, N, d)`, key and value `(B, heads, M, d)` of any strides and
-give `(B, heads, N, d)` in the same number type. The similarity is q·k/√d and may be negative; M may
-be the tokens of several references. Of equally similar keys the first is taken; a similarity that
-is not a number makes the result of its query one, too.
+All forms take query `(B, heads, N, d)`, key and value `(B, heads, M, d)` of any strides and return
+`(B, heads, N, d)` in the same number type. The similarity is q·k/√d and may be negative; M may be
+the tokens of several references. Of equally similar keys the first is taken; a NaN similarity makes
+the result of its query NaN.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from torch import Tensor
 from coser_cli.errors import CoserWarning
 
 CPU_CHUNK_BYTES = 8 * 2**20
-"""Similarities at a time on a CPU: what stays in its cache. 4 to 16 MB are equally fast."""
+"""Similarities at a time on a CPU: they stay in its cache. 4 to 16 MB are equally fast."""
 CHUNK_BYTES = 32 * 2**20
-"""Similarities at a time elsewhere: few launches, and with all else well below 64 MB."""
+"""Similarities at a time elsewhere: few launches, and in total well below 64 MB."""
 RUN = 64
 """Keys whose maximum is taken together when the first maximum of a row is looked for."""
 KERNEL_TYPES = (torch.float16, torch.bfloat16, torch.float32)
 MIN_CAPABILITY = (8, 0)
-"""What Triton supports of NVIDIA's GPUs; float16, bfloat16 and float32 alike."""
+"""Least compute capability that Triton supports, for all of these number types."""
 CHECKED_QUERIES = 64
 """Queries of the first call whose results by the kernel are compared with those in chunks."""
 
@@ -41,10 +41,10 @@ _checked: set[tuple[torch.device, torch.dtype, int]] = set()
 
 
 def one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """One-hot attention by the fastest form that can be had here; see the module.
+    """One-hot attention by the fastest form that is available; see the module.
 
-    Warns once per process (`CoserWarning`) where a GPU has to do without the kernel. The two forms
-    add in different orders: of keys that are equal but for rounding they may choose different ones.
+    Warns once per process (`CoserWarning`) where a GPU cannot use the kernel. The two forms add in
+    different orders: of keys that are equal but for rounding they may choose different ones.
     """
     if _kernel_is_for(query, key, value) and not _given_up:
         result = _fused(query, key, value)
@@ -103,7 +103,7 @@ def _chunk(query: Tensor, key: Tensor, value: Tensor, columns: Tensor, space: Te
 
 def _first_maximum(x: Tensor) -> Tensor:
     """`x.argmax(-1)`, with vector instructions: the maximum of runs, then the place in the first
-    best run. Torch's own walks over the entries one by one on a CPU, and takes seven times as long.
+    best run. Torch's own is not vectorised on a CPU and takes seven times as long.
     """
     if x.device.type != "cpu" or x.shape[-1] % RUN:
         return x.argmax(-1)
@@ -119,9 +119,9 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _kernel_is_for(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether this is what the kernel was made for; for all else chunks are the right way.
+    """Whether the kernel can compute this.
 
-    `COSER_FUSED=0` says that it is for nothing: the way past a kernel that crashes a driver.
+    `COSER_FUSED=0` switches it off, for a driver that crashes with it.
     """
     if os.environ.get("COSER_FUSED") == "0":
         return False
@@ -170,9 +170,9 @@ def _obstacle(device: torch.device) -> str:
 def _doubt(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
     """What is wrong with the kernel's first result of a kind; empty if nothing is.
 
-    A few queries are computed in chunks, too, once for each device, number type and head size.
-    Nearly equal keys may change places, so one query in eight may differ. Nothing is learnt from
-    numbers that are not finite, nor while a CUDA graph is captured.
+    A few queries are also computed in chunks, once for each device, number type and head size.
+    Nearly equal keys may be exchanged, so one query in eight may differ. Not checked where numbers
+    are not finite, nor while a CUDA graph is recorded.
     """
     kind = (query.device, query.dtype, query.shape[-1])
     if kind in _checked or (query.is_cuda and torch.cuda.is_current_stream_capturing()):
@@ -191,6 +191,6 @@ def _doubt(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """An exception in a line of bearable length."""
+    """An exception as one line of at most 160 characters."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
     return words if len(words) <= 160 else f"{words[:157]}..."

@@ -2,7 +2,7 @@
 
 A grid's tiles are every top with every left, and windows are products of a profile per axis. So is
 the sum of all windows, and each tile's share of the average is known before any tile is computed:
-nothing has to be divided afterwards, and only the rows that tiles still reach are held.
+nothing is divided afterwards, and only the rows that tiles still reach are held.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ VARIANCE = 0.01
 
 @dataclass(frozen=True)
 class Window:
-    """How much a tile counts at each of its cells: the product of both profiles.
+    """The weight of a tile at each of its cells: the product of both profiles.
 
-    `flat_borders`: towards the picture's own border a tile keeps its full weight, as nothing lies
-    beyond that would know better.
+    `flat_borders`: towards the picture's own border a tile keeps its full weight, as no other tile
+    covers it better.
     """
 
     rows: Profile

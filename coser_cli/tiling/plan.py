@@ -1,9 +1,9 @@
-"""In what order a graph is swept over a picture, which maps lie on disk meanwhile, what it costs.
+"""The order in which a graph is swept over a picture, the maps on disk meanwhile, and the cost.
 
-A group norm needs the statistics of its whole input before anything after it can be known. So the
-graph is cut in front of its norms: a stage computes the map that the next norm sees, tile by tile,
-stores it and gathers its statistics; the next one starts from what is stored. A graph without norms
-is a single stage and stores nothing.
+A group norm needs the statistics of its whole input before anything after it can be computed. So
+the graph is cut before its norms: a stage computes the input of the next norm tile by tile, stores
+it and gathers its statistics; the next stage starts from what is stored. A graph without norms is a
+single stage and stores nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ reorder what they read and write.
 @dataclass(frozen=True)
 class Stage:
     """One sweep. `targets` are computed on every tile's core; of these `stored` are written to
-    maps, and `measured` get statistics. `reads`: stored maps it starts from; `frees`: maps that
-    nobody reads after it. `side`: of a core, in cells of the coarsest map.
+    maps, and `measured` get statistics. `reads`: stored maps that it starts from; `frees`: maps not
+    used after it. `side`: of a core, in cells of the coarsest map.
     """
 
     targets: tuple[Node, ...]
@@ -50,7 +50,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Work:
-    """Compute `node` in `box` for one tile; `done`: nodes that are of no use after it."""
+    """Compute `node` in `box` for one tile; `done`: nodes not used after it."""
 
     node: Node
     box: Box
@@ -84,8 +84,8 @@ class Plan:
         return node.shape[1] // self.cells.height
 
     def tiles(self, stage: Stage) -> list[Box]:
-        """What a stage is done in, row by row: cores in cells of the coarsest map, or windows of
-        a step on the whole map in cells of that map.
+        """The tiles of a stage, row by row: cores in cells of the coarsest map, or windows of a
+        step on the whole map in cells of that map.
         """
         if stage.whole is None:
             return cores(self.cells, stage.side)
@@ -118,7 +118,9 @@ class Plan:
         return int(OVERHEAD * max(self._stage_bytes(stage) for stage in self.stages))
 
     def stored_dtype(self, node: Node) -> torch.dtype:
-        """That of the computation, so that storing rounds nothing; sums over windows are wider."""
+        """The dtype of the computation, so that storing rounds nothing; at least float32 for sums
+        over windows.
+        """
         if isinstance(node.step, Whole) and self.dtype.itemsize < torch.float32.itemsize:
             return torch.float32
         return self.dtype
@@ -179,7 +181,7 @@ def windows(node: Node) -> Grid:
 
 
 def schedule(wanted: Mapping[Node, Box], known: Collection[Node]) -> list[Work]:
-    """What to compute, in order, for the wanted boxes when the maps of `given` can be read."""
+    """What to compute, in order, for the wanted boxes when the maps `known` can be read."""
     need = dict(wanted)
     last: dict[Node, Node] = {}
     order: list[Node] = []
@@ -203,7 +205,7 @@ def schedule(wanted: Mapping[Node, Box], known: Collection[Node]) -> list[Work]:
 
 
 def ancestors(node: Node, known: Collection[Node]) -> set[Node]:
-    """The node and all that it is made of, back to `given`, which are among them."""
+    """The node and all that it depends on, back to the `known` ones, which are included."""
     nodes: set[Node] = set()
     waiting = [node]
     while waiting:
@@ -215,7 +217,7 @@ def ancestors(node: Node, known: Collection[Node]) -> set[Node]:
 
 
 def _cut(graph: Graph, output: Node) -> Iterator[Stage]:
-    """Stages in order; `stored` holds all that may be worth it."""
+    """Stages in order; `stored` holds all maps that may be worth storing."""
     live = ancestors(output, ())
     known = {node for node in live if _is_source(node)}
     measured: set[Node] = set()
@@ -246,7 +248,7 @@ def _cut(graph: Graph, output: Node) -> Iterator[Stage]:
 
 
 def _with_frees(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Leave out what nobody reads, and say after which stage each map can go."""
+    """Leave out maps that no stage reads, and set after which stage each can be freed."""
     last = {node: number for number, stage in enumerate(stages) for node in stage.reads}
     result = []
     for number, stage in enumerate(stages):

@@ -1,4 +1,4 @@
-"""Mean and variance of the groups of a map, gathered tile by tile as if it had been seen whole."""
+"""Mean and variance of the groups of a map, gathered tile by tile, equal to those of the whole."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Bars:
             self._batch(0.0)
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        """The picture in hand is so far; see `engine.progress.Progress`."""
+        """Progress of the present picture; see `engine.progress.Progress`."""
         fraction = self._gauge.update(stage, done, total)
         if self._work_began is None:  # until then the model was loaded: that is no rate
             self._work_began = self._picture_began = self._clock()

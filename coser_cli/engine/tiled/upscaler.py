@@ -1,8 +1,8 @@
-"""CoSeR for pictures of any size: every map lies on disk, every network sees tiles.
+"""CoSeR for pictures of any size: every map lies on disk, every network gets tiles.
 
-The stages are those of `Upscaler`, and so are the pixels where a picture fits one tile. What is
-global stays global: noise is one field, the sampler steps once for the whole latents, cognition,
-colour fix and the autoencoder's statistics see the whole picture, a reference is one picture.
+The stages are those of `Upscaler`, and so are the pixels where a picture fits one tile. Noise is
+one field, the sampler steps the whole latents, and cognition, colour fix and the autoencoder's
+statistics use the whole picture.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
 
 COGNITION_SIZE = Size(224, 224)
-"""Of the picture that cognition is given; its image tower would resize a larger one anyway."""
+"""Size of the picture for cognition; its image tower would reduce a larger one anyway."""
 
 
 class TiledUpscaler:
     """CoSeR for one large picture at a time, with the networks of a `Runtime`.
 
-    `spec` says how pictures are cut, `scratch` holds what does not fit memory; `tile_batch` tiles
-    are predicted at once, and `vae` says how the autoencoder is cut, neither of which shows in the
-    result (see `cost.cost_of`). Raises `UsageError` where the networks do not take such tiles.
+    `spec` says how pictures are cut, `scratch` holds what does not fit memory. `tile_batch` tiles
+    are predicted at once, and `vae` says how the autoencoder is cut; neither changes the result
+    (see `cost.cost_of`). Raises `UsageError` where the networks do not take such tiles.
     """
 
     def __init__(
@@ -242,9 +242,9 @@ class TiledUpscaler:
         self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
     ) -> list[Readable]:
         """Latents of `settings.references` pictures, each from noise of its own: imagined at once,
-        for a frame that is reduced where it is large, or by tiles that are steered one by one.
+        for a frame that is reduced where it is large, or in tiles with cognition of their own.
 
-        Without controls, tiles of a large picture would each imagine a picture of their own.
+        Without controls, tiles of a large picture would each show a scene of their own.
         """
         if not settings.reference_strength:
             return [low_res.latents] * settings.references

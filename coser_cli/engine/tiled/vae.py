@@ -1,5 +1,5 @@
-"""Encoding and decoding of pictures larger than memory: equal to the untiled networks within
-rounding, at any tile size.
+"""The autoencoder for pictures larger than memory: equal to the untiled networks within rounding,
+at any tile size.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ class Tiling:
 
 @dataclass(frozen=True)
 class TiledPass:
-    """A network ready to run over maps, and what that will cost.
-
-    Of `plan`: `scratch_bytes` on disk, `memory_bytes` of tensors, `tile_count`.
+    """A network ready to run over maps. Its costs are `plan.scratch_bytes` on disk,
+    `plan.memory_bytes` of tensors and `plan.tile_count`.
     """
 
     plan: Plan

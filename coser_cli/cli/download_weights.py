@@ -155,8 +155,8 @@ def _imports(
         matches = discover(
             inventory,
             request.from_dir,
-            lambda done, total: reporter.progress(label, done, total),
-            reporter.say,
+            lambda done, total: reporter.transfer(label, done, total),
+            reporter.message,
         )
         named = {name for _, name in request.imports}
         matches = {name: match for name, match in matches.items() if name not in named}
@@ -196,10 +196,10 @@ def _install(
 
     def check(name: str) -> bool:
         right = inventory.check(
-            name, lambda done, total: reporter.progress(f"checking {name}", done, total)
+            name, lambda done, total: reporter.transfer(f"checking {name}", done, total)
         )
         if not right:
-            reporter.say(
+            reporter.message(
                 f"{shown(inventory.path(name))} is damaged or another file; fetching it anew"
             )
         return right
@@ -209,7 +209,7 @@ def _install(
     plan = plan.without(absent)
     require_network(plan, offline=request.offline)
     for name in absent:
-        reporter.say(f"{name} is left out: it is not there, and no request may be made")
+        reporter.message(f"{name} is left out: it is not there, and no request may be made")
     _announce(reporter, inventory, plan, imports, request.dtype)
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
@@ -217,7 +217,7 @@ def _install(
     left_out += absent
     require_space(inventory, plan, request.dtype)
     callbacks = Callbacks(
-        reporter.say, reporter.progress, lambda names: consent.require(names, inventory)
+        reporter.message, reporter.transfer, lambda names: consent.require(names, inventory)
     )
     installer = Installer(
         inventory,
@@ -230,7 +230,7 @@ def _install(
         strict=request.strict,
     )
     if plan.fetch or imports or plan.variants:
-        with inventory.locked(reporter.say):
+        with inventory.locked(reporter.message):
             plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
             for outcome in installer.work(plan, imports):
                 reporter.outcome(outcome)
@@ -260,7 +260,7 @@ def _announce(
     steps = {"import": [name for name, _ in imports], "fetch": plan.fetch, "install": models}
     todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
     if not todo:
-        reporter.say(f"there is nothing to do: everything is in {shown(inventory.root)}")
+        reporter.message(f"there is nothing to do: everything is in {shown(inventory.root)}")
         return
     coming = {name: path.stat().st_size for name, path in imported.items()}
     disk = conversion_bytes(inventory, plan, dtype, coming=coming)
@@ -271,20 +271,20 @@ def _announce(
         sizes.append(f"{size_text(fetched.bytes + disk)} on disk meanwhile")
     names = [*plan.fetch, *(name for name, _ in imports)]
     licenses = inventory.manifest.licenses_of(names)
-    reporter.say(f"to do: {todo} in {shown(inventory.root)}")
-    reporter.say(f"size: {', '.join(sizes)}; {size_text(free_bytes(inventory.root))} are free")
+    reporter.message(f"to do: {todo} in {shown(inventory.root)}")
+    reporter.message(f"size: {', '.join(sizes)}; {size_text(free_bytes(inventory.root))} are free")
     needed = [name for name in names if name not in plan.optional]
     ids = [each.id for each in inventory.manifest.licenses_of(needed)]
     more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
-    reporter.say(f"licences: {', '.join([*ids, *more])}")
+    reporter.message(f"licences: {', '.join([*ids, *more])}")
     if not (is_interactive() and plan.fetch):  # a prompt shows each licence
-        reporter.say("\n".join(license_lines(licenses)))
+        reporter.message("\n".join(license_lines(licenses)))
 
 
 def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
     flags = " ".join(f"--accept-license {each}" for each in inventory.file(name).licenses)
     uses = "; ".join(each.commercial for each in inventory.manifest.licenses_of([name]))
-    reporter.say(
+    reporter.message(
         f"{name} is left out, as its licences are not accepted (commercial use: {uses}); "
         f"the model works without it; to have it, add {flags}"
     )
@@ -323,13 +323,13 @@ def _verify(reporter: WeightsReporter, inventory: Inventory, request: Request) -
     from coser_cli.weights.install.run import Callbacks
     from coser_cli.weights.install.verify import verify
 
-    callbacks = Callbacks(reporter.say, reporter.progress, lambda names: None)
+    callbacks = Callbacks(reporter.message, reporter.transfer, lambda names: None)
     choice = choose(inventory.manifest, request.sets) if request.sets else Choice(())
     required = set(choice.files) - choice.optional
     for outcome in verify(inventory, _all_or(inventory, request), callbacks, required):
         reporter.outcome(outcome)
     if not reporter.has_done_anything:
-        reporter.say(f"nothing of it is in {shown(inventory.root)}")
+        reporter.message(f"nothing of it is in {shown(inventory.root)}")
 
 
 def _print_pins(reporter: WeightsReporter, inventory: Inventory, request: Request) -> None:
@@ -359,4 +359,4 @@ def _write_pins(reporter: WeightsReporter, inventory: Inventory, request: Reques
         ):
             file.write(text)
         reporter.file(request.pin)
-    reporter.say(f"pinned: {', '.join(names)}; to use it: --manifest FILE")
+    reporter.message(f"pinned: {', '.join(names)}; to use it: --manifest FILE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import choose, option
-from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
+from coser_cli.cli.output.json_lines import error_record, print_record
 from coser_cli.errors import CoserError, InputError, shown, writing
 
 PageOutput = Annotated[
@@ -95,8 +94,6 @@ class PageRun:
                 typer.echo(str(target))
             return
         record = {
-            "type": self.kind,
-            "version": JSON_VERSION,
             "target": None if target is None else str(target),
             "status": status,
             "seconds": round(time.monotonic() - self.began, 3),
@@ -104,7 +101,7 @@ class PageRun:
             "notes": list(notes),
             "error": None if error is None else error_record(error),
         }
-        typer.echo(json.dumps(record))
+        print_record(self.kind, record)
 
 
 def write_page(path: Path, html: bytes) -> None:

@@ -114,8 +114,8 @@ class MidBlock(nn.Module):
         x = first(x)
         for attention in self.attentions:
             x = attention(x)
-        made: Tensor = second(x)
-        return made
+        result: Tensor = second(x)
+        return result
 
 
 class Level(nn.Module):

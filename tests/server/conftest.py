@@ -65,12 +65,11 @@ class Place:
         return self.run(*words, "--no-warm", **options)
 
     def serve(self, *options, program=COSER, **more):
-        """A server in the foreground that listens."""
+        """A server in the foreground that listens, of the same code as the clients."""
         with self.log.open("a") as log:
-            process = subprocess.Popen(
-                [*program, "serve", "run", *options],
-                **{"env": self.environment, "stderr": log, "start_new_session": True} | more,
-            )
+            more = {"stderr": log, "start_new_session": True} | more
+            more = {"cwd": self.folder, "env": self.environment} | more
+            process = subprocess.Popen([*program, "serve", "run", *options], **more)
         wait_until(lambda: self.socket.exists() or process.poll() is not None)
         return process
 

@@ -43,8 +43,9 @@ def finished(client, code=0):
 
 def worker_of(place):
     """The number of the one process with a model."""
-    (model,) = place.state()["models"]
-    return model["process"]
+    models = place.state()["models"]
+    assert len(models) == 1, "the client is not served"
+    return models[0]["process"]
 
 
 def is_gone(process):

@@ -1,4 +1,4 @@
-"""What shells are told to complete: names that are known without torch."""
+"""What shells complete: names that are known without torch."""
 
 from __future__ import annotations
 

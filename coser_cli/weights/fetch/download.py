@@ -44,7 +44,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Listener:
-    """What the download tells: `progress(bytes so far, total or None)`, and lines of text."""
+    """What the download calls: `progress(bytes so far, total or None)`, and lines of text."""
 
     progress: Callable[[int, int | None], None] = lambda done, total: None
     say: Callable[[str], None] = lambda text: None
@@ -215,7 +215,7 @@ class Download:
         self._write(response, total)
 
     def _place(self, response: httpx.Response) -> int | None:
-        """Total size as the answer tells it; the part is cut to where the answer begins."""
+        """Total size by the response; the part is cut to where the response begins."""
         part = self._part
         if response.status_code == 200:
             if part.size:

@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Whom an installation tells and asks: a line of text; `progress(label, bytes, total or None)`;
+    """What an installation calls: with a line of text; `progress(label, bytes, total or None)`;
     `consent(ids)` raises UsageError if files may not be fetched.
     """
 

@@ -12,19 +12,13 @@ import typer
 from coser_cli.cli.consent import Consent, confirm_matches, is_interactive
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import weights as weights_options
-from coser_cli.cli.output.weights import (
-    WeightsReporter,
-    amount_text,
-    license_lines,
-    list_all,
-    show_plan,
-    size_text,
-)
+from coser_cli.cli.output.weights import WeightsReporter, list_all
+from coser_cli.cli.output.weights_plan import announce, show_plan
 from coser_cli.errors import Exit, UsageError, WeightsError, shown, writing
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
-    from coser_cli.weights.install.plan import Choice, Plan
+    from coser_cli.weights.install.plan import Choice
 
 
 @dataclass(frozen=True)
@@ -210,7 +204,8 @@ def _install(
     require_network(plan, offline=request.offline)
     for name in absent:
         reporter.message(f"{name} is left out: it is not there, and no request may be made")
-    _announce(reporter, inventory, plan, imports, request.dtype)
+    is_asked = is_interactive() and bool(plan.fetch)  # a prompt shows each licence
+    announce(reporter, inventory, plan, imports, request.dtype, with_licenses=not is_asked)
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
         _report_left_out(reporter, inventory, name)
@@ -237,48 +232,6 @@ def _install(
     else:
         for outcome in installer.work(plan, imports):
             reporter.outcome(outcome)
-
-
-def _announce(
-    reporter: WeightsReporter,
-    inventory: Inventory,
-    plan: Plan,
-    imports: Sequence[tuple[str, Path]],
-    dtype: str,
-) -> None:
-    """Three lines: what will be done, how much that is, under which licences."""
-    from coser_cli.weights.install.plan import (
-        conversion_bytes,
-        download_bytes,
-        free_bytes,
-        with_models_of,
-    )
-
-    imported = {name: path for name, path in imports if path.is_file()}
-    plan = with_models_of(inventory, plan, imported)
-    models = [variant.name for variant in plan.variants]
-    steps = {"import": [name for name, _ in imports], "fetch": plan.fetch, "install": models}
-    todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
-    if not todo:
-        reporter.message(f"there is nothing to do: everything is in {shown(inventory.root)}")
-        return
-    coming = {name: path.stat().st_size for name, path in imported.items()}
-    disk = conversion_bytes(inventory, plan, dtype, coming=coming)
-    fetched = download_bytes(inventory, plan.fetch)
-    sizes = [f"{size_text(sum(coming.values()))} to import"] if coming else []
-    sizes += [f"{amount_text(fetched)} to fetch"] if plan.fetch else []
-    if not fetched.unknown:
-        sizes.append(f"{size_text(fetched.bytes + disk)} on disk meanwhile")
-    names = [*plan.fetch, *(name for name, _ in imports)]
-    licenses = inventory.manifest.licenses_of(names)
-    reporter.message(f"to do: {todo} in {shown(inventory.root)}")
-    reporter.message(f"size: {', '.join(sizes)}; {size_text(free_bytes(inventory.root))} are free")
-    needed = [name for name in names if name not in plan.optional]
-    ids = [each.id for each in inventory.manifest.licenses_of(needed)]
-    more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
-    reporter.message(f"licences: {', '.join([*ids, *more])}")
-    if not (is_interactive() and plan.fetch):  # a prompt shows each licence
-        reporter.message("\n".join(license_lines(licenses)))
 
 
 def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from coser_cli.errors import CoserError, Exit
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
-    from coser_cli.weights.install.plan import Amount, Plan
+    from coser_cli.weights.install.plan import Amount
     from coser_cli.weights.install.run import Outcome
     from coser_cli.weights.install.verify import Pin
     from coser_cli.weights.manifest import License
@@ -208,54 +208,3 @@ def _table(rows: list[list[str]]) -> None:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
     typer.echo()
-
-
-def show_plan(
-    reporter: WeightsReporter,
-    inventory: Inventory,
-    plan: Plan,
-    imports: Mapping[str, int],
-    *,
-    needed: int,
-    conversion: int,
-    free: int,
-) -> None:
-    """`--dry-run`: what would be imported (ids and bytes), fetched and installed, and what that
-    takes.
-    """
-    from coser_cli.weights.install.plan import download_bytes
-
-    amount = download_bytes(inventory, plan.fetch)
-    licenses = inventory.manifest.licenses_of(plan.fetch)
-    if reporter.as_json:
-        reporter.record(
-            "plan",
-            {
-                "present": list(plan.there),
-                "import": list(imports),
-                "fetch": list(plan.fetch),
-                "install": [variant.name for variant in plan.variants],
-                "download_bytes": amount.bytes,
-                "estimated_sizes": list(amount.estimated),
-                "unknown_sizes": list(amount.unknown),
-                "disk_bytes": needed,
-                "free_bytes": free,
-                "licenses": [each.id for each in licenses],
-            },
-        )
-        return
-    for name in plan.there:
-        if name not in imports:
-            typer.echo(f"there: {name}")
-    for name, size in imports.items():
-        typer.echo(f"would import: {name}, {size_text(size)}")
-    for name in plan.fetch:
-        typer.echo(f"would fetch: {name}, {amount_text(download_bytes(inventory, [name]))}")
-    for variant in plan.variants:
-        typer.echo(f"would install: {variant.name} in {inventory.folder(variant)}")
-    typer.echo(f"download: {amount_text(amount)}")
-    typer.echo(f"disk: {size_text(needed)}, of it {size_text(conversion)} for conversion")
-    typer.echo(f"free: {size_text(free)} in {inventory.root}")
-    if licenses:
-        typer.echo("licences:")
-        typer.echo("\n".join(license_lines(licenses)))

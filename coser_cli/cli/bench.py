@@ -13,7 +13,7 @@ from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
-from coser_cli.cli.output.counted import Counted
+from coser_cli.cli.output.reporter import Reporter
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings
 
@@ -112,12 +112,12 @@ def speed(
     test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
 
     total, begun = 3 + test.warmup + test.repeat + test.networks + len(test.tiles), count()
-    with Counted("parts", quiet=quiet) as counted:
+    with Reporter(quiet=quiet) as reporter:
 
         def on_progress(words: str) -> None:
-            counted.begin(min(next(begun), total - 1), total, words)
+            reporter.begin_part(min(next(begun), total - 1), total, "parts", words)
 
-        report(counted.results(measure(test, on_progress)), as_json=as_json)
+        report(reporter, measure(test, on_progress), as_json=as_json)
 
 
 bench.command(cls=Command)(quality)

@@ -112,7 +112,7 @@ def confirm_matches(
     for name, match in matches.items():
         size = size_text(match.path.stat().st_size)
         what = f"{shown(match.path)} ({size}) is {match.description}"
-        reporter.say(f"{what}; it can be imported as {name}")
+        reporter.message(f"{what}; it can be imported as {name}")
     if not matches or not asking:
         return
     if is_interactive():

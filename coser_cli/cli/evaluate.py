@@ -201,6 +201,7 @@ def measure(
 ) -> None:
     """Measure models, other methods, and results of other tools, picture by picture."""
     from coser_cli.cli.output.evaluation import Report
+    from coser_cli.cli.output.reporter import Reporter
     from coser_cli.cli.page_files import write_page
     from coser_cli.evaluation import metrics as table
     from coser_cli.evaluation.scores import Measurement, require_references
@@ -215,7 +216,8 @@ def measure(
         save_dir = outputs.save
         if save_dir is None and outputs.page is not None:
             save_dir = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        report = Report(metrics, data.against, outputs.scores or (), as_json=as_json, quiet=quiet)
+        reporter = stack.enter_context(Reporter(quiet=quiet))
+        report = Report(metrics, data.against, outputs.scores or (), reporter, as_json)
         for pictures in _sets(sets or (), data):
             require_references(pictures, metrics)
             methods = _methods(data, pictures, settings, load, report.note)

@@ -11,12 +11,12 @@ from coser_cli.errors import Exit
 if TYPE_CHECKING:
     from coser_cli.batch.request import Work
     from coser_cli.batch.results import Result, Tally
-    from coser_cli.cli.output.reporter import Reporter
+    from coser_cli.cli.output.pictures import PictureReporter
     from coser_cli.cli.plan import Planned
 
 
 def execute(
-    reporter: Reporter, planned: Planned, work: Work, *, dry_run: bool, warm: bool | None
+    reporter: PictureReporter, planned: Planned, work: Work, *, dry_run: bool, warm: bool | None
 ) -> NoReturn:
     """Do the jobs, or only say what they would be, and end with the exit code they add up to.
 
@@ -38,7 +38,9 @@ def execute(
     raise typer.Exit(tally.exit_code)
 
 
-def _run(reporter: Reporter, planned: Planned, work: Work, tally: Tally, warm: bool | None) -> None:
+def _run(
+    reporter: PictureReporter, planned: Planned, work: Work, tally: Tally, warm: bool | None
+) -> None:
     """Run the jobs and report each; the first failure ends the run where that is asked for."""
     from coser_cli.batch.results import Result
     from coser_cli.cli.warm import run_warm
@@ -61,13 +63,13 @@ def _run(reporter: Reporter, planned: Planned, work: Work, tally: Tally, warm: b
     reporter.end(tally)
 
 
-def _report(reporter: Reporter, planned: Planned, result: Result, tally: Tally) -> None:
+def _report(reporter: PictureReporter, planned: Planned, result: Result, tally: Tally) -> None:
     result = planned.pipes.finish(result)
     tally.add(result)
     reporter.result(result)
 
 
-def _estimate(reporter: Reporter, planned: Planned, work: Work, tally: Tally) -> None:
+def _estimate(reporter: PictureReporter, planned: Planned, work: Work, tally: Tally) -> None:
     """`--dry-run`: say what the jobs would be and take; the tally is that of such a run."""
     from coser_cli.batch.dry_run import plans
     from coser_cli.batch.load import loader
@@ -88,7 +90,7 @@ def _remove_stale_parts(planned: Planned) -> None:
         remove_stale_parts(folder / RECORDS_FOLDER)
 
 
-def _report_problems(reporter: Reporter, planned: Planned, tally: Tally) -> None:
+def _report_problems(reporter: PictureReporter, planned: Planned, tally: Tally) -> None:
     for note in planned.notes:
         reporter.message(note)
     for problem in planned.problems:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from coser_cli.cli.options.reporting import Reporting
     from coser_cli.cli.options.tiling import Tiles
     from coser_cli.cli.options.workers import Workers
-    from coser_cli.cli.output.reporter import Reporter
+    from coser_cli.cli.output.pictures import PictureReporter
     from coser_cli.config import ModelConfig
     from coser_cli.settings import Compute
 
@@ -46,7 +46,7 @@ class Planned:
 
 def make_request(
     ctx: typer.Context,
-    reporter: Reporter,
+    reporter: PictureReporter,
     settings: Settings,
     files: Files,
     tiles: Tiles,
@@ -112,7 +112,7 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _with_diffusion(
-    reporter: Reporter, settings: Settings, config: ModelConfig, option: str
+    reporter: PictureReporter, settings: Settings, config: ModelConfig, option: str
 ) -> Settings:
     """With the strength that lets a picture of the user have an effect, where the model's is 0."""
     defaults = config.preset(settings.preset)
@@ -236,7 +236,7 @@ def require_fitting(
 
 def warn_of_idle_options(
     ctx: typer.Context,
-    reporter: Reporter,
+    reporter: PictureReporter,
     work: Work,
     *,
     want_reference: bool = True,

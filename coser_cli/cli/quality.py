@@ -12,7 +12,7 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import ComparedSettings, Count, Crop, OutputOptions, Scale
-from coser_cli.cli.output.counted import Counted
+from coser_cli.cli.output.reporter import Reporter
 from coser_cli.errors import InputError, UsageError, shown, writing
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def quality(
         comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
         began = time.monotonic()
-        with Counted("settings", quiet=quiet) as counted:
+        with Reporter(quiet=quiet) as reporter:
 
             def on_progress(settings: Settings, done: int, total: int) -> None:
                 minutes = (time.monotonic() - began) / 60
                 line = f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}"
-                counted.begin(done, total, line)
+                reporter.begin_part(done, total, "settings", line)
 
             comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
     report(comparison, len(crops), as_json=as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 import typer
 
-from coser_cli.cli.output.json_lines import JSON_VERSION, error_record
+from coser_cli.cli.output.json_lines import error_record, print_record
 from coser_cli.errors import CoserError, Exit, InputError, shown
 from coser_cli.settings import Settings
 
@@ -254,11 +253,12 @@ def show_records(files: Sequence[Path], *, as_json: bool) -> None:
             failed = True
             typer.echo(f"coser: {error}", err=True)
             if as_json:
-                typer.echo(json.dumps(_record(file, None, error)))
+                print_record("record", _record(file, None, error))
             continue
-        typer.echo(
-            json.dumps(_record(file, reproduction, None)) if as_json else _text(reproduction)
-        )
+        if as_json:
+            print_record("record", _record(file, reproduction, None))
+        else:
+            typer.echo(_text(reproduction))
     if failed:
         raise typer.Exit(Exit.FAILED)
 
@@ -267,8 +267,6 @@ def _record(
     file: Path, reproduction: Reproduction | None, error: CoserError | None
 ) -> dict[str, Any]:
     return {
-        "type": "record",
-        "version": JSON_VERSION,
         "file": str(file),
         "record": None if reproduction is None else dict(reproduction.record),
         "input": None if reproduction is None else str(reproduction.input.path),

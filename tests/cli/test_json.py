@@ -1,5 +1,6 @@
 """Real output of `--json` against the tables of `docs/json.md`."""
 
+import json
 import os
 
 import pytest
@@ -45,11 +46,12 @@ def test_problems(coser, photo, tmp_path):
     check(coser("upscale", "a.png", "closed", "--json").records, "problem", "image", "summary")
 
 
-def test_problem_records():
-    from coser_cli.cli.output.json_lines import problem_record
+def test_problem_records(capsys):
+    from coser_cli.cli.output.pictures import PictureReporter
     from coser_cli.errors import InputError
 
-    check([problem_record(InputError("x", "y"))], "problem")
+    PictureReporter(as_json=True, quiet=False).problem(InputError("x", "y"))
+    check([json.loads(capsys.readouterr().out)], "problem")
 
 
 def test_plans(coser, photo):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coser_cli.cli.output.log import RunLog
-from coser_cli.cli.output.reporter import Reporter
+from coser_cli.cli.output.pictures import PictureReporter
 from coser_cli.cli.output.table import MAX_ROWS, Row, listed
 from coser_cli.errors import CoserWarning, Exit
 
@@ -127,14 +127,14 @@ def test_ctrl_c_in_tiles(coser, photo, stage, format_):
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from coser_cli.cli.app import main\n"
-        "from coser_cli.cli.output.reporter import Reporter\n"
-        "told = Reporter.progress\n"
+        "from coser_cli.cli.output.pictures import PictureReporter\n"
+        "told = PictureReporter.progress\n"
         "def progress(self, stage, done, total):\n"
         "    if stage == sys.argv[1] and self._started == 2:\n"
         "        print('here', file=sys.stderr, flush=True)\n"
         "        time.sleep(60)\n"
         "    told(self, stage, done, total)\n"
-        "Reporter.progress = progress\n"
+        "PictureReporter.progress = progress\n"
         "sys.exit(main(sys.argv[2:]))\n"
     )
     process = subprocess.Popen(
@@ -161,14 +161,14 @@ def test_ctrl_c_in_tiles(coser, photo, stage, format_):
 @pytest.mark.parametrize(("quiet", "told"), [(False, "coser: made otherwise\n"), (True, "")])
 def test_a_warning_of_ours_is_a_message_and_logged(tmp_path, capsys, quiet, told):
     log = RunLog(tmp_path / "run.log")
-    with Reporter(as_json=False, quiet=quiet, log=log):
+    with PictureReporter(as_json=False, quiet=quiet, log=log):
         warnings.warn("made otherwise", CoserWarning, stacklevel=1)
     assert capsys.readouterr().err == told
     assert "made otherwise" in (tmp_path / "run.log").read_text()
 
 
 def test_a_warning_of_others_is_shown_as_ever():
-    with pytest.warns(UserWarning, match="theirs"), Reporter(as_json=False, quiet=True):
+    with pytest.warns(UserWarning, match="theirs"), PictureReporter(as_json=False, quiet=True):
         warnings.warn("theirs", UserWarning, stacklevel=1)
 
 

@@ -1,4 +1,4 @@
-"""The options about what is told of a run, for every command that makes pictures."""
+"""The options about what a run reports, for every command that makes pictures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coser_cli.cli.options import common as options
 from coser_cli.cli.options.command import show_everything
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.log import RunLog
-from coser_cli.cli.output.reporter import Reporter
+from coser_cli.cli.output.pictures import PictureReporter
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Reporting:
         ),
     ] = False
 
-    def reporter(self, *, results: bool = True) -> Reporter:
+    def reporter(self, *, results: bool = True) -> PictureReporter:
         """Who says what happens. Raises `UsageError` where the log cannot be opened."""
         log = None if self.log is None else RunLog(self.log)
-        return Reporter(as_json=self.as_json, quiet=self.quiet, results=results, log=log)
+        return PictureReporter(as_json=self.as_json, quiet=self.quiet, results=results, log=log)

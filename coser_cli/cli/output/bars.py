@@ -64,7 +64,7 @@ class Bars:
             self._batch(0.0)
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        """The picture in hand is so far; see `engine.progress.Progress`."""
+        """Progress of the present picture; see `engine.progress.Progress`."""
         fraction = self._gauge.update(stage, done, total)
         if self._work_began is None:  # until then the model was loaded: that is no rate
             self._work_began = self._picture_began = self._clock()
@@ -82,7 +82,7 @@ class Bars:
         self._batch(0.0)
 
     def ended(self, name: str, *, worked: bool) -> None:
-        """A picture has ended; it tells about the rate only where it was `worked` on."""
+        """A picture has ended; it counts for the rate only where it was `worked` on."""
         if not self._is_counted:
             self._ended += 1
             self._skipped += not worked
@@ -151,6 +151,50 @@ class Bars:
         self._drawn, self._tasks = None, {}
 
 
+class TransferBar:
+    """A bar for bytes that are read or fetched, with rate and remaining time."""
+
+    def __init__(self) -> None:
+        self._drawn: Progress | None = None
+        self._label = ""
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """`done` of `total` bytes; another label begins another bar."""
+        if self._drawn is None or label != self._label:
+            self.close()
+            self._drawn, self._label = _transfer_progress(), label
+            self._task = self._drawn.add_task(label, completed=done, total=total)
+            self._drawn.start()
+        self._drawn.update(self._task, completed=done, total=total)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Room for lines of text; the next update draws the bar again."""
+        self.close()
+        yield
+
+    def close(self) -> None:
+        """No more bar."""
+        if self._drawn is not None:
+            self._drawn.stop()
+            self._drawn = None
+
+
+def _transfer_progress() -> Progress:
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(BAR_WIDTH),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
 def _progress(console: Console | None) -> Progress:
     from rich import progress
     from rich.console import Console
@@ -169,7 +213,7 @@ def _progress(console: Console | None) -> Progress:
 
 
 def _fitted(text: str, width: int) -> str:
-    """Exactly so many characters; a long name keeps its end, which tells files apart."""
+    """Exactly so many characters; a long name keeps its end, by which files differ."""
     safe = "".join(each if each.isprintable() else "?" for each in text)
     return safe.ljust(width) if len(safe) <= width else f"…{safe[1 - width :]}"
 

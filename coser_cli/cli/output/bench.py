@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from coser_cli.cli.output.columns import Cells, plain_columns
-from coser_cli.cli.output.json_lines import JSON_VERSION
 
 if TYPE_CHECKING:
     from coser_cli.bench.ceiling import Ceiling
@@ -19,17 +15,18 @@ if TYPE_CHECKING:
     from coser_cli.bench.speed import Finding, NetworkCost, Setup
     from coser_cli.bench.stages import Stage
     from coser_cli.bench.tiles import TiledStep
+    from coser_cli.cli.output.reporter import Reporter
 
 
-def report(findings: Iterable[Finding], *, as_json: bool) -> None:
+def report(reporter: Reporter, findings: Iterable[Finding], *, as_json: bool) -> None:
     """Print each finding as a line of JSON, or all of one kind as a table."""
     writer = _Writer()
     if as_json:
         for each in findings:
-            typer.echo(json.dumps(writer.record(each)))
+            reporter.record(*writer.record(each))
         return
     for index, (_, group) in enumerate(groupby(findings, key=_kind)):
-        typer.echo(("\n" if index else "") + writer.table(list(group)))
+        reporter.output(("\n" if index else "") + writer.table(list(group)))
 
 
 def _kind(finding: Finding) -> str:
@@ -42,15 +39,15 @@ class _Writer:
     def __init__(self) -> None:
         self._ceiling: float | None = None
 
-    def record(self, finding: Finding) -> dict[str, Any]:
-        """A line of `--json`; its keys are a contract with scripts."""
+    def record(self, finding: Finding) -> tuple[str, dict[str, Any]]:
+        """Kind and values of a line of `--json`; its keys are a contract with scripts."""
         self._note(finding)
         kind, to_record = _RECORDS[_kind(finding)]
         record = to_record(finding)
         if kind == "stage":
             rate, ceiling = record["flops_per_second"], self._ceiling
             record["ceiling_fraction"] = rate / ceiling if rate and ceiling else None
-        return {"type": kind, "version": JSON_VERSION, **record}
+        return kind, record
 
     def table(self, findings: Sequence[Any]) -> str:
         """Findings of one kind as lines of text."""

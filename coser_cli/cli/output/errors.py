@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import typer
 
 from coser_cli.cli.output.help import argument_of, usage_of, value_of
-from coser_cli.cli.output.json_lines import summary_record
+from coser_cli.cli.output.json_lines import error_record, picture_counts, print_record
 from coser_cli.errors import CoserError, InputError, UsageError, shown
 
 BUG = "this is a bug in coser; COSER_DEBUG=1 shows where"
@@ -22,7 +21,9 @@ def show_error(error: CoserError, words: Sequence[str]) -> None:
     """Say it; with `--json` among the words, and unless a reporter has done so, also as JSON."""
     typer.echo(f"coser: {error}", err=True)
     if asks_for_json(words) and not error.is_reported:
-        typer.echo(json.dumps(summary_record("error", error.exit_code, error=error)))
+        status = {"status": "error", "exit_code": int(error.exit_code)}
+        failure = {"seconds": 0.0, "error": error_record(error)}
+        print_record("summary", {**status, **picture_counts(0, None), **failure})
 
 
 def asks_for_json(words: Sequence[str]) -> bool:

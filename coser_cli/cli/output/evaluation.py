@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from coser_cli.cli.output.columns import plain_columns
-from coser_cli.cli.output.counted import Counted
 from coser_cli.cli.output.evaluation_tables import Section, differences_table, scores_table
-from coser_cli.cli.output.json_lines import print_record
 
 if TYPE_CHECKING:
+    from coser_cli.cli.output.reporter import Reporter
     from coser_cli.evaluation.comparison import Difference
     from coser_cli.evaluation.methods import Method
     from coser_cli.evaluation.metrics import Metric
@@ -28,18 +25,16 @@ class Report:
     metrics: Sequence[Metric]
     against: str | None
     files: Sequence[Path]
+    reporter: Reporter
     as_json: bool = False
-    quiet: bool = False
     notes: list[str] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
-    _counted: Counted = field(default_factory=lambda: Counted("pictures", quiet=True))
 
     def note(self, words: str) -> None:
         """Something to know, on stderr and on the page, once."""
         if words not in self.notes:
             self.notes.append(words)
-            if not self.quiet:
-                typer.echo(f"note: {words}", err=True)
+            self.reporter.message(f"note: {words}")
 
     def begin(self, measurement: Measurement, methods: Sequence[Method]) -> None:
         """A set follows. Raises `UsageError` where `against` is not among the methods."""
@@ -59,17 +54,15 @@ class Report:
 
     def progress(self, method: str, done: int, total: int) -> None:
         """Before each picture: a bar on a terminal, one line per method elsewhere."""
-        if not done:
-            self._counted = Counted(f"by {method}", quiet=self.quiet)
         words = "" if done else f"measuring {method}: {total} pictures"
-        self._counted.begin(done, total, words)
+        self.reporter.begin_part(done, total, f"by {method}", words)
 
     def add(self, scores: MethodScores) -> None:
         """A method of the present set is measured."""
-        self._counted.close()
+        self.reporter.close_bars()
         self.sections[-1].scores.append(scores)
         if self.as_json:
-            print_record("evaluation", _evaluation_record(scores, self.metrics))
+            self.reporter.record("evaluation", _evaluation_record(scores, self.metrics))
         self._write_scores()
 
     def end(self) -> None:
@@ -80,13 +73,13 @@ class Report:
         section.differences = differences(section.scores, self.metrics, self.against)
         if self.as_json:
             for each in section.differences:
-                print_record("comparison", _comparison_record(each))
+                self.reporter.record("comparison", _comparison_record(each))
             return
         tables = [scores_table(section.scores, self.metrics)]
         if section.differences:
             tables.append(differences_table(section.differences))
         separate = "\n" if len(self.sections) > 1 else ""
-        typer.echo(separate + "\n\n".join(plain_columns(each) for each in tables))
+        self.reporter.output(separate + "\n\n".join(plain_columns(each) for each in tables))
 
     def page(self) -> bytes:
         """The page about all sets. Raises `InputError` where a picture is gone."""

@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from coser_cli.errors import CoserError, Exit, shown
+from coser_cli.cli.output.streams import write_line
+from coser_cli.errors import CoserError, shown
 from coser_cli.size import Size
 
 if TYPE_CHECKING:
     from coser_cli.batch.dry_run import Plan
-    from coser_cli.batch.results import Result
+    from coser_cli.batch.results import Result, Tally
 
 
 JSON_VERSION = 1
@@ -23,7 +22,7 @@ time. `docs/json.md` describes them."""
 
 def print_record(kind: str, values: Mapping[str, Any]) -> None:
     """One line of `--json` on stdout."""
-    typer.echo(json.dumps({"type": kind, "version": JSON_VERSION, **values}))
+    write_line(json.dumps({"type": kind, "version": JSON_VERSION, **values}))
 
 
 def image_record(result: Result) -> dict[str, Any]:
@@ -33,8 +32,6 @@ def image_record(result: Result) -> dict[str, Any]:
     beside = job.references[0] if job.references and job.kind == "upscale" else None
     width, height = result.target_size.wh if result.target_size else (None, None)
     return {
-        "type": "image",
-        "version": JSON_VERSION,
         "source": str(job.source),
         "frame": None if job.frame is None else job.frame + 1,
         "target": str(job.target),
@@ -56,11 +53,6 @@ def image_record(result: Result) -> dict[str, Any]:
     }
 
 
-def problem_record(error: CoserError) -> dict[str, Any]:
-    """A line of `--json` about something named that could not be looked into."""
-    return {"type": "problem", "version": JSON_VERSION, "error": error_record(error)}
-
-
 def error_record(error: CoserError) -> dict[str, Any]:
     """An error for `--json`: a stable code, the exit code it stands for, message and remedy."""
     return {
@@ -71,29 +63,16 @@ def error_record(error: CoserError) -> dict[str, Any]:
     }
 
 
-def summary_record(
-    status: str, code: Exit, *, error: CoserError | None = None, **counts: float
-) -> dict[str, Any]:
-    """The last line of `--json`."""
-    usual = dict.fromkeys(("total", "done", "skipped", "failed", "not_started"), 0)
-    return {
-        "type": "summary",
-        "version": JSON_VERSION,
-        "status": status,
-        "exit_code": int(code),
-        **usual,
-        "seconds": 0.0,
-        **counts,
-        "error": None if error is None else error_record(error),
-    }
+def picture_counts(total: int, tally: Tally | None) -> dict[str, int]:
+    """What the summary of a command that makes pictures counts."""
+    names = ("done", "skipped", "failed", "not_started")
+    return {"total": total, **{name: getattr(tally, name, 0) for name in names}}
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """One picture's line of `--dry-run --json`; sizes are [width, height], amounts bytes."""
     cost = plan.cost
     record: dict[str, Any] = {
-        "type": "plan",
-        "version": JSON_VERSION,
         "source": str(plan.job.source),
         "frame": None if plan.job.frame is None else plan.job.frame + 1,
         "target": str(plan.job.target),

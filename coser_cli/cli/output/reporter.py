@@ -1,98 +1,149 @@
-"""Results → text or JSON Lines on stdout; messages and progress on stderr."""
+"""Messages, progress and JSON Lines of every command: results on stdout, all else on stderr."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import warnings
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from coser_cli.batch.events import Advanced, Event, Hint, Note, Started
-from coser_cli.cli.output.bars import Bars
-from coser_cli.cli.output.json_lines import (
-    image_record,
-    plan_record,
-    plan_text,
-    problem_record,
-    summary_record,
-)
+from coser_cli.cli.output.bars import Bars, TransferBar
+from coser_cli.cli.output.json_lines import error_record, print_record
 from coser_cli.cli.output.streams import write_line
-from coser_cli.cli.output.table import Row, rich_table, row_of
-from coser_cli.errors import CoserError, CoserWarning, Exit, shown
-from coser_cli.version import __version__
+from coser_cli.errors import CoserError, CoserWarning, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from typing import Self
 
-    from coser_cli.batch.dry_run import Plan
-    from coser_cli.batch.jobs import Job
-    from coser_cli.batch.results import Result, Tally
     from coser_cli.cli.output.log import Level, RunLog
 
 
 class Reporter:
-    """Says what happens: one per command, used as a context manager round the run.
+    """Says what a command does; a context manager round its work.
 
-    stdout carries results only (paths, or JSON Lines with `as_json`), stderr everything else.
-    `quiet` leaves nothing but errors, and the JSON where that was asked for. Without `results`
-    stdout is left alone, since a picture goes there. `log` gets everything, and is closed at the
+    `quiet` leaves errors and, with `as_json`, JSON Lines. These end with a summary, also where the
+    command fails. Bars are drawn on a terminal only. `log` gets every message, and is closed at the
     end.
     """
 
     def __init__(
-        self, *, as_json: bool, quiet: bool, results: bool = True, log: RunLog | None = None
+        self, *, as_json: bool = False, quiet: bool = False, log: RunLog | None = None
     ) -> None:
-        self._results = results
+        self.as_json, self.quiet = as_json, quiet
+        self.live = sys.stderr.isatty() and not quiet
+        """Whether somebody looks at progress."""
+        self.bars: Bars | TransferBar | None = None
         self._log = log
-        self._rows: list[Row] = []
-        self._as_json = as_json
-        self._quiet = quiet
-        self._live = sys.stderr.isatty() and not quiet
-        self._bars: Bars | None = None
-        self._expected: Mapping[str, float] | None = None
-        self._total = 0
-        self._started = self._ended = 0
         self._began = time.monotonic()
-        self._tally: Tally | None = None
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> Self:
         self._shows_warning = warnings.showwarning
         warnings.showwarning = self._warned
         return self
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        """End the bar; what ends the run still gets its JSON summary."""
+        """Close the bar; an error that ends the command still gets its JSON summary."""
         warnings.showwarning = self._shows_warning
-        self._close_bars()
+        self.close_bars()
         if isinstance(error, CoserError):
-            self._logged("ERROR", str(error))
-            if self._as_json:
-                self._summary("error", error.exit_code, error)
-            error.is_reported = True
+            self.log("ERROR", str(error))
+            if self.as_json:
+                self.summary("error", error.exit_code, error)
+                error.is_reported = True
         elif isinstance(error, KeyboardInterrupt):
             self.interrupted()
         if self._log is not None:
             self._log.close()
 
-    def expect(self, costs: Mapping[str, float]) -> None:
-        """What stages pictures will go through, and their costs: `stages.expected_costs`."""
-        self._expected = costs
-
-    def begin(self, total: int, tally: Tally) -> None:
-        """Say how many jobs there will be, and where they are counted."""
-        self._total = total
-        self._tally = tally
-        if self._live:
-            self._bars = Bars(total, self._expected)
-        self._logged("INFO", f"coser {__version__} begins with {total} picture{'s' * (total != 1)}")
-
     def message(self, text: str) -> None:
         """A line on stderr, unless quiet."""
-        self._logged("NOTE", text)
-        if not self._quiet:
-            self._stderr(text)
+        self.log("NOTE", text)
+        if not self.quiet:
+            self._write(text, err=True)
+
+    def hint(self, text: str) -> None:
+        """A line for someone who sits and waits: on a terminal only."""
+        if self.live:
+            self._write(text, err=True)
+
+    def error(self, error: CoserError) -> None:
+        """An error that does not end the command."""
+        self.log("ERROR", str(error))
+        self._write(f"coser: {error}", err=True)
+
+    def output(self, text: str) -> None:
+        """Text on stdout."""
+        self._write(text)
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """One JSON object on stdout."""
+        with self._room():
+            print_record(kind, values)
+
+    def log(self, level: Level, text: str) -> None:
+        """A line of the log alone."""
+        if self._log is not None:
+            self._log.line(level, text)
+
+    def begin_part(self, done: int, total: int, unit: str, words: str) -> None:
+        """The part after `done` of `total` begins: a bar on a terminal, elsewhere the words."""
+        if not self.live:
+            if words:
+                self.message(words)
+            return
+        if self.bars is None:
+            self.bars = Bars(total, unit=unit)
+        if isinstance(self.bars, Bars):
+            self.bars.count(done)
+
+    def transfer(self, label: str, done: int, total: int | None) -> None:
+        """`done` of `total` bytes are read or fetched."""
+        if not self.live:
+            return
+        if not isinstance(self.bars, TransferBar):
+            self.bars = TransferBar()
+        self.bars.update(label, done, total)
+
+    def close_bars(self) -> None:
+        """No more bars; the next progress draws new ones."""
+        if self.bars is not None:
+            self.bars.close()
+            self.bars = None
+
+    def summary(self, status: str, code: Exit, error: CoserError | None = None) -> None:
+        """The last line of `--json`."""
+        values = {
+            "status": status,
+            "exit_code": int(code),
+            **self.counts(),
+            "seconds": self.seconds,
+            "error": None if error is None else error_record(error),
+        }
+        self.record("summary", values)
+
+    @property
+    def seconds(self) -> float:
+        """Since the command began."""
+        return round(time.monotonic() - self._began, 3)
+
+    def counts(self) -> dict[str, int]:
+        """What the summary counts."""
+        return {}
+
+    def interrupted(self) -> None:
+        """Ctrl-C: say how far it got and how it goes on."""
+        self.close_bars()
+        if text := self.interruption():
+            self.log("ERROR", text)
+            write_line(f"coser: {text}", err=True)
+        if self.as_json:
+            self.summary("interrupted", Exit.INTERRUPTED)
+
+    def interruption(self) -> str:
+        """What Ctrl-C has done; nothing where `main` says it."""
+        return ""
 
     def _warned(
         self, message: Warning | str, category: type[Warning], *place: Any, **more: Any
@@ -103,185 +154,9 @@ class Reporter:
         else:
             self._shows_warning(message, category, *place, **more)
 
-    def _logged(self, level: Level, text: str) -> None:
-        if self._log is not None:
-            self._log.line(level, text)
+    def _room(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.bars is None else self.bars.paused()
 
-    @property
-    def live(self) -> bool:
-        """Whether somebody looks at progress: on a terminal."""
-        return self._live
-
-    def hint(self, text: str) -> None:
-        """A line for someone who sits and waits: on a terminal only."""
-        if self._live:
-            self._stderr(text)
-
-    def report(self, event: Event) -> None:
-        """What a run does; the listener of `batch.workers.run`."""
-        match event:
-            case Started(job):
-                self.start(job)
-            case Advanced(stage, done, total):
-                self.progress(stage, done, total)
-            case Note(text):
-                self.message(text)
-            case Hint(text):
-                self.hint(text)
-
-    def start(self, job: Job) -> None:
-        """A job begins."""
-        self._started += 1
-        self._logged("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
-        if self._bars is not None:
-            self._bars.picture(job.source.name)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """A stage is `done` of `total` steps far; of "pictures", that many have ended elsewhere."""
-        if self._bars is None:
-            return
-        if stage == "pictures":
-            self._bars.count(done)
-        else:
-            self._bars.stage(stage, done, total)
-
-    def result(self, result: Result) -> None:
-        """One job has ended."""
-        if self._bars is not None:
-            self._bars.ended(result.job.source.name, worked=result.status in ("done", "failed"))
-        self._ended += 1
-        self._rows.append(row_of(result))
-        self._logged("INFO", _log_line(result))
-        if result.error is not None:
-            self._error(result.error)
-        elif result.status == "skipped":
-            source, target = shown(result.job.source), result.job.target
-            if target.exists():
-                self.message(f"skipped {source}: {shown(target)} exists (--overwrite)")
-            else:  # a note says why
-                self.message(f"left {source} as it is")
-        elif result.status == "done" and self._total > 1 and not (self._live or self._quiet):
-            write_line(f"{self._ended} of {self._total}: {_done_line(result)}", err=True)
-        for note in result.notes:
-            self.message(f"note on {shown(result.job.source)}: {note}")
-        if result.scores is not None:
-            self.message(_scores(result))
-        if self._as_json:
-            self._stdout(json.dumps(image_record(result)))
-        elif result.status in ("done", "skipped") and self._results and not self._quiet:
-            for path in result.job.results:
-                if result.status == "done" or path.exists():
-                    self._stdout(str(path))
-
-    def plan(self, plan: Plan) -> None:
-        """What a job would be."""
-        if self._as_json:
-            write_line(json.dumps(plan_record(plan)))
-        else:
-            write_line(plan_text(plan))
-
-    def problem(self, error: CoserError) -> None:
-        """Something that was named could not be looked into; no picture belongs to it."""
-        self._error(error)
-        if self._as_json:
-            write_line(json.dumps(problem_record(error)))
-
-    def planned(self, tally: Tally) -> None:
-        """All plans are told."""
-        if self._as_json:
-            status = "success" if not tally.failed else "partial" if _any_good(tally) else "error"
-            self._summary(status, tally.exit_code)
-        elif self._total > 1:
-            self.message(f"{tally.done} can be done, {tally.failed} cannot; nothing was written")
-
-    def end(self, tally: Tally) -> None:
-        """All jobs have ended."""
-        self._close_bars()
-        self._logged("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")
-        if self._as_json:
-            status = "success" if not tally.failed else "partial" if _any_good(tally) else "error"
-            self._summary(status, tally.exit_code)
-        if self._total > 1:
-            self._table()
-            self.message(_counts(tally))
-
-    def interrupted(self) -> None:
-        """Ctrl-C: say how far it got and how it goes on."""
-        self._close_bars()
-        done = self._tally.done + self._tally.skipped if self._tally else 0
-        text = f"stopped after {done} of {self._total}; run the same command again to continue"
-        self._logged("ERROR", text)
-        write_line(f"coser: {text}", err=True)
-        if self._as_json:
-            self._summary("interrupted", Exit.INTERRUPTED)
-
-    def _summary(self, status: str, code: Exit, error: CoserError | None = None) -> None:
-        tally, names = self._tally, ("done", "skipped", "failed", "not_started")
-        counts = {name: getattr(tally, name) for name in names if tally is not None}
-        seconds = round(time.monotonic() - self._began, 3)
-        record = summary_record(
-            status, code, error=error, total=self._total, seconds=seconds, **counts
-        )
-        write_line(json.dumps(record))
-
-    def _error(self, error: CoserError) -> None:
-        self._logged("ERROR", str(error))
-        self._stderr(f"coser: {error}")
-
-    def _table(self) -> None:
-        """What became of each picture; on a terminal only, as elsewhere each has had its line."""
-        if not self._live or not self._rows:
-            return
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False).print(rich_table(self._rows))
-
-    @contextmanager
-    def _without_bars(self) -> Iterator[None]:
-        with nullcontext() if self._bars is None else self._bars.paused():
-            yield
-
-    def _stderr(self, text: str) -> None:
-        with self._without_bars():
-            write_line(text, err=True)
-
-    def _stdout(self, text: str) -> None:
-        with self._without_bars():
-            write_line(text)
-
-    def _close_bars(self) -> None:
-        if self._bars is not None:
-            self._bars.close()
-            self._bars = None
-
-
-def _scores(result: Result) -> str:
-    """How near each reference is to the input, and which of them is used, in words."""
-    scores = result.scores or ()
-    listed = ", ".join(f"{number}: {score:.4f}" for number, score in enumerate(scores, start=1))
-    chosen = "" if result.chosen is None else f"; {result.chosen + 1} is used"
-    return f"references of {shown(result.job.source)}, nearness to it: {listed}{chosen}"
-
-
-def _counts(tally: Tally) -> str:
-    rest = f", {tally.not_started} not started" if tally.not_started else ""
-    return f"{tally.done} done, {tally.skipped} skipped, {tally.failed} failed{rest}"
-
-
-def _done_line(result: Result) -> str:
-    """A picture that is made, for a log."""
-    target = shown(result.job.target)
-    return f"{shown(result.job.source)} → {target}, {result.target_size}, {result.seconds:.1f} s"
-
-
-def _log_line(result: Result) -> str:
-    """A result for the log."""
-    words = result.status.replace("_", " ")
-    line = f"{words} {shown(result.job.source)} → {shown(result.job.target)}"
-    if result.target_size is None:
-        return line
-    return f"{line}: {result.target_size} pixels, seed {result.seed}, {result.seconds:.1f} s"
-
-
-def _any_good(tally: Tally) -> bool:
-    return tally.done + tally.skipped > 0
+    def _write(self, text: str, *, err: bool = False) -> None:
+        with self._room():
+            write_line(text, err=err)

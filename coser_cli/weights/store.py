@@ -126,7 +126,9 @@ def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
     return cls(**{name: _value(hints[name], value) for name, value in data.items()})
 
 
-_hints = cache(get_type_hints)
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _value(hint: Any, value: Any) -> Any:

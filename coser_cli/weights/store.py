@@ -113,7 +113,7 @@ def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
     Raises TypeError for a field that the dataclass does not have, and ValueError for a value that
     is none of a `Literal`'s.
     """
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     unknown = data.keys() - {field.name for field in fields(cls)}  # type: ignore[arg-type]
     if unknown:
         raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""What is checked round one job, and how its errors get the picture's name."""
+"""Checks around one job, and the picture's name in its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def naming(source: Path) -> Iterator[None]:
-    """Put the picture's name before what the engine reports, which knows no names."""
+    """Put the picture's name before the engine's messages, which have no names."""
     try:
         yield
     except (WeightsError, UsageError):

@@ -1,4 +1,4 @@
-"""`--dry-run`: what each job would make, and what it would take; nothing is written."""
+"""`--dry-run`: what each job would write and take; nothing is written."""
 
 from __future__ import annotations
 
@@ -27,11 +27,9 @@ CALIBRATION_PART = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job would be.
-
-    `cost` is what it takes; `why` it is done in tiles, "" where it is done whole; `seconds` by a
-    short calibration, None where nothing could be timed. `existing` outputs would be skipped or,
-    with `overwrite`, replaced. `error` is why it would fail.
+    """The plan of a job. `cost` is what it takes; `why` it is done in tiles, "" where it is done
+    whole; `seconds` by a short calibration, None where nothing could be timed. `existing` outputs
+    would be skipped or, with `overwrite`, replaced. `error` is why it would fail.
     """
 
     job: Job
@@ -132,7 +130,7 @@ class _Rates:
 
 
 def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
-    """Time one step of each stage, at the second go: then nothing is loaded."""
+    """Time one step of each stage in a second run, when everything is loaded."""
     import torch
 
     scale, tile_size = work.settings.scale, work.request.tiles.tile_size

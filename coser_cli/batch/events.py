@@ -44,7 +44,7 @@ Emit = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Report to nobody."""
+    """Ignore the event."""
 
 
 def progress_to(emit: Emit) -> Progress:

@@ -1,4 +1,4 @@
-"""The size that is asked for instead of a scale: sides in pixels → the scale of each picture."""
+"""A requested size instead of a scale: sides in pixels → the scale of each picture."""
 
 from __future__ import annotations
 

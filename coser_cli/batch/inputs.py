@@ -1,8 +1,8 @@
 """What the user names → pictures: files, folders, patterns and lists; before anything is decoded.
 
 In folders and patterns, hidden files are passed by, and so are this program's own part and record
-files, which are hidden. What a folder holds is told by content; a file that only its name calls a
-picture counts, too, so that a damaged photo is reported and not left out.
+files, which are hidden. Files in a folder are recognised by content; a file that only its name
+calls a picture counts, too, so that a damaged photo is reported and not left out.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ REDUCED_ROWS = 16
 
 
 def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
-    """Make and write a job's pictures in tiles; `why` becomes a note where it is not "".
+    """Compute and write a job's pictures in tiles; `why` becomes a note unless it is "".
 
     Raises `InputError` where the temporary space or the format does not suffice.
     """
@@ -102,7 +102,7 @@ def _outputs(loaded: LoadedJob, large: Large) -> Outputs:
 
 @dataclass(frozen=True)
 class PictureOnDisk:
-    """A `Picture` that is made and written band by band."""
+    """A `Picture` that is computed and written band by band."""
 
     pixels: Readable
     progress: Progress

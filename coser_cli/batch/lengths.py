@@ -1,4 +1,4 @@
-"""Names and paths that are too long for where a file is to go."""
+"""Names and paths that are too long for their file system."""
 
 from __future__ import annotations
 

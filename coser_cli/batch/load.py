@@ -38,7 +38,7 @@ def loader(compute: Compute, emit: Emit = ignore) -> Load:
 
 
 def forward_log(report: Emit) -> None:
-    """Report what the engine logs; in place of whoever was told before."""
+    """Report what the engine logs, in place of the previous listener."""
 
     class Forward(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -63,7 +63,7 @@ class Naming:
         return format_named(self.format or "PNG").suffixes[0]
 
     def default(self, ending: str | None, frames: int) -> str:
-        """The template where none is given; frames are told apart."""
+        """The template where none is given; frames get numbers."""
         if ending is None:
             ending = "_{scale}x" if self.fit is None else f"_{self.fit.label}"
         return "{stem}" + ("-{frame}" if frames > 1 else "") + ending + "{ext}"

@@ -37,7 +37,7 @@ class Picture(Protocol):
         ...
 
     def reduced(self, side: int) -> FloatArray:
-        """Pixels `(3, h, w)` to look at: where they come from disk, with no side above `side`."""
+        """Pixels `(3, h, w)` for a preview: from disk, with no side above `side`."""
         ...
 
     def write(
@@ -74,10 +74,10 @@ class PictureInMemory:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a job has come to: pictures that are not yet written, and its result.
+    """The pictures of a job that are not yet written, and its result.
 
-    `image` is the enlarged picture, None where the job asks for references alone, or for a
-    comparison. `is_written`: that has been done already.
+    `image` is the enlarged picture, None where the job is for references alone, or for a
+    comparison. `is_written`: it has been written already.
     """
 
     result: Result
@@ -93,7 +93,7 @@ class Outputs:
 
 
 def write_outputs(loaded: LoadedJob, outputs: Outputs) -> None:
-    """Write what is missing. The target comes last: a finished one means that all is there."""
+    """Write what is missing. The target comes last: if it exists, all is complete."""
     if outputs.image is not None:
         _write_result(loaded, outputs.image, outputs.references)
     elif loaded.job.kind == "reference":
@@ -136,7 +136,9 @@ def _write(loaded: LoadedJob, path: Path, picture: Picture, source: Photo | None
 
 
 def _write_comparison(loaded: LoadedJob, image: Picture | None, reference: Picture | None) -> None:
-    """Write the comparison, if it is missing; what was not made now is the file that is there."""
+    """Write the comparison, if it is missing; pictures that were not computed now are read from
+    their files.
+    """
     from coser_cli.imageio.comparison import write_comparison
     from coser_cli.imageio.preview import preview_of, read_preview
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedJob:
-    """A job whose picture has been read, and all that its outputs are made of.
+    """A job whose picture has been read, and everything that its outputs depend on.
 
     `tiling` says how it is cut, for the records.
     """
@@ -39,7 +39,7 @@ class LoadedJob:
 
     @property
     def missing(self) -> Sequence[Path]:
-        """The outputs that are to be made."""
+        """The outputs to compute."""
         return self.pending.missing
 
     @property
@@ -69,11 +69,11 @@ class LoadedJob:
 
     @property
     def only_compares(self) -> bool:
-        """Whether all that a comparison shows is there already."""
+        """Whether only the comparison is missing."""
         return not set(self.missing) - {self.job.comparison}
 
     def why_tiled(self) -> str | None:
-        """Why the picture is done in tiles, "" where that was asked for; None: it is done whole."""
+        """Why the picture is done in tiles, "" where that was requested; None: it is done whole."""
         request = self.work.request
         runtime = self.upscaler.runtime
         if request.always_tiles or runtime.low_memory:

@@ -1,8 +1,8 @@
-"""Jobs with one model: the next pictures are read, and finished ones written, meanwhile.
+"""Jobs with one model: meanwhile the next pictures are read, and finished ones written.
 
-One thread reads ahead, two write behind; the networks run in the thread that asks. What waits is
-bounded by its bytes. Decoders and encoders let other threads run for most of their time. A single
-job, and jobs that are done one by one, need no threads.
+One thread reads ahead, two write behind; the networks run in the calling thread. The bytes that
+wait are limited. Decoders and encoders release the GIL for most of their time. A single job, and
+jobs that are done one by one, need no threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WRITERS, BEHIND_BYTES = 2, 256 * 2**20
 PIXEL_BYTES = 16
 """Float32 RGB and alpha."""
 WINDOW = 4
-"""For so many batches' length of jobs a picture waits for others that share its batch."""
+"""A picture waits for others of its batch for at most this many batches' length of jobs."""
 
 
 def run_in_process(
@@ -42,10 +42,10 @@ def run_in_process(
     """Do the jobs in this process and yield a result for each, in order.
 
     `load` is called when a model is first needed, and once. A job whose outputs all exist is
-    skipped unless they are to be overwritten. What would fail every job alike is raised:
-    `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other failure belongs to its
-    own job. What is finished when the run ends early is still written, and its results are yielded
-    unless the caller has gone.
+    skipped unless they are to be overwritten. Errors that concern every job are raised:
+    `WeightsError`, `UsageError`, and `DeviceError` from `load`; any other belongs to its own job.
+    What is finished when the run ends early is still written, and its results are yielded unless
+    the generator was closed.
     """
     worker = Worker(load, work, emit)
     alone = len(jobs) == 1 or work.request.fail_fast
@@ -62,8 +62,9 @@ def run_in_process(
 
 @dataclass
 class _Step:
-    """A job after its first phase: what was read, or what has become of it already; None as soon
-    as others hold what they need of it."""
+    """A job after its first phase: what was read, or its result; None once others hold what they
+    need.
+    """
 
     job: Job
     read: LoadedJob | Result | None
@@ -79,7 +80,7 @@ class _Room:
         self._changed = Condition()
 
     def enter(self, amount: int) -> None:
-        """Wait until there is room; what alone exceeds the limit waits until all is free."""
+        """Wait until there is room; an amount above the limit waits until all is free."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._closed or not self._held or self._held + amount <= self._limit
@@ -92,7 +93,7 @@ class _Room:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let in whoever waits: nobody will leave any more."""
+        """Let in all that wait: nobody will leave any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -150,7 +151,7 @@ class _Ahead:
 
 
 class _Behind:
-    """Writes what is finished; in this thread where a job is `alone`."""
+    """Writes what is finished; in this thread where jobs are done `alone`."""
 
     def __init__(self, worker: Worker, alone: bool) -> None:
         self._worker, self._alone = worker, alone
@@ -185,7 +186,7 @@ class _Behind:
 
 
 class _Flow:
-    """From what is read to what is written."""
+    """From pictures that are read to results that are written."""
 
     def __init__(
         self, worker: Worker, ahead: _Ahead, behind: _Behind, emit: Emit, alone: bool
@@ -198,7 +199,7 @@ class _Flow:
         self._waiting: dict[object, list[_Step]] = {}
 
     def advance(self) -> bool:
-        """Take the next job, and make what is due; whether there was one. The last makes all."""
+        """Take the next job and compute what is due; False after the last, when all is computed."""
         step = self._ahead.take()
         if step is None:
             while self._waiting:
@@ -228,7 +229,8 @@ class _Flow:
 
     def _batch(self, step: _Step) -> tuple[object, int]:
         """The key of the batch that a picture may share, and how many share it; None and 1 where it
-        is made by itself."""
+        is computed by itself.
+        """
         loaded = step.read
         if self._alone or not isinstance(loaded, LoadedJob):
             return None, 1
@@ -280,7 +282,7 @@ class _Flow:
         step.result.set_result(replace(outcome, seconds=seconds))
 
     def _write_outputs(self, step: _Step, outputs: Outputs, seconds: float) -> None:
-        """The outputs are written from here on; nobody else holds them."""
+        """Pass the outputs on to be written, and drop them here."""
         loaded, step.read = step.read, None
         assert isinstance(loaded, LoadedJob)
         step.result = self._behind.write(loaded, outputs, seconds)

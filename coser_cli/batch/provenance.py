@@ -1,8 +1,7 @@
-"""What the record of a picture says: from what, with which settings and weights it was made.
+"""The record of a picture: its input, settings and weights.
 
-A record tells the same for the same command: there is no time in it, no folder, and nothing of the
-machine but the kind of device, the number type and the version of torch, on which the last bits of
-results may depend.
+The same command gives the same record: it has no time, no folder, and of the machine only the kind
+of device, the number type and the version of torch, on which the last bits of results may depend.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 KEY = "coser_record"
 _TILING = ("tile_size", "overlap", "jitter")
-"""Of how a picture is cut: what is chosen, and not found out by the free memory."""
+"""Of how a picture is cut: what is chosen, not what depends on the free memory."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a record says before anything is computed."""
+    """The parts of a record that are known before anything is computed."""
 
     provenance: Provenance
     input: NamedHash
@@ -167,7 +166,7 @@ def compute_of(device: Any, dtype: Any, compiled: bool = False) -> dict[str, Any
 
 
 def role_of(job: Job, path: Path) -> tuple[str, int | None]:
-    """What an output is to its job, and which of several, counted from 1."""
+    """The role of an output in its job, and its number among several, from 1."""
     if path in job.references:
         return "reference", job.references.index(path) + 1
     if path == job.comparison:
@@ -180,9 +179,9 @@ def role_of(job: Job, path: Path) -> tuple[str, int | None]:
 def differences(
     record: Mapping[str, Any], expected: Mapping[str, Any], origin: Origin
 ) -> list[str]:
-    """What a record has otherwise than one that would be written now, in words.
+    """How a record differs from one that would be written now, in words.
 
-    The program's version, the device and what was found out by the free memory may differ.
+    The program's version, the device and what depends on the free memory may differ.
     """
     idle = _idle_in(expected["role"], origin)
     reasons = [

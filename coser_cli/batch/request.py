@@ -1,4 +1,4 @@
-"""What a run asks for: alike for all its jobs."""
+"""The request of a run: the same for all its jobs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, as plain data that can be sent to another process.
+    """A request as plain data that can be sent to another process.
 
     `references` are picture files of the user that guide every job, instead of imagined ones. `fit`
     gives each picture its own scale instead of that of `settings`, `encoding` says how results are
-    written. `tiles` says how large pictures are cut; `always_tiles` cuts small ones, too. As many
-    small pictures of one size as `batch_size` says are processed at once; None: as the engine
-    advises. `fail_fast`: a job begins when the one before has
-    ended, so that the run can end with the first failure. Several `devices`, which are
-    used instead of the one in `compute`, or the machines of a Ray `cluster` share the jobs.
+    written. `tiles` says how large pictures are cut; `always_tiles` cuts small ones, too.
+    `batch_size` small pictures of one size are processed at once; None: as many as the engine
+    advises. `fail_fast`: a job begins when the one before has ended, so that the run can end with
+    the first failure. Several `devices`, instead of the one in `compute`, or the machines of a Ray
+    `cluster` share the jobs.
     """
 
     settings: Settings
@@ -47,10 +47,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Work:
-    """A request made ready: with the model's defaults in its settings, and its references read.
+    """A prepared request: settings with the model's defaults, and references read.
 
-    With `provenance` outputs get records, and those that are there are judged by theirs; without,
-    what is there is kept.
+    With `provenance` outputs get records, and existing ones are judged by theirs; without, existing
+    outputs are kept.
     """
 
     request: Request

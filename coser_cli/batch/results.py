@@ -1,4 +1,4 @@
-"""What became of jobs, and what it adds up to."""
+"""Results of jobs, and their sum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coser_cli.size import Size
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a job; `error` is set where it failed.
+    """The result of a job; `error` is set where it failed.
 
     `scores` of the candidate references, where they were compared with the input, and the index of
     the `chosen` one, where not all were used.

@@ -1,4 +1,4 @@
-"""What of a job's outputs is there already, by their records: what to make, and what stays."""
+"""Which outputs of a job exist already, by their records: what to compute, and what stays."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ State = Literal["absent", "current", "stale", "foreign"]
 
 @dataclass(frozen=True)
 class Pending:
-    """Outputs of a job that are to be made, what the user should know of the others, and what
-    records will say (None: there will be none).
+    """Outputs of a job that are to be computed, notes on the others, and the `Origin` of the
+    records (None: there will be none).
     """
 
     missing: tuple[Path, ...]
@@ -30,16 +30,16 @@ class Pending:
 
 
 def is_present(path: Path) -> bool:
-    """Whether something lies there, even a link to nothing."""
+    """Whether something exists there, even a link to nothing."""
     return os.path.lexists(path)
 
 
 def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[str]]:
-    """Whether an output is there and may be kept, and what its record has otherwise.
+    """Whether an output exists and may be kept, and how its record differs.
 
-    "current": it was made from this very input with these settings and weights. "stale": it is our
-    own, but was made otherwise. "foreign": it has no record that is understood, or nothing is known
-    to compare it with.
+    "current": computed from this very input with these settings and weights. "stale": our own, but
+    computed otherwise. "foreign": without a record that is understood, or nothing is known to
+    compare it with.
     """
     if not is_present(path):
         return "absent", []
@@ -56,7 +56,7 @@ def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[s
 
 
 def pending_of(job: Job, work: Work) -> Pending:
-    """What is to be made of a job. Raises `InputError` where that takes an input's size, and it
+    """What a job has to compute. Raises `InputError` where that needs the input's size, and it
     cannot be read.
     """
     origin = _origin(job, work)

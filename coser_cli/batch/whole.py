@@ -32,8 +32,9 @@ def upscale_whole(loaded: LoadedJob) -> Outputs:
 
 
 def batch_key(loaded: LoadedJob) -> Hashable | None:
-    """What pictures that share a batch have in common; None for one that is done by itself: in
-    tiles, with a mask or a condition, or with references that it chooses."""
+    """The key of pictures that may share a batch; None for one that is processed by itself: in
+    tiles, with a mask or a condition, or where references are selected.
+    """
     if loaded.job.kind != "upscale" or loaded.only_compares or loaded.work.request.batch_size == 1:
         return None
     if loaded.mask is not None or loaded.conditions:

@@ -56,7 +56,7 @@ class Worker:
         return self._upscaler
 
     def read(self, job: Job) -> LoadedJob | Result:
-        """The job with its picture; a result, where all is there. Needs no model."""
+        """The job with its picture; a result, where all its outputs exist. Needs no model."""
         from coser_cli.imageio.mask import read_mask
         from coser_cli.imageio.read import read_photo
 
@@ -89,7 +89,7 @@ class Worker:
 
 
 def upscale(loaded: LoadedJob) -> Outputs:
-    """Make what is missing; in tiles, also write it."""
+    """Compute the missing outputs; in tiles, also write them."""
     with naming(loaded.job.source):
         if loaded.only_compares:
             return Outputs(Result(loaded.job, "done"))
@@ -102,7 +102,7 @@ def upscale(loaded: LoadedJob) -> Outputs:
 
 
 def write(loaded: LoadedJob, outputs: Outputs) -> Result:
-    """Write what is missing, and say how it went; needs no model."""
+    """Write the missing outputs, and return the result; needs no model."""
     from coser_cli.imageio.write import lost_in
 
     with naming(loaded.job.source):
@@ -123,7 +123,7 @@ def write(loaded: LoadedJob, outputs: Outputs) -> Result:
 
 
 def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Result:
-    """What a phase of a job makes; its errors turned into a result."""
+    """The result of a phase of a job; its errors as a `Result`."""
     try:
         return phase()
     except (WeightsError, UsageError):

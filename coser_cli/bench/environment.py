@@ -53,7 +53,7 @@ def _name_of(device: torch.device) -> str:
 
 
 def _cpu_name() -> str:
-    """The CPU's name as Linux tells it, else the machine's kind."""
+    """The CPU's name by Linux, else the machine's kind."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -67,8 +67,8 @@ class _UnseenOneHot:
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(module, OneHotAttention):
-            seen = self._counter.get_total_flops() - self._before
-            missed = max(0, _of_one_hot(module, *inputs) - seen)
+            flops = self._counter.get_total_flops() - self._before
+            missed = max(0, _of_one_hot(module, *inputs) - flops)
             self._counter.flop_counts["Global"][ONE_HOT] += missed
 
 
@@ -123,10 +123,10 @@ def _meta(*shape: int) -> Tensor:
 
 def _of_cognition(config: ModelConfig, encoder: Any, pixels: Tensor) -> dict[str, int]:
     patches = (config.clip_vision.image_size // config.clip_vision.patch_size) ** 2
-    seen = _meta(1, 1 + patches, config.clip_vision.output_dim)
+    tokens = _meta(1, 1 + patches, config.clip_vision.output_dim)
     return {
         "clip_vision": flops_of(lambda: encoder.clip(pixels)),
-        "qformer": flops_of(lambda: encoder.qformer(seen)),
+        "qformer": flops_of(lambda: encoder.qformer(tokens)),
     }
 
 

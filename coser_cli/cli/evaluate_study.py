@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,7 +90,10 @@ def _make_page(folders: Sequence[Path], page: Page, *, quiet: bool, as_json: boo
         raise UsageError("a study is an HTML page", "give --output FILE.html, or --tally")
     if output.exists() and not page.overwrite:
         raise UsageError(f"{shown(output)} exists", "give another name, or --overwrite")
-    study = study_page(_pictures(folders, page.input), page.question, page.max_side)
+    pictures, notes = _pictures(folders, page.input)
+    for note in () if quiet else notes:
+        typer.echo(f"note: {note}", err=True)
+    study = study_page(pictures, page.question, page.max_side)
     write_page(output, study.html)
     if as_json:
         facts = {"target": str(output), "study": study.identity, "pairs": study.pairs}
@@ -98,12 +101,15 @@ def _make_page(folders: Sequence[Path], page: Page, *, quiet: bool, as_json: boo
         return
     typer.echo(str(output))
     if not quiet:
-        typer.echo(f"{study.pairs} pairs; study {study.identity}", err=True)
+        pairs = "1 pair" if study.pairs == 1 else f"{study.pairs} pairs"
+        typer.echo(f"{pairs}; study {study.identity}", err=True)
 
 
-def _pictures(folders: Sequence[Path], source: Path | None) -> list[StudyPicture]:
-    """Pictures that at least two methods have."""
-    from coser_cli.evaluation.pairs import match, pictures_in
+def _pictures(
+    folders: Sequence[Path], source: Path | None
+) -> tuple[list[StudyPicture], tuple[str, ...]]:
+    """Pictures that at least two methods have, and notes on the others."""
+    from coser_cli.evaluation.pairs import left_out
     from coser_cli.pages.study import StudyPicture
 
     if len(folders) < 2:
@@ -111,20 +117,37 @@ def _pictures(folders: Sequence[Path], source: Path | None) -> list[StudyPicture
     names = [folder.absolute().name for folder in folders]
     if len(set(names)) < len(names):
         raise UsageError("two folders have the same name", "methods are called after their folders")
-    anchors = pictures_in(folders[0] if source is None else source)
-    matches = {
-        name: match(anchors, pictures_in(each)) for name, each in zip(names, folders, strict=True)
-    }
-    pictures = []
-    for anchor in anchors:
-        results = {name: files[anchor] for name, files in matches.items() if anchor in files}
+    pictures, alone = list[StudyPicture](), list[str]()
+    for anchor, results in _results(dict(zip(names, folders, strict=True)), source):
         if len(results) > 1:
-            pictures.append(StudyPicture(anchor.stem, results, None if source is None else anchor))
+            original = None if source is None else anchor
+            pictures.append(StudyPicture(anchor.stem, results, original))
+        else:
+            alone.append(anchor.stem)
     if not pictures:
         raise UsageError(
             "no picture is in two of the folders", "files belong together by their names"
         )
-    return pictures
+    return pictures, left_out(alone, "fewer than two methods have them")
+
+
+def _results(
+    folders: Mapping[str, Path], source: Path | None
+) -> list[tuple[Path, dict[str, Path]]]:
+    """Each picture, by its file in `source` or in the first folder that has it, with the results
+    of all methods."""
+    from coser_cli.evaluation.pairs import match, pictures_in
+
+    anchors = [] if source is None else pictures_in(source)
+    results: dict[Path, dict[str, Path]] = {anchor: {} for anchor in anchors}
+    for name, folder in folders.items():
+        files = pictures_in(folder)
+        matches = match(list(results), files)
+        for anchor, file in matches.items():
+            results[anchor][name] = file
+        for file in set(files) - set(matches.values()) if source is None else ():
+            results[file] = {name: file}
+    return sorted(results.items(), key=lambda each: each[0].stem)
 
 
 def _tally(files: Sequence[Path], *, quiet: bool, as_json: bool) -> None:

@@ -68,8 +68,6 @@ def train(
     if dry_run:
         _dry_run(stage, recipe, data, work, overrides, gpus, rate)
         return
-    if data is None and stage != "export":
-        raise UsageError("a stage needs pictures", "add --data DIR")
     _run(stage, recipe, data, work, overrides, tensorboard)
 
 
@@ -108,8 +106,7 @@ def _run(
     from coser_cli.training.workspace import Workspace
 
     space = Workspace(read_recipe(recipe), data, work, overrides, tensorboard)
-    if data is not None:
-        space.require_pictures()
+    space.require_pictures(stage)
     STAGES[stage](space)
     if os.environ.get("RANK", "0") == "0":
         typer.echo(str(work / ("model" if stage == "export" else stage)))

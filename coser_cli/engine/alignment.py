@@ -1,12 +1,11 @@
-"""A picture of the user brought to where it fits: for every latent cell, the place in the reference
-that looks alike once it is as coarse as the input, to the pixel.
+"""References aligned to the picture: for every latent cell, the place in the reference that looks
+most like it at the resolution of the input, to the pixel.
 
-The networks see the reference on the grid of their latents; detail that lies between its points is
-lost to them, and so is one that lies elsewhere. So the reference is moved first: patches of the
-reduced result are compared with patches of the reduced reference at all positions (normalised
-cross-correlation of luma), from coarse to fine, with the matches of neighbours as candidates
-(Barnes et al. 2009, "PatchMatch"). What the reference would lose by being reduced is then added to
-the result's own picture, as far as both are alike.
+The networks see a reference on the grid of their latents, so they lose detail that is finer, or
+lies elsewhere. Patches of the reduced result are compared with patches of the reduced reference at
+all positions (normalised cross-correlation of luma), from coarse to fine, with the matches of
+neighbours as candidates (Barnes et al. 2009, "PatchMatch"). The detail that the reference would
+lose by being reduced is then added to the result, weighted by how alike both are.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ REACH = 3
 EXHAUSTIVE = 2**26
 """Comparisons of all with all at the coarsest level."""
 NOISE = 0.002
-"""Standard deviation of luma below which a patch counts as flat: it resembles nothing."""
-ALIKE = (0.5, 0.8)
-"""Correlations where detail begins to be taken over, and is all of it."""
-SEEN = 3
-"""Cells around a cell whose matches are asked whether they agree with its own, so 48."""
-COHERENT = 3
-"""Pixels by which a neighbour's match may lie elsewhere than beside: turned, or larger."""
-SIDE_BY_SIDE = (0.4, 0.8)
-"""Shares of such neighbours where detail begins to be taken over, and is all of it."""
+"""Standard deviation of luma below which a patch counts as flat and matches nothing."""
+CORRELATION = (0.5, 0.8)
+"""Correlations at which the reference's detail begins to be added, and is added in full."""
+NEIGHBOURHOOD = 3
+"""Cells around a cell whose matches are compared with its own, so 48."""
+TOLERANCE = 3
+"""Pixels by which a neighbour's match may differ: the reference may be turned, or larger."""
+AGREEMENT = (0.4, 0.8)
+"""Shares of agreeing neighbours at which detail begins to be added, and is added in full."""
 GAIN = (0.5, 2.0)
 """Least and largest factor between the contrasts of both."""
 _MARGIN = 2
-_AROUND = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
-_BESIDE = [(0, 1), (1, 0), (0, -1), (-1, 0)]
+_MOVES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+_NEIGHBOURS = [(0, 1), (1, 0), (0, -1), (-1, 0)]
 _WEIGHTS = (0.299, 0.587, 0.114)
 
 
@@ -54,31 +53,31 @@ class Match:
     gain: Tensor
 
     def coherence(self) -> Tensor:
-        """Share in [0, 1] `(h, w)` of the neighbours, `SEEN` cells around, whose match lies where
-        it would if both showed the same thing, to `COHERENT` pixels: chance does not do that.
+        """Share in [0, 1] `(h, w)` of the cells within `NEIGHBOURHOOD` whose match lies where it
+        should if both pictures showed the same thing, to `TOLERANCE` pixels.
         """
         height, width = self.score.shape
         places = torch.stack([self.rows, self.columns]).float()
         steps = torch.arange(max(height, width), device=places.device) * CELL
         own = steps[:height, None].expand(height, width), steps[:width].expand(height, width)
         relative = places - torch.stack(own)
-        filled = F.pad(relative[None], (SEEN,) * 4, mode="replicate")[0]
+        filled = F.pad(relative[None], (NEIGHBOURHOOD,) * 4, mode="replicate")[0]
         moves = [
             (down, right)
-            for down in range(2 * SEEN + 1)
-            for right in range(2 * SEEN + 1)
-            if (down, right) != (SEEN, SEEN)
+            for down in range(2 * NEIGHBOURHOOD + 1)
+            for right in range(2 * NEIGHBOURHOOD + 1)
+            if (down, right) != (NEIGHBOURHOOD, NEIGHBOURHOOD)
         ]
         share = torch.zeros_like(self.score)
         for down, right in moves:
-            beside = filled[:, down : down + height, right : right + width]
-            share += (beside - relative).abs().amax(dim=0) <= COHERENT
+            neighbour = filled[:, down : down + height, right : right + width]
+            share += (neighbour - relative).abs().amax(dim=0) <= TOLERANCE
         return share / len(moves)
 
 
 def aligned(picture: Tensor, references: Sequence[Tensor]) -> Tensor:
-    """`picture` `(3, 4h, 4w)` in [0, 1] with what the references `(3, H, W)` know better, of the
-    same shape, clamped. Each cell takes from the reference that is most alike.
+    """`picture` `(3, 4h, 4w)` in [0, 1] with the detail of the references `(3, H, W)`: same shape,
+    clamped. Each cell takes the detail of the reference that matches it best.
     """
     coarse = F.avg_pool2d(picture[None], CELL)[0]
     matches = [match(coarse, reference) for reference in references]
@@ -92,8 +91,8 @@ def aligned(picture: Tensor, references: Sequence[Tensor]) -> Tensor:
 
 
 def match(coarse: Tensor, reference: Tensor) -> Match:
-    """Where cells of a picture reduced by 4, `coarse` `(3, h, w)`, are found in a reference
-    `(3, H, W)`, H and W at least 4; both in [0, 1].
+    """Matches of the cells of a picture reduced by 4, `coarse` `(3, h, w)`, in a reference `(3, H,
+    W)`, H and W at least 4; both in [0, 1].
     """
     queries, keys = luma(coarse), luma(reference)
     pyramid = [(queries, keys)]
@@ -103,7 +102,7 @@ def match(coarse: Tensor, reference: Tensor) -> Match:
         queries, keys = _halved(queries), _halved(keys)
         pyramid.append((queries, keys))
     finder = _Finder(*pyramid[-1])
-    finder.look_everywhere()
+    finder.search_all()
     for queries, keys in reversed(pyramid[:-1]):
         finder = finder.finer(queries, keys)
     return finder.result()
@@ -121,35 +120,35 @@ def soft(pixels: Tensor) -> Tensor:
     return F.conv2d(F.conv2d(filled, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))[:, 0]
 
 
-def fetch(reference: Tensor, found: Match, own: Tensor) -> tuple[Tensor, Tensor]:
-    """What the reference `(3, H, W)` brings to the cells that are its `own` `(h, w)`: detail
-    `(3, 4h, 4w)`, and the share `(1, 4h, 4w)` in [0, 1] of the picture's detail that it replaces.
+def fetch(reference: Tensor, matches: Match, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Detail `(3, 4h, 4w)` of the reference `(3, H, W)` for the cells that are its `own` `(h, w)`,
+    and the share `(1, 4h, 4w)` in [0, 1] of the picture's detail that it replaces.
 
-    Windows of 8 × 8 pixels, which overlap, so that no cell shows a border.
+    Windows of 8 × 8 pixels overlap, so that no cell shows a border.
     """
-    height, width = found.score.shape
+    height, width = matches.score.shape
     side = CELL + 2 * _MARGIN
-    low, high = ALIKE
-    share = ((found.score - low) / (high - low)).clamp(0, 1) * own
-    first, all_of_it = SIDE_BY_SIDE
-    share = share * ((found.coherence() - first) / (all_of_it - first)).clamp(0, 1)
+    low, high = CORRELATION
+    share = ((matches.score - low) / (high - low)).clamp(0, 1) * own
+    least, full = AGREEMENT
+    share = share * ((matches.coherence() - least) / (full - least)).clamp(0, 1)
     detail = F.pad((reference - soft(reference))[None], (_MARGIN,) * 4, mode="replicate")[0]
     inside = torch.arange(side, device=reference.device)
-    rows = found.rows.flatten()[:, None] + inside
-    columns = found.columns.flatten()[:, None] + inside
+    rows = matches.rows.flatten()[:, None] + inside
+    columns = matches.columns.flatten()[:, None] + inside
     windows = detail[:, rows[:, :, None], columns[:, None, :]]  # (3, cells, side, side)
     edge = detail.new_tensor([0.25, 0.75, 1, 1, 1, 1, 0.75, 0.25])
     weight = (edge[:, None] * edge).expand(1, height * width, side, side)
-    taken = weight * share.flatten()[None, :, None, None]
-    brought = windows * taken * found.gain.flatten()[None, :, None, None]
+    weights = weight * share.flatten()[None, :, None, None]
+    weighted = windows * weights * matches.gain.flatten()[None, :, None, None]
     size = (height * CELL + 2 * _MARGIN, width * CELL + 2 * _MARGIN)
 
-    def laid(each: Tensor) -> Tensor:
+    def overlapped(each: Tensor) -> Tensor:
         columns = each.permute(0, 2, 3, 1).flatten(0, 2)[None]
         return F.fold(columns, size, side, stride=CELL)[0, :, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
-    total = laid(weight)
-    return laid(brought) / total, laid(taken) / total
+    total = overlapped(weight)
+    return overlapped(weighted) / total, overlapped(weights) / total
 
 
 class _Finder:
@@ -173,8 +172,8 @@ class _Finder:
         self.score = torch.full((cells,), -2.0, device=keys.device)
         self.match_contrast = torch.ones_like(self.score)
 
-    def look_everywhere(self) -> None:
-        """All cells of the reference as candidates, then what is near the best."""
+    def search_all(self) -> None:
+        """Try every cell of the reference, then positions near the best."""
         height, width = (max(1, edge // CELL) for edge in self.keys.shape)
         grid = self.keys[: height * CELL : CELL, : width * CELL : CELL]
         keys, _ = _normalised(_unfold(grid))
@@ -184,7 +183,7 @@ class _Finder:
         self.refine((2, 1, 1))
 
     def finer(self, queries: Tensor, keys: Tensor) -> _Finder:
-        """The same at twice the resolution, begun with the matches found here."""
+        """The search at twice the resolution, started from these matches."""
         finer = _Finder(queries, keys)
         height, width = finer.shape
         rows = torch.arange(height, device=keys.device).clamp(max=2 * self.shape[0] - 1)
@@ -197,18 +196,18 @@ class _Finder:
         return finer
 
     def refine(self, steps: Sequence[int]) -> None:
-        """Rounds of small moves of each match, and of the neighbours' matches."""
+        """Try small moves of each match, and the matches of neighbours."""
         for step in steps:
-            for down, right in _AROUND:
+            for down, right in _MOVES:
                 self._try(self.rows + down * step, self.columns + right * step)
-            for down, right in _BESIDE:
+            for down, right in _NEIGHBOURS:
                 self._try(
                     self._from_neighbour(self.rows, down, right, down),
                     self._from_neighbour(self.columns, down, right, right),
                 )
 
     def result(self) -> Match:
-        """What was found."""
+        """The matches."""
         low, high = GAIN
         gain = (self.contrast / self.match_contrast.clamp(min=1e-3)).clamp(low, high)
         each = (self.rows, self.columns, self.score, gain)
@@ -219,7 +218,7 @@ class _Finder:
         return rolled.flatten() + moved * CELL
 
     def _try(self, rows: Tensor, columns: Tensor) -> None:
-        """Take these places where they are more alike."""
+        """Take these positions where they match better."""
         rows = rows.clamp(0, max(0, self.keys.shape[0] - CELL))
         columns = columns.clamp(0, max(0, self.keys.shape[1] - CELL))
         first = rows * self._filled.shape[1] + columns

@@ -1,4 +1,4 @@
-"""Pictures of further conditions, such as edges: their latents."""
+"""Latents of the pictures of further conditions, such as edges."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def with_conditions(
     model: CoSeR, low_res: LowRes, pictures: Mapping[str, Image], settings: ResolvedSettings
 ) -> LowRes:
-    """`low_res` with the latents of pictures, placed into its frame as
-    references are; without diffusion nobody looks at them. Raises `UsageError`, `InputError`."""
+    """`low_res` with the latents of these pictures, placed into its frame like references. Without
+    diffusion they are not used. Raises `UsageError`, `InputError`.
+    """
     require_conditions(model.config, pictures)
     if not settings.strength:
         return low_res

@@ -37,9 +37,9 @@ def decode(model: CoSeR, latents: Tensor, low_res: LowRes, fidelity: float) -> T
 def decode_result(
     model: CoSeR, latents: Tensor | None, low_res: LowRes, settings: ResolvedSettings
 ) -> Tensor:
-    """`decode` as settings say. `strength` of a one-step model blends what is decoded
-    without and with the step; at 0 and 1 only what counts is decoded. A mask keeps latents. With
-    `plain_result` "low_res" strength 0 is the enlargement.
+    """`decode` with these settings. `strength` of a one-step model blends the pictures decoded
+    without and with the step. A mask keeps latents. With `plain_result` "low_res", strength 0 is
+    the enlargement itself.
     """
     if not decodes(settings, model.config):
         return low_res.padded.float()

@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from coser_cli.models.unet import Controls
 
 SHARE = 0.25
-"""Of the memory that is free when a pass begins, what may be kept. Features of further tiles are
-computed at every step."""
+"""Of the memory that is free when a pass begins, the share that features may take. Those of further
+tiles are computed at every step.
+"""
 
 Maps = tuple[Tensor, ...]
 Key = tuple[Hashable, ...]
-"""A name, and whatever tells features of that name apart."""
+"""A name, and what else distinguishes features of that name."""
 
 
 class Kept:
-    """Features by name and place, of one pass; at most `limit` bytes, None for a share of what is
-    free when the first are kept.
+    """Features by name and place, of one pass; at most `limit` bytes, None for `SHARE` of the
+    memory that is free when the first are kept.
 
-    A feature that is computed every n-th step is that of step 0, n, 2n ...; one that is missing
-    there (no room, another place) is computed when it is needed.
+    A feature that is computed every n-th step is that of step 0, n, 2n ...; where it is missing (no
+    room, another place) it is computed when needed.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -73,9 +74,9 @@ def predict(
     step: int,
     interval: int,
 ) -> Tensor:
-    """What the U-Net predicts, from the deep features of an earlier step where `interval` allows.
+    """Prediction of the U-Net, with the deep features of an earlier step where `interval` allows.
 
-    `controls(shallow)` gives the maps that it needs: of the finest level alone, or all.
+    `controls(shallow)` gives the maps that are needed: those of the finest level, or all.
     """
     unet = model.unet
     prediction: Tensor

@@ -27,11 +27,11 @@ def unchanged(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Upscaled:
-    """The result `(B, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, if they were
-    wanted, the references that guided it, `(N·B, 3, …)` of the same size, reference-major.
+    """The result `(B, 3, round(H·s), round(W·s))` in [0, 1], float32 on the CPU, and, where
+    requested, the references that guided it, `(N·B, 3, …)` of the same size, reference-major.
 
     `scores` of all candidates, and the index of the `chosen` one, where one was chosen. `back`
-    makes pixels a picture of the kind that was given.
+    turns pixels into a picture of the caller's kind.
     """
 
     pixels: Tensor
@@ -42,7 +42,7 @@ class Upscaled:
 
     @property
     def image(self) -> Any:
-        """The result, of the kind that was given."""
+        """The result, of the kind of the input."""
         return self.back(self.pixels)
 
     def split(self) -> list[Upscaled]:
@@ -61,7 +61,7 @@ class Upscaled:
 
 
 def pixels_of(image: Any) -> tuple[Tensor, Back]:
-    """Pixels `(B, 3, H, W)`, and what makes enlarged ones a picture of the same kind.
+    """Pixels `(B, 3, H, W)`, and a function from enlarged pixels to a picture of the same kind.
 
     Raises `InputError` where it is no picture.
     """
@@ -95,7 +95,9 @@ def mask_of(image: Any) -> Tensor | None:
 def upscaled_each(
     images: Sequence[Any], upscale: Callable[[Tensor], Upscaled], limit: Callable[[Tensor], int]
 ) -> list[Upscaled]:
-    """A result per picture; those of one size at once, as many as `limit` says for the first."""
+    """A result per picture; pictures of one size are enlarged together, at most `limit` of the
+    first.
+    """
     opened = [pixels_of(each) for each in images]
     groups: dict[torch.Size, list[int]] = {}
     for index, (pixels, _) in enumerate(opened):

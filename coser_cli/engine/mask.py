@@ -1,9 +1,8 @@
-"""Regions: a grey mask says how much of each place is restored, and the rest is the plain
-enlargement.
+"""Regions: a grey mask says how strongly each place is restored; the rest is the plain enlargement.
 
 White is restored fully, black is bicubic interpolation of the input, grey lies between. The mask
-acts twice: in the latents, so that the decoder sees one picture, and in the pixels, so that black
-and white are exact. Everything is read by boxes, in tiles and whole alike.
+acts twice: on the latents, so that the decoder sees one picture, and on the pixels, so that black
+and white are exact. Everything is read by boxes, in tiles and in memory alike.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box
 
 ROUNDING = 1e-5
-"""How far resampled black and white may be from 0 and 1; what is nearer counts as exact."""
+"""Resampled values nearer than this to 0 or 1 count as exactly black or white."""
 
 
 class Grey:
-    """A mask `(1, 1, H, W)`, uint8 or float in [0, 1], as a map of floats; it stays as small as it
-    is until it is read."""
+    """A mask `(1, 1, H, W)`, uint8 or float in [0, 1], as a map of floats that is converted when
+    read.
+    """
 
     def __init__(self, mask: Tensor) -> None:
         self._mask = mask
@@ -50,8 +50,9 @@ class Weights:
 
 
 class CellWeights:
-    """Weights of latent cells `(1, h, w)`: the mean over each cell's pixels. Beyond the picture,
-    which may end within a cell, its last row and column go on."""
+    """Weights of latent cells `(1, h, w)`: the mean over each cell's pixels. Where the picture ends
+    within a cell, its last row and column are repeated.
+    """
 
     def __init__(self, weights: Readable, cells: Size, downscale: int) -> None:
         self.shape: Shape = (1, *cells.hw)
@@ -62,9 +63,9 @@ class CellWeights:
         pixels = box.scaled(self._downscale)
         _, height, width = self._weights.shape
         top, left = min(pixels.top, height - 1), min(pixels.left, width - 1)
-        there = Box(top, left, min(pixels.bottom, height), min(pixels.right, width))
-        lacking = pixels.width - there.width, pixels.height - there.height
-        values = self._weights.read(there)
+        inside = Box(top, left, min(pixels.bottom, height), min(pixels.right, width))
+        lacking = pixels.width - inside.width, pixels.height - inside.height
+        values = self._weights.read(inside)
         if any(lacking):
             values = F.pad(values, (0, lacking[0], 0, lacking[1]), mode="replicate")
         return F.avg_pool2d(values, self._downscale)
@@ -85,8 +86,9 @@ class Masked:
 
 @dataclass(frozen=True)
 class Regions:
-    """A `mask` `(1, H, W)` of any size held against one picture: `pixels` `(3, H, W)` of the input,
-    worked on at `size`."""
+    """A `mask` `(1, H, W)` of any size for one picture: `pixels` `(3, H, W)` of the input, worked
+    on at `size`.
+    """
 
     mask: Readable
     pixels: Readable

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass. `stream` is the name of its noise; the start and the noise of the first step are
-    those of both. It starts from the low-resolution latents, `noised` to `sampler.start` or not.
-    `weights` of what the low-resolution picture and the references add.
+    """One pass. `stream` names its noise; both passes share the noise of the start. The pass begins
+    at the low-resolution latents, `noised` to `sampler.start` or not. `weights` of the attentions
+    to the low-resolution picture and to the references.
     """
 
     stream: str

@@ -25,15 +25,15 @@ Encode = Callable[[], tuple[Tensor, tuple[Tensor, ...] | None]]
 
 @dataclass(frozen=True)
 class LowRes:
-    """What is known of the input before anything is imagined.
+    """The input before anything is imagined.
 
-    `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, right and bottom filled up to
+    `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, padded right and bottom to
     `pixel_multiple`; only `size` of it is picture. `target`: size of the result, which may be
-    smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded` when they are first
-    asked for: without diffusion nobody may. `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the
-    SRResNet's result, where the enlargement is made of it; of a network in its place, as large as
-    that one makes it. `mask` `(1, 1, h, w)` of any size: see `mask.py`. `conditions`: latents
-    `(B, 4, h, w)` of the pictures of further conditions, by name.
+    smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded` when first used.
+    `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is
+    made of it (in the scale of the network that replaces it). `mask` `(1, 1, h, w)` of any size:
+    see `mask.py`. `conditions`: latents `(B, 4, h, w)` of the pictures of further conditions, by
+    name.
     """
 
     pixels: Tensor
@@ -62,8 +62,9 @@ class LowRes:
 
     @property
     def colors(self) -> Tensor:
-        """What a colour fix takes the colours from, `(B, 3, *size.hw)`: the bicubic enlargement,
-        also where a network made the one that everything starts from."""
+        """The source of a colour fix, `(B, 3, *size.hw)`: the bicubic enlargement, also where a
+        network made the enlargement.
+        """
         if self.pre_restored is None:
             return self.enlarged.float()
         return F.interpolate(
@@ -86,7 +87,8 @@ def require_picture(pixels: Tensor) -> None:
 
 def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     """Enlarge pixels `(B, 3, H, W)` in [0, 1] by `scale`, or to the model's working size, and pad;
-    encoded when that is asked for."""
+    encoding waits until it is needed.
+    """
     target = Size.of(pixels).scaled(scale)
     size = size_to_work_at(model.config, Size.of(pixels), scale)
     scale = working_scale(target, size, scale)
@@ -102,7 +104,7 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
 
 
 def known(latents: Tensor) -> Encode:
-    """Of latents that are there, and no features."""
+    """Of existing latents, without features."""
     return lambda: (latents, None)
 
 

@@ -1,4 +1,4 @@
-"""Progress of one picture: what is told, and the bar of the Python API."""
+"""Progress of one picture: its callback, and the bar of the Python API."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
-def steps_of(tell: Progress, stage: str) -> OnStep:
-    """What a sampling loop is told to tell of a stage."""
-    return lambda done, total, _: tell(stage, done, total)
+def steps_of(on_progress: Progress, stage: str) -> OnStep:
+    """The steps of a sampling loop as progress of a stage."""
+    return lambda done, total, _: on_progress(stage, done, total)
 
 
 def part_of(on_step: OnStep, index: int, count: int) -> OnStep:
-    """Tell the steps of loop `index` of `count` equally long ones as steps of all together."""
+    """The steps of loop `index` of `count` equally long ones as steps of all together."""
     return lambda done, total, latents: on_step(index * total + done, count * total, latents)
 
 

@@ -48,8 +48,7 @@ def imagine(
 @dataclass(frozen=True)
 class Imaginer:
     """The denoiser of the reference pass (a `Denoise`): both new attentions left out. `kept` are
-    features of earlier steps, of this `place` among others, taken by all
-    steps but every `deep_interval`-th.
+    features of earlier steps of this `place`, which all steps use but every `deep_interval`-th.
     """
 
     model: CoSeR
@@ -74,9 +73,9 @@ Latents = TypeVar("Latents")
 class References(Generic[Latents]):
     """What guides a restoration: latents of each reference, in memory `(B, 4, h, w)` or a map.
 
-    `scores` of all candidates, in [-1, 1], higher is nearer to the input, and the index that was
-    `chosen` among them: None where nobody compared or chose. Where references were aligned there
-    are no latents, but the `picture` that they made of the enlargement, `(B, 3, *target.hw)`.
+    `scores` of all candidates, in [-1, 1], higher is nearer to the input, and the index of the
+    `chosen` one; None without a comparison or choice. Aligned references have no latents, but the
+    `picture` that they made of the enlargement, `(B, 3, *target.hw)`.
     """
 
     latents: Sequence[Latents] = ()
@@ -88,7 +87,7 @@ class References(Generic[Latents]):
 @dataclass(frozen=True)
 class Candidates:
     """References as pictures `(N, 3, H, W)` in [0, 1], float32 on the CPU, and their scores; None
-    for a single one, which has nothing to be compared with.
+    for a single one.
     """
 
     pictures: Tensor
@@ -101,8 +100,8 @@ class Candidates:
 
 
 def draw_of(candidate: int, draw: Draw) -> Draw:
-    """The noise of a candidate: that of `draw` for the first, streams `start/k` and `imagine/k` of
-    their own for the k-th. So the first is the same among any number.
+    """The noise of a candidate: that of `draw` for the first, streams `start/k` and `imagine/k` for
+    the k-th. So the first is the same among any number.
     """
     return lambda stream, step: draw(candidate_stream(stream, candidate), step)
 
@@ -166,18 +165,18 @@ def align(
 
 @torch.inference_mode()
 def score(model: CoSeR, pictures: Tensor, low_res: LowRes) -> tuple[float, ...]:
-    """How near each of the pictures `(N, 3, H, W)` in [0, 1] is to the input, as the image tower
-    sees both: the cosine between their class tokens, in [-1, 1].
+    """Similarity of each of the pictures `(N, 3, H, W)` in [0, 1] to the input: the cosine between
+    their class tokens in the image tower, in [-1, 1].
 
-    The input is seen as it is understood: pre-restored. The token is projected without the tower's
+    The input is taken pre-restored, as for cognition. The token is projected without the tower's
     last norm, as everything that CoSeR takes from CLIP. `mini` has a small tower of its own instead
-    of CLIP, and so much less of an opinion.
+    of CLIP, whose scores differ much less.
     """
     pre_restored = low_res.pre_restored
     if pre_restored is None:
         pre_restored = model.srresnet(low_res.pixels)
-    seen = (each.to(low_res.pixels) for each in pictures.split(1))
-    return tuple(similarity(model, each, pre_restored) for each in seen)
+    images = (each.to(low_res.pixels) for each in pictures.split(1))
+    return tuple(similarity(model, each, pre_restored) for each in images)
 
 
 def similarity(model: CoSeR, picture: Tensor, other: Tensor) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Times:
-    """What both networks are told of the time, for every timestep of a walk."""
+    """Time embeddings of both networks for every timestep of a walk."""
 
     unet: Mapping[int, PreparedTime]
     controlnet: Mapping[int, PreparedTime]
@@ -44,13 +44,12 @@ class Times:
 class Restorer:
     """The denoiser of the restoration, for latents of the size of its hints (a `Denoise`).
 
-    `hints` `(B, 4, h, w)`, the low-resolution latents and then those of N references, are the
-    ControlNet's, whose maps serve both guidance branches: a single call per step with one
-    reference. Further references follow two at a time, so that the network itself never needs more
-    memory. Without a reference its attention is left out. `kept` are features of earlier steps, of
-    this `place` among others, taken by all steps but every `deep_interval`-th.
-    `weights`: of the attention to the low-resolution latents, and of that to the references.
-    `conditions` are the names of the last hints, which are those of further conditions.
+    `hints` `(B, 4, h, w)` of the ControlNet: the low-resolution latents, then those of N
+    references, then those of further `conditions`, in that order of names. Its maps serve both
+    guidance branches. Hints are evaluated two at a time, so that more references take no more
+    memory in the network. Without a reference its attention is left out. `kept` are features of
+    earlier steps of this `place`, which all steps use but every `deep_interval`-th. `weights`: of
+    the attentions to the low-resolution latents and to the references.
     """
 
     model: CoSeR
@@ -103,7 +102,9 @@ class Restorer:
 def restorer_of(
     model: CoSeR, cognition: Cognition, how: Pass, low_res: LowRes, reference: Tensor | None
 ) -> Restorer:
-    """That of a picture in memory, with the latents `(N·B, 4, h, w)` of N references, or None."""
+    """The restorer of a picture in memory, with the latents `(N·B, 4, h, w)` of N references, or
+    None.
+    """
     references = () if reference is None else reference.split(len(low_res.latents))
     return Restorer(
         model,

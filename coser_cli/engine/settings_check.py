@@ -1,7 +1,8 @@
-"""Settings held against a model: what it cannot do, and what has no effect with it; no torch.
+"""Settings checked against a model: what it cannot do, and which settings have no effect; no torch.
 
-Here is the one place that knows which setting depends on which, and on the model's configuration:
-what has no effect is named to the user, is no reason to make a result again, and is not recorded.
+The only place that knows how settings depend on each other and on the model's configuration. A
+setting without effect is named to the user, is no reason to make a result again, and is not
+recorded.
 """
 
 from __future__ import annotations
@@ -196,8 +197,8 @@ def idle_in_reference(
 def _idle_while_imagining(settings: ResolvedSettings, config: ModelConfig) -> dict[str, str]:
     """What of the settings about references has no effect on what is imagined."""
     if config.one_step is not None and not _imagines_from_noise(config):
-        alike = f"{_NO_NOISE}: its references are all alike"
-        return dict.fromkeys(("references", "reference_select"), alike)
+        reason = f"{_NO_NOISE}: its references are all alike"
+        return dict.fromkeys(("references", "reference_select"), reason)
     if settings.reference_strength == 0:
         names = ("reference_steps", "reference_guidance_scale")
         return dict.fromkeys(names, "with --reference-strength 0")

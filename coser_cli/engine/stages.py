@@ -36,9 +36,9 @@ def prepare(runtime: Runtime, pixels: Tensor, settings: ResolvedSettings) -> Low
     """Stage 1: check, enlarge and pad pixels `(B, 3, H, W)`; encode what will be decoded."""
     require_picture(pixels)
     size = Size.of(pixels)
-    taken = runtime.pending(settings), len(pixels)
+    demand = runtime.pending(settings), len(pixels)
     how = runtime.picture_dtype, runtime.device
-    require_memory(runtime.model.config, size, settings.scale, *how, *taken)
+    require_memory(runtime.model.config, size, settings.scale, *how, *demand)
     runtime.enter("prepare")
     pixels = to_device(pixels, runtime.device).to(runtime.picture_dtype)
     low_res = preparation.prepare(runtime.model, pixels, settings.scale)
@@ -82,12 +82,12 @@ def imagine(
     draw: Draw | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Stage 3: the latents `(N·B, 4, h, w)`, reference-major, of `settings.references`
-    reference pictures, from the input, noised for each by itself.
+    """Stage 3: the latents `(N·B, 4, h, w)`, reference-major, of `settings.references` pictures,
+    each from the input with noise of its own.
 
     They are imagined one after the other, so the first is the same among any number of them;
-    `on_step` counts the steps of all. `draw` replaces the seeded noise. With
-    `reference_strength` 0 each is the input itself.
+    `on_step` counts the steps of all. `draw` replaces the seeded noise. With `reference_strength` 0
+    each is the input itself.
     """
     from coser_cli.engine.reference import imagine
 
@@ -160,8 +160,8 @@ def restore(
     """Stage 4: the latents `(B, 4, h, w)` of the result, from the same noised input as the
     reference; of a one-step model, from the input without noise.
 
-    `reference` latents `(N·B, 4, h, w)`: each place takes what is most alike among all N; None
-    leaves the reference attention out. With `strength` 0 it is the input.
+    `reference` latents `(N·B, 4, h, w)`: each place attends to the most similar among all N; None
+    leaves the reference attention out. With `strength` 0 the result is the input.
     """
     from coser_cli.engine.restoration import restorer_of
 

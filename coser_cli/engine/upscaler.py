@@ -169,16 +169,16 @@ class Upscaler:
         `choices` are fields of the settings, as in `scale=2`. `references`, pictures of any sizes,
         are taken instead of imagined ones. Of a grey `mask` of any size, white is restored and
         black is bicubic (`mask.py`). `conditions` are pictures of the model's further conditions
-        by name. `on_progress(stage, done, total)` is told how far it is;
+        by name. `on_progress(stage, done, total)` is called after each step;
         `progress` shows tqdm bars instead. With `strength` 0 nothing is imagined, and no diffusion
         network is loaded, unless `want_reference` asks for the reference all the same. What exceeds
         the range of a smaller dtype is done again in float32; of several pictures, by the caller,
         one by one. Raises `InputError`, `DeviceError`, and `UsageError` for settings.
         """
         resolved = self.resolve(chosen(settings, choices))
-        tell = on_progress or (tqdm_progress() if progress else silent)
-        guides = [pixels_of(each)[0] for each in references]
-        more = resolved, tell, want_reference, guides, mask_of(mask), conditions or {}
+        report = on_progress or (tqdm_progress() if progress else silent)
+        pictures = [pixels_of(each)[0] for each in references]
+        more = resolved, report, want_reference, pictures, mask_of(mask), conditions or {}
 
         def upscaled(pixels: Tensor) -> Upscaled:
             return whole.upscale(self.runtime, pixels, *more)

@@ -46,25 +46,25 @@ def upscale(
         if conditions:
             low_res = with_conditions(runtime.model, low_res, conditions, settings)
         on_progress("prepare", 1, 1)
-        guides: References[Tensor] | None
+        selected: References[Tensor] | None
         if references and runtime.model.config.align_references:
             alone = replace(settings, reference_mode="none")
             latents, _ = _diffuse(runtime, low_res, alone, on_progress, False, ())
             decoded = stages.decoded(runtime, latents, low_res, settings)
-            aligned, guides = stages.align(runtime, references, decoded, low_res, settings)
+            aligned, selected = stages.align(runtime, references, decoded, low_res, settings)
             result = stages.finish(aligned, low_res, settings)
         else:
-            latents, guides = _diffuse(
+            latents, selected = _diffuse(
                 runtime, low_res, settings, on_progress, want_reference, references
             )
             result = stages.decode(runtime, latents, low_res, settings)
         pictures = None
-        if guides is not None and want_reference:
-            pictures = guides.picture
+        if selected is not None and want_reference:
+            pictures = selected.picture
             if pictures is None:
-                pictures = stages.decode_reference(runtime, torch.cat([*guides.latents]), low_res)
+                pictures = stages.decode_reference(runtime, torch.cat([*selected.latents]), low_res)
         on_progress("decode", 1, 1)
-        scores = (None, None) if guides is None else (guides.scores, guides.chosen)
+        scores = (None, None) if selected is None else (selected.scores, selected.chosen)
         return Upscaled(result, pictures, *scores)
 
     if len(pixels) > 1:  # what goes wrong with one of them must not change the others

@@ -41,11 +41,6 @@ class PairedDifference:
     losses: int
     ties: int
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
-
 
 def summarize(values: Sequence[float], seed: int = 0) -> Summary:
     """Mean, median and 95 % interval of the mean of at least one value."""

@@ -87,7 +87,7 @@ def set_of_folders(name: str, reference: Path | None, source: Path | None) -> Pi
         Picture(each.stem, each, sources[each]) for each in references if each in sources
     )
     missing = [each.name for each in references if each not in sources]
-    return PictureSet(name, pictures, _left_out(missing, f"in {source.name}/"))
+    return PictureSet(name, pictures, left_out(missing, f"they are not in {source.name}/"))
 
 
 def results_for(pictures: PictureSet, folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -105,7 +105,7 @@ def results_for(pictures: PictureSet, folder: Path) -> tuple[dict[str, Path], tu
         )
     results = {anchors[path].name: file for path, file in files.items()}
     missing = [each.name for each in pictures.pictures if each.name not in results]
-    return results, _left_out(missing, f"in {folder.name}/")
+    return results, left_out(missing, f"they are not in {folder.name}/")
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -153,11 +153,12 @@ def _plain(path: Path) -> str:
     return stem.lower()
 
 
-def _left_out(names: Sequence[str], where: str) -> tuple[str, ...]:
+def left_out(names: Sequence[str], reason: str) -> tuple[str, ...]:
+    """A note on pictures that are left out; none where none is."""
     if not names:
         return ()
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    return (f"left out, as they are not {where}: {', '.join(names[:_SHOWN_NAMES])}{more}",)
+    return (f"left out, as {reason}: {', '.join(names[:_SHOWN_NAMES])}{more}",)
 
 
 def write_png(path: Path, pixels: Tensor) -> None:

@@ -55,8 +55,8 @@ def remove_stale_parts(folder: Path) -> list[Path]:
     removed = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in list(entries):
-            found = _PART.fullmatch(entry.name)
-            if found and entry.is_file(follow_symlinks=False) and not _is_alive(int(found[1])):
+            match = _PART.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and not _is_alive(int(match[1])):
                 with suppress(OSError):
                     _remove_unlocked(Path(entry.path))
                     removed.append(Path(entry.path))

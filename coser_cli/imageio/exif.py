@@ -233,8 +233,8 @@ def exif_of_tiff(read: ifd.ReadAt, offset: int, layout: Layout) -> bytes | None:
     """What a directory of a TIFF file says of the photograph, as EXIF; None for nothing."""
     entries, _ = ifd.directory_at(read, offset, layout)
     kept = _copied(read, entries, layout, DESCRIPTIVE)
-    said = kept.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION}
-    return _as_exif(kept, layout) if said else None
+    described = kept.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION}
+    return _as_exif(kept, layout) if described else None
 
 
 def exif_of_comment(text: bytes) -> bytes:

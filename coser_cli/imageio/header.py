@@ -12,7 +12,7 @@ from PIL import Image
 from coser_cli.errors import CoserError
 from coser_cli.imageio import jpeg, png
 from coser_cli.imageio.bmff import read_item_properties
-from coser_cli.imageio.metadata import Said, of_jpeg, of_pillow, of_png, of_tiff
+from coser_cli.imageio.metadata import FileInfo, of_jpeg, of_pillow, of_png, of_tiff
 from coser_cli.imageio.opening import damaged, opened, picture_kind, unreadable
 from coser_cli.imageio.tiff import NotReadError, TiffPage, opened_tiff
 from coser_cli.size import Size
@@ -29,13 +29,13 @@ _NCLX = ("color_primaries", "transfer_characteristics")
 @dataclass(frozen=True)
 class Header:
     """`stored` is the size as the pixels lie, `orientation` is EXIF's; `frames` how many pictures
-    there are. `said` is all else. `bits` of samples, where Pillow would cut them.
+    there are. `info` is all else. `bits` of samples, where Pillow would cut them.
     """
 
     stored: Size
     orientation: int = 1
     frames: int = 1
-    said: Said = field(default_factory=Said)
+    info: FileInfo = field(default_factory=FileInfo)
     bits: int = 8
 
     @property
@@ -73,21 +73,21 @@ def opened_file(path: Path, frame: int | None = None) -> Iterator[OpenedFile]:
     if kind == "JPEG":
         segments = jpeg.read_jpeg_header(path)
         if segments.is_special:
-            said = of_jpeg(segments)
-            orientation = said.metadata.orientation
-            yield OpenedFile(kind, Header(segments.size, orientation, said=said))
+            info = of_jpeg(segments)
+            orientation = info.metadata.orientation
+            yield OpenedFile(kind, Header(segments.size, orientation, info=info))
             return
     chunks = _png_header(path) if kind == "PNG" else None
     source = png.without_damage(path) if chunks is not None and chunks.damaged else path
     with opened(path, kind, frame, source) as image:
         try:
             if chunks is not None:
-                said = of_png(chunks, grey=image.mode in ("1", "L", "LA", "I", "I;16"))
+                info = of_png(chunks, grey=image.mode in ("1", "L", "LA", "I", "I;16"))
             elif kind == "JPEG":
-                said = of_jpeg(segments)
+                info = of_jpeg(segments)
             else:
-                said = of_pillow(image.info)
-            header = _header_of_image(path, kind, image, said)
+                info = of_pillow(image.info)
+            header = _header_of_image(path, kind, image, info)
         except (CoserError, MemoryError):
             raise
         except Exception as error:  # decoders raise anything on damaged headers
@@ -95,19 +95,19 @@ def opened_file(path: Path, frame: int | None = None) -> Iterator[OpenedFile]:
         yield OpenedFile(kind, header, image=image)
 
 
-def _header_of_image(path: Path, kind: str | None, image: Image.Image, said: Said) -> Header:
-    orientation, bits = said.metadata.orientation, 8
+def _header_of_image(path: Path, kind: str | None, image: Image.Image, info: FileInfo) -> Header:
+    orientation, bits = info.metadata.orientation, 8
     if kind == "AVIF":
         properties = read_item_properties(path)
-        bits, said = properties.bits, of_pillow(image.info, properties.code_points)
+        bits, info = properties.bits, of_pillow(image.info, properties.code_points)
     elif kind == "HEIF":
         nclx = image.info.get("nclx_profile") or {}
         points = tuple(int(nclx[name]) for name in _NCLX if name in nclx)
-        said = of_pillow(image.info, (points[0], points[1]) if len(points) == 2 else None)
+        info = of_pillow(image.info, (points[0], points[1]) if len(points) == 2 else None)
         bits = int(image.info.get("bit_depth", 8))
     frames = 1 if image.format in _SINGLE else getattr(image, "n_frames", 1)
     size = Size.of_wh(image.size)
-    return Header(size, 1 if kind in _TURNED else orientation, frames, said, bits)
+    return Header(size, 1 if kind in _TURNED else orientation, frames, info, bits)
 
 
 def _png_header(path: Path) -> png.PngHeader:
@@ -127,11 +127,11 @@ def _header_of_tiff(path: Path, page: TiffPage) -> Header:
             file.seek(offset)
             return file.read(number)
 
-        said = of_tiff(page.tag, read, page.offset, page.layout)
-    told = page.tag(_ORIENTATION)
-    valid = isinstance(told, int) and 1 <= told <= 8
-    orientation = told if valid else said.metadata.orientation
-    return Header(page.size, orientation, page.count, said)
+        info = of_tiff(page.tag, read, page.offset, page.layout)
+    value = page.tag(_ORIENTATION)
+    valid = isinstance(value, int) and 1 <= value <= 8
+    orientation = value if valid else info.metadata.orientation
+    return Header(page.size, orientation, page.count, info)
 
 
 @contextmanager

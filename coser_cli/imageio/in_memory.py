@@ -46,8 +46,8 @@ def _opened_image(image: Image.Image) -> tuple[FloatArray, Back]:
     profile = image.info.get("icc_profile")
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise InputError(f"an image of mode {image.mode}", "convert it to L, RGB or RGBA")
-    wide = image.mode.startswith("I;16")
-    if not wide:
+    is_16_bit = image.mode.startswith("I;16")
+    if not is_16_bit:
         grey = image.mode in ("1", "L", "LA", "La")
         mode = ("LA" if grey else "RGBA") if image.has_transparency_data else "L" if grey else "RGB"
         image = image if image.mode == mode else image.convert(mode)

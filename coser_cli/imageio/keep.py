@@ -39,36 +39,36 @@ class Kept:
 
 def kept_of(source: Photo, size: Size, row: Format, record: Record | None = None) -> Kept:
     """What a result of `size` in the format `row` keeps of its source."""
-    said, lost = source.metadata, []
-    exif = exif_for_size(said.exif, size, source.size) if row.exif else None
+    metadata, lost = source.metadata, []
+    exif = exif_for_size(metadata.exif, size, source.size) if row.exif else None
     if exif and row.name == "JPEG" and len(exif) > jpeg.EXIF_LIMIT:
         exif, lost = None, ["EXIF (too large)"]
-    elif said.exif and not row.exif:
+    elif metadata.exif and not row.exif:
         lost.append("EXIF")
     xmp, more_xmp = _xmp(source, size, row, record)
-    if said.xmp and not (xmp_of_source(source, size) and row.exif):
+    if metadata.xmp and not (xmp_of_source(source, size) and row.exif):
         lost.append("XMP")
-    if said.iptc and not row.iptc:
+    if metadata.iptc and not row.iptc:
         lost.append("IPTC")
-    chunks, comments, parameters = _texts(said, row)
-    if parameters and exif is None and said.exif is None and row.exif:
+    chunks, comments, parameters = _texts(metadata, row)
+    if parameters and exif is None and metadata.exif is None and row.exif:
         exif = exif_of_comment(parameters)
     elif parameters:
         lost.append("PNG text (parameters)")
-    lost += _lost_texts(said, row)
-    if exif is None and said.dpi and row.exif and row.name in ("WEBP", "AVIF"):
-        exif = exif_of_resolution(said.dpi)
+    lost += _lost_texts(metadata, row)
+    if exif is None and metadata.dpi and row.exif and row.name in ("WEBP", "AVIF"):
+        exif = exif_of_resolution(metadata.dpi)
     # A grey profile fits a coloured file (the reference of a grey picture) as little as none.
     fits = source.grey or source.convert or profile_space(source.icc) != "GRAY"
     return Kept(
         exif,
         xmp,
         more_xmp,
-        said.iptc if row.iptc else None,
+        metadata.iptc if row.iptc else None,
         comments,
         chunks,
         source.icc if row.icc and fits else None,
-        said.dpi,
+        metadata.dpi,
         tuple(lost),
     )
 
@@ -81,8 +81,8 @@ def lost_words(source: Photo, row: Format) -> tuple[str, ...]:
 
 def xmp_of_source(source: Photo, size: Size) -> bytes | None:
     """The source's packet, corrected; None also where it is no well-formed XML."""
-    said = source.metadata
-    return xmp_for_size(said.xmp, size, source.size, turned=said.orientation != 1)
+    metadata = source.metadata
+    return xmp_for_size(metadata.xmp, size, source.size, turned=metadata.orientation != 1)
 
 
 def _xmp(
@@ -101,17 +101,17 @@ def _xmp(
 
 
 def _texts(
-    said: Metadata, row: Format
+    metadata: Metadata, row: Format
 ) -> tuple[tuple[Chunk, ...], tuple[bytes, ...], bytes | None]:
     """Chunks, comments, and a generator's parameters, as the format has them."""
     if row.chunks:
-        return (*said.chunks, *(_comment_chunk(each) for each in said.comments)), (), None
+        return (*metadata.chunks, *(_comment_chunk(each) for each in metadata.comments)), (), None
     texts: dict[bytes, bytes] = {}
-    for kind, data in said.chunks:
+    for kind, data in metadata.chunks:
         if kind in _TEXTS:
             keyword, value = png.text_of(kind, data)
             texts.setdefault(keyword, value if kind == b"iTXt" else _utf8(value))
-    comments = said.comments
+    comments = metadata.comments
     if row.comments and _COMMENT in texts:
         comments = (*comments, texts[_COMMENT])
     return (), comments if row.comments else (), texts.get(_PARAMETERS)
@@ -134,14 +134,14 @@ def _comment_chunk(comment: bytes) -> Chunk:
     return b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")
 
 
-def _lost_texts(said: Metadata, row: Format) -> list[str]:
+def _lost_texts(metadata: Metadata, row: Format) -> list[str]:
     lost = []
-    if said.comments and not (row.comments or row.chunks):
+    if metadata.comments and not (row.comments or row.chunks):
         lost.append("comment")
     if row.chunks:
         return lost
     names = dict.fromkeys(
-        png.text_of(kind, data)[0] for kind, data in said.chunks if kind in _TEXTS
+        png.text_of(kind, data)[0] for kind, data in metadata.chunks if kind in _TEXTS
     )
     names.pop(_PARAMETERS, None)
     if row.comments:
@@ -149,7 +149,7 @@ def _lost_texts(said: Metadata, row: Format) -> list[str]:
     if names:
         words = ", ".join(name.decode("latin-1") for name in names)
         lost.append(f"PNG text ({words})")
-    if any(kind not in _TEXTS for kind, _ in said.chunks):
+    if any(kind not in _TEXTS for kind, _ in metadata.chunks):
         lost.append("high dynamic range")
     return lost
 

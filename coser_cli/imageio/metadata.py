@@ -46,12 +46,12 @@ class Metadata:
     @property
     def orientation(self) -> int:
         """EXIF's, 1 to 8; XMP's where EXIF has none."""
-        told = orientation_of(self.exif)
-        return orientation_in(self.xmp) if told is None else told
+        in_exif = orientation_of(self.exif)
+        return orientation_in(self.xmp) if in_exif is None else in_exif
 
 
 @dataclass(frozen=True)
-class Said:
+class FileInfo:
     """Metadata, the colour profile that counts, and what the user should know.
 
     `is_made`: the file has no profile; this one stands for what it says otherwise.
@@ -63,7 +63,7 @@ class Said:
     is_made: bool = False
 
 
-def of_png(header: png.PngHeader, *, grey: bool) -> Said:
+def of_png(header: png.PngHeader, *, grey: bool) -> FileInfo:
     """What a PNG says."""
     density = header.density
     dpi = (density[0] * 0.0254, density[1] * 0.0254) if density and density[2] == 1 else None
@@ -71,8 +71,8 @@ def of_png(header: png.PngHeader, *, grey: bool) -> Said:
     hdr = [each for each in header.chunks.items() if each[0] in _HDR and _hdr_name(header)]
     icc, notes, is_made = _colour_of_png(header, grey)
     chunks = (*hdr, *header.texts)
-    said = _said(header.exif, header.xmp, raw, dpi=dpi, chunks=chunks, icc=icc)
-    return replace(said, notes=(*header.problems, *notes, *said.notes), is_made=is_made)
+    facts = _file_info(header.exif, header.xmp, raw, dpi=dpi, chunks=chunks, icc=icc)
+    return replace(facts, notes=(*header.problems, *notes, *facts.notes), is_made=is_made)
 
 
 def _colour_of_png(header: png.PngHeader, grey: bool) -> tuple[bytes | None, tuple[str, ...], bool]:
@@ -83,9 +83,9 @@ def _colour_of_png(header: png.PngHeader, grey: bool) -> tuple[bytes | None, tup
     if name := _hdr_name(header):
         return None, (f"high dynamic range ({name}) is enlarged as it is",), False
     if len(cicp) == 4:
-        made = profiles.profile_of_code_points(cicp[0], cicp[1])
-        if made and cicp[2] == 0 and cicp[3] == 1:
-            return made, (), True
+        profile = profiles.profile_of_code_points(cicp[0], cicp[1])
+        if profile and cicp[2] == 0 and cicp[3] == 1:
+            return profile, (), True
         return header.icc, ("its colour code points are not known; taken as sRGB",), True
     if header.icc is not None:
         return header.icc, (), False
@@ -122,13 +122,13 @@ def _profile_of_gamma(chunks: Mapping[bytes, bytes], grey: bool) -> bytes | None
     return profiles.matrix_profile(name, primaries or profiles.SRGB, curve)
 
 
-def of_jpeg(header: JpegHeader) -> Said:
+def of_jpeg(header: JpegHeader) -> FileInfo:
     """What a JPEG says."""
     dpi = None
     if header.density and header.density[0] in (1, 2):
         per_inch = 1.0 if header.density[0] == 1 else 2.54
         dpi = header.density[1] * per_inch, header.density[2] * per_inch
-    said = _said(
+    facts = _file_info(
         header.exif,
         header.xmp,
         header.photoshop,
@@ -136,33 +136,33 @@ def of_jpeg(header: JpegHeader) -> Said:
         icc=header.icc,
         comments=tuple(header.comments),
     )
-    words = others_in(said.metadata.xmp)
+    words = others_in(facts.metadata.xmp)
     if header.gain_map and "HDR gain map" not in words:
         words.append("HDR gain map")
     notes = tuple(f"the {word} in it is not taken over" for word in words)
-    return replace(said, notes=(*said.notes, *notes))
+    return replace(facts, notes=(*facts.notes, *notes))
 
 
-def of_pillow(info: Mapping[Any, Any], code_points: tuple[int, int] | None = None) -> Said:
-    """What Pillow tells of WebP, GIF, BMP, AVIF and HEIC; `code_points` as of H.273."""
+def of_pillow(info: Mapping[Any, Any], code_points: tuple[int, int] | None = None) -> FileInfo:
+    """From what Pillow reads of WebP, GIF, BMP, AVIF and HEIC; `code_points` as of H.273."""
     comment = info.get("comment")
     comments = (comment,) if isinstance(comment, bytes) and comment else ()
     icc = info.get("icc_profile") or None
-    said = _said(
+    facts = _file_info(
         info.get("exif"), info.get("xmp"), b"", dpi=info.get("dpi"), icc=icc, comments=comments
     )
     if icc or code_points is None:
-        return said
+        return facts
     primaries, transfer = code_points
     if transfer in profiles.HDR_TRANSFERS:
         name = profiles.HDR_TRANSFERS[transfer]
         note = f"high dynamic range ({name}) is enlarged as it is, and not kept as such"
-        return replace(said, notes=(*said.notes, note))
-    made = profiles.profile_of_code_points(primaries, transfer)
-    return replace(said, icc=made, is_made=True)
+        return replace(facts, notes=(*facts.notes, note))
+    profile = profiles.profile_of_code_points(primaries, transfer)
+    return replace(facts, icc=profile, is_made=True)
 
 
-def of_tiff(tag: Any, read: ifd.ReadAt, offset: int, layout: ifd.Layout) -> Said:
+def of_tiff(tag: Any, read: ifd.ReadAt, offset: int, layout: ifd.Layout) -> FileInfo:
     """What the directory at `offset` says; `tag` gives a tag's value."""
     resources = tag(_PHOTOSHOP_TAG)
     resources = resources if isinstance(resources, bytes) else b""
@@ -173,7 +173,9 @@ def of_tiff(tag: Any, read: ifd.ReadAt, offset: int, layout: ifd.Layout) -> Said
         resources = photoshop.resource(photoshop.IPTC, iptc) + resources
     xmp = next((entry.value for entry in entries if entry.tag == _XMP_TAG), None)
     icc = next((entry.value for entry in entries if entry.tag == _ICC_TAG), None)
-    return _said(exif_of_tiff(read, offset, layout), xmp, resources, dpi=_dpi_of_tiff(tag), icc=icc)
+    return _file_info(
+        exif_of_tiff(read, offset, layout), xmp, resources, dpi=_dpi_of_tiff(tag), icc=icc
+    )
 
 
 def _dpi_of_tiff(tag: Any) -> Resolution | None:
@@ -185,7 +187,7 @@ def _dpi_of_tiff(tag: Any) -> Resolution | None:
     return across, down
 
 
-def _said(
+def _file_info(
     exif: object,
     xmp: object,
     resources: bytes,
@@ -194,11 +196,11 @@ def _said(
     icc: bytes | None = None,
     comments: tuple[bytes, ...] = (),
     chunks: tuple[Chunk, ...] = (),
-) -> Said:
+) -> FileInfo:
     """The parts, checked; what is said without a profile is Adobe RGB where EXIF names it."""
-    given = exif if isinstance(exif, bytes) else None
-    block = usable_exif(given)
-    notes = (_DAMAGED_EXIF,) if given and block is None else ()
+    raw = exif if isinstance(exif, bytes) else None
+    block = usable_exif(raw)
+    notes = (_DAMAGED_EXIF,) if raw and block is None else ()
     resolution = _usable(dpi) or _usable(resolution_in(block))
     iptc = photoshop.kept(resources) if resources else None
     metadata = Metadata(block, usable_xmp(xmp), iptc, comments, chunks, resolution)
@@ -206,8 +208,8 @@ def _said(
         icc = profiles.matrix_profile(
             "Adobe RGB (1998) compatible", profiles.ADOBE_RGB, profiles.ADOBE_GAMMA
         )
-        return Said(metadata, icc, (*notes, "taken as Adobe RGB, which its EXIF names"), True)
-    return Said(metadata, icc, notes)
+        return FileInfo(metadata, icc, (*notes, "taken as Adobe RGB, which its EXIF names"), True)
+    return FileInfo(metadata, icc, notes)
 
 
 def _usable(dpi: object) -> Resolution | None:

@@ -133,7 +133,7 @@ def damaged(path: Path, error: Exception) -> InputError:
     return unreadable(path, reason, "copy or download it again")
 
 
-def too_large(path: Path, limit: int, found: str = "it has too many pixels") -> InputError:
+def too_large(path: Path, limit: int, problem: str = "it has too many pixels") -> InputError:
     """The error for a picture above a limit of pixels."""
-    reason = f"{found}, the limit is {limit / 1e6:.1f} million"
+    reason = f"{problem}, the limit is {limit / 1e6:.1f} million"
     return unreadable(path, reason, "make it smaller, crop it, or use a smaller scale")

@@ -52,9 +52,9 @@ def decoded_file(
 def _decoded(
     path: Path, file: OpenedFile, frame: int | None, animations: Animations | None
 ) -> Photo:
-    said = file.header.said
+    info = file.header.info
     decoded = decoded_file(path, file, frame, animations)
-    colours = to_colours(decoded, said.icc, is_made=said.is_made)
+    colours = to_colours(decoded, info.icc, is_made=info.is_made)
     pixels, alpha = colours.pixels, decoded.alpha
     more = (_MORE_FRAMES,) if frame is None and file.header.frames > 1 else ()
     return Photo(
@@ -64,6 +64,6 @@ def _decoded(
         bit_depth=colours.bit_depth,
         icc=colours.icc,
         convert=colours.convert,
-        metadata=said.metadata,
-        notes=(*more, *said.notes, *decoded.notes, *colours.notes),
+        metadata=info.metadata,
+        notes=(*more, *info.notes, *decoded.notes, *colours.notes),
     )

@@ -73,8 +73,8 @@ def record_in(packet: bytes | None) -> dict[str, Any] | None:
     for prefix in prefixes(text, NAMESPACE):
         name = re.escape(f"{prefix}:{_NAME}")
         pattern = rf"<{name}\s*>([^<]*)</{name}\s*>|\s{name}\s*=\s*(?:\"([^\"<]*)\"|'([^'<]*)')"
-        for found in re.finditer(pattern, text):
-            record = _load(html.unescape(found[1] or found[2] or found[3] or ""))
+        for match in re.finditer(pattern, text):
+            record = _load(html.unescape(match[1] or match[2] or match[3] or ""))
             if record is not None:
                 return record
     return None

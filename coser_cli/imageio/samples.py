@@ -26,8 +26,8 @@ def samples_of(pixels: FloatArray, source: Photo, row: Format, alpha: FloatArray
     bits = 16 if source.bit_depth == 16 and row.sixteen_bits else 8
     top = 2**bits - 1
     if source.convert and source.icc and row.icc:
-        wide = _rounded(pixels, 65535).astype(np.uint16).transpose(1, 2, 0)
-        values = from_srgb(wide, source.icc, bits)
+        samples = _rounded(pixels, 65535).astype(np.uint16).transpose(1, 2, 0)
+        values = from_srgb(samples, source.icc, bits)
     else:
         colours = np.tensordot(_LUMA, pixels, axes=1)[None] if source.grey else pixels
         rounded = _rounded(colours.astype(np.float32, copy=False), top).transpose(1, 2, 0)

@@ -75,7 +75,7 @@ def sniff(path: Path) -> str | None:
 
 
 def sniff_open(file: BinaryIO, suffix: str = "") -> str | None:
-    """The same of an open file. Its `suffix` tells RAW from TIFF where the content is both."""
+    """The same of an open file. Where the content is RAW and TIFF, its `suffix` decides."""
     file.seek(0)
     head = file.read(32)
     for magic, name in _MAGIC:

@@ -69,8 +69,8 @@ class TiffPage:
 
     def tag(self, number: int) -> Any:
         """The value of a tag; None where it has none."""
-        found = self._page.tags.get(number)
-        return None if found is None else found.value
+        entry = self._page.tags.get(number)
+        return None if entry is None else entry.value
 
     def decode(self, orientation: int) -> Decoded:
         """Its pixels, turned upright from an `orientation` of 1 to 8.
@@ -127,8 +127,8 @@ class TiffPage:
         kind = extra[0] if extra else 0
         alpha = None
         if kind in (_PREMULTIPLIED, _STRAIGHT):
-            wide = self._whole_numbers(values[..., colours])
-            alpha = wide.astype(np.float32) / np.float32(np.iinfo(wide.dtype).max)
+            samples = self._whole_numbers(values[..., colours])
+            alpha = samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max)
         return values[..., :colours], alpha, kind == _PREMULTIPLIED
 
     def _whole_numbers(self, values: Numbers) -> Samples:

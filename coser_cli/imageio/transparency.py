@@ -28,8 +28,8 @@ def _pull_push(weighted: FloatArray, weight: FloatArray) -> FloatArray:
         return colours
     coarse = _pull_push(_halve(weighted), _halve(weight))
     height, width = weight.shape
-    spread = coarse.repeat(2, axis=-2).repeat(2, axis=-1)[..., :height, :width]
-    return np.where(weight > 0, colours, spread)
+    repeated = coarse.repeat(2, axis=-2).repeat(2, axis=-1)[..., :height, :width]
+    return np.where(weight > 0, colours, repeated)
 
 
 def _halve(values: FloatArray) -> FloatArray:

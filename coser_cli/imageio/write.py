@@ -162,6 +162,6 @@ def _write_collected(
     exif = kept.exif
     if exif and options["format"] == "AVIF":
         exif = without_orientation(exif)  # Pillow would parse it for that, and write it anew
-    said = {"exif": exif, "xmp": kept.xmp, "icc_profile": kept.icc, "dpi": kept.dpi}
-    options = options | {key: value for key, value in said.items() if value}
+    extra = {"exif": exif, "xmp": kept.xmp, "icc_profile": kept.icc, "dpi": kept.dpi}
+    options = options | {key: value for key, value in extra.items() if value}
     whole.save(file, **options)

@@ -50,7 +50,7 @@ def tiff_head(channels: int, bits: int, size: Size, kept: Kept) -> tuple[bytes, 
     directory = {
         **{tag: value for tag, value in described.items() if tag not in _STRUCTURE},
         **_structure(channels, bits, size, layout),
-        **_said(kept, layout),
+        **_descriptive_tags(kept, layout),
     }
     first = 0
     for _ in range(2):  # the length is known when it has been packed once
@@ -99,7 +99,7 @@ def _structure(
     return tags
 
 
-def _said(kept: Kept, layout: Layout) -> Mapping[int, Value | Directory]:
+def _descriptive_tags(kept: Kept, layout: Layout) -> Mapping[int, Value | Directory]:
     iptc, resources = tiff_iptc(kept)
     values = {700: kept.xmp, 33723: iptc, 34377: resources, 34675: kept.icc}
     tags: dict[int, Value | Directory] = {

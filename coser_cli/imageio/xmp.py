@@ -73,12 +73,12 @@ def usable_xmp(packet: object) -> bytes | None:
 
 
 def orientation_in(packet: bytes | None) -> int:
-    """The orientation, 1 to 8, that it tells; 1 for none."""
+    """The orientation, 1 to 8; 1 where it has none."""
     text = packet.decode() if packet else ""
     for prefix in prefixes(text, _TIFF):
         pattern = rf"{re.escape(prefix)}:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]"
-        if found := re.search(pattern, text):
-            return int(found[1])
+        if match := re.search(pattern, text):
+            return int(match[1])
     return 1
 
 
@@ -171,14 +171,14 @@ class _Element:
     ) -> list[tuple[int, int, bytes]]:
         """Spans that a rule wants to be otherwise."""
         spans = []
-        for found in _ATTRIBUTE.finditer(packet, self.start, self.opened):
-            prefix, name, quoted = (each.decode() for each in found.groups())
+        for match in _ATTRIBUTE.finditer(packet, self.start, self.opened):
+            prefix, name, quoted = (each.decode() for each in match.groups())
             value = html.unescape(quoted[1:-1])
             new = rule(spaces.get(prefix, prefix), name, value)
             if new is None:
-                spans.append((found.start(), found.end(), b""))
+                spans.append((match.start(), match.end(), b""))
             elif new != value:
-                spans.append((found.start(3), found.end(3), f'"{html.escape(new)}"'.encode()))
+                spans.append((match.start(3), match.end(3), f'"{html.escape(new)}"'.encode()))
         prefix, _, name = self.name.rpartition(":")
         content = packet[self.opened : self.inside].decode()
         value = "" if "<" in content else html.unescape(content.strip())
@@ -193,7 +193,7 @@ class _Element:
 def _elements(packet: bytes) -> list[_Element]:
     """Raises `ExpatError` for what is not well-formed, or has entities of its own."""
     parser = expat.ParserCreate()
-    found: list[_Element] = []
+    elements: list[_Element] = []
     stack: list[int] = []
 
     def ends(name: str) -> None:
@@ -201,7 +201,7 @@ def _elements(packet: bytes) -> list[_Element]:
         opened = start + len(_tag(packet, start))
         is_empty = at in (start, opened) and packet[opened - 2 : opened] == b"/>"
         end = opened if is_empty else packet.index(b">", at) + 1
-        found.append(_Element(name, start, opened, opened if is_empty else at, end))
+        elements.append(_Element(name, start, opened, opened if is_empty else at, end))
 
     def refuse(*_: object) -> None:
         raise ValueError("entities")
@@ -210,7 +210,7 @@ def _elements(packet: bytes) -> list[_Element]:
     parser.EndElementHandler = ends
     parser.EntityDeclHandler = refuse
     parser.Parse(packet, True)
-    return found
+    return elements
 
 
 def _tag(packet: bytes, start: int) -> bytes:

@@ -2,8 +2,8 @@
 and to the low-resolution image, through the feature maps of the ControlNet.
 
 Order inside the block, each with its residual: one-hot reference attention, low-resolution
-attention, those of further conditions (edges, say), then the plain block. All but the last end in
-zero-initialised projections.
+attention, attentions to further conditions (such as edges), then the plain block. All but the last
+end in zero-initialised projections.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from coser_cli.models.transformer import (
 )
 
 ControlMaps = Mapping[str, Tensor]
-"""Control maps of one place by the name of their condition. "low_res" is always there; "reference"
-holds those of N references; others are those of `UNetConfig.conditions`."""
+"""Control maps of one place by the name of their condition. "low_res" is always present;
+"reference" holds those of N references; others are those of `UNetConfig.conditions`.
+"""
 Tokens = Mapping[str, Tensor]
 """Control tokens `(B, L, dim)` by the name of their condition."""
 PLACES = 24
-"""Channels of a token's position."""
+"""Channels of the position encoding of a token."""
 
 
 class OneHotAttention(Attention):
@@ -51,11 +52,12 @@ def zero_linear(dim: int) -> nn.Linear:
 
 
 class ConditionAttention(nn.Module):
-    """What the attention to one further condition adds to tokens `(B, L, dim)`: zero at first.
+    """Attention of tokens `(B, L, dim)` to one further condition; its output starts as zero.
 
-    Its picture shows the same place, so a token first looks at the control token of its own
-    position: sines of rows and columns lengthen queries and keys (as in Vaswani et al. 2017, sec.
-    3.5), and their product is largest where both are equal. `sharpness` of that is learned.
+    The condition's picture shows the same place, so a token attends first to the control token of
+    its own position: sines of rows and columns are appended to queries and keys (as in Vaswani et
+    al. 2017, sec. 3.5), and their product is largest where both are equal. Its `sharpness` is
+    learned.
     """
 
     def __init__(self, dim: int, head_dim: int) -> None:
@@ -80,7 +82,9 @@ class ConditionAttention(nn.Module):
 
 
 def places_of(height: int, width: int, like: Tensor) -> Tensor:
-    """Sines and cosines of rows and columns `(height·width, PLACES)`, of periods from 4 tokens."""
+    """Position encoding `(height·width, PLACES)`: sines and cosines of rows and columns, periods
+    from 4 tokens.
+    """
     rates = torch.pi / 2 * 0.5 ** torch.arange(PLACES // 4, device=like.device)
     angles = [torch.arange(n, device=like.device)[:, None] * rates for n in (height, width)]
     rows, columns = (torch.cat((each.sin(), each.cos()), -1) for each in angles)
@@ -223,7 +227,7 @@ class AiATransformer(SpatialTransformer):
         return self.leave(self.block(self.enter(x), branches, batch, tokens, weights), x)
 
     def control_tokens(self, controls: ControlMaps) -> Tokens:
-        """The tokens of all maps that are there."""
+        """The tokens of all maps that are present."""
         maps = controls["low_res"]
         tokens = {"low_res": self.low_res_tokens(maps)}
         if "reference" in controls:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from coser_cli.config import AutoencoderConfig, LightAutoencoderConfig
 from coser_cli.models.attention import Attention, to_maps, to_tokens
 from coser_cli.models.convolution import SILU, activated, added, leaky
+from coser_cli.models.resnet import Upsample
 
 Features = tuple[Tensor, ...]
 Fuse = Callable[[int, Tensor], Tensor]
@@ -67,18 +68,6 @@ class Downsample(nn.Module):
         return halved
 
 
-class Upsample(nn.Module):
-    """Twice the size: every cell repeated, and a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        doubled: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return doubled
-
-
 def _resnets(
     config: AutoencoderConfig, count: int, in_channels: int, out_channels: int
 ) -> nn.ModuleList:
@@ -114,8 +103,8 @@ class MidBlock(nn.Module):
         x = first(x)
         for attention in self.attentions:
             x = attention(x)
-        made: Tensor = second(x)
-        return made
+        result: Tensor = second(x)
+        return result
 
 
 class Level(nn.Module):

@@ -30,13 +30,13 @@ PARTS = ("srresnet", "vae", "cfw", "text", "cognitive_encoder", "unet", "control
 
 
 class CoSeR:
-    """All networks of a model. Each is made by `load(part)` when first asked for, so that a run
-    without diffusion never builds the U-Net.
+    """All networks of a model, each made by `load(part)` when first used, so that a run without
+    diffusion never builds the U-Net.
 
-    Asking for a network brings it to the device; `enter` lets those leave that the stage does not
-    use, as `placement` says. `sizes` are those of the parts, where known; `reload(dtype)` gives the
-    same model in another dtype, `reload(dtype, offload=...)` placed otherwise as well. `execute`
-    runs the steps of the U-Net and of the ControlNet.
+    Using a network brings it to the device; `enter` lets those leave that a stage does not use, as
+    `placement` says. `sizes` are those of the parts, where known; `reload(dtype)` returns the same
+    model in another dtype, `reload(dtype, offload=...)` also with another placement. `execute` runs
+    the steps of the U-Net and of the ControlNet.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class CoSeR:
         return frozenset(part for part, held in self._held.items() if not held.waiting)
 
     def enter(self, stage: str, *, tight: bool = False) -> None:
-        """A stage (a key of `STAGES`) begins: what it does not use may leave the device.
+        """A stage (a key of `STAGES`) begins: networks that it does not use may leave the device.
 
         `tight`: with `offload` none, the parts used once leave before sampling; else all stay.
         """
@@ -116,13 +116,14 @@ class CoSeR:
                     self._held[part].leave()
 
     def forget(self, parts: Iterable[str] | None = None) -> None:
-        """Drop networks (all by default); they are read again when asked for."""
+        """Drop networks (all by default); they are read again when used."""
         for part in list(self._held if parts is None else parts):
             del self._held[part]
 
     def pending(self, stages: Iterable[str]) -> int:
         """Bytes of weights, as far as `sizes` are known, that `stages` will bring to the device at
-        once, beside what is there."""
+        once, beside those that are there.
+        """
         return peak(self.sizes, self.placement.offload, list(stages), self.here)
 
     def _network(self, part: str) -> Any:
@@ -168,9 +169,10 @@ def make_network(config: ModelConfig, part: str) -> nn.Module:
 
 
 class _NoRandom(TorchFunctionMode):
-    """Leaves out what initialises parameters that are replaced at once: `torch.nn.init`, and
+    """Skips the initialisation of parameters that are replaced at once: `torch.nn.init`, and
     `torch.randn`, which becomes `torch.empty`, times a number. On the meta device any of these may
-    import torch's compiler, which takes seconds."""
+    import torch's compiler, which takes seconds.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -192,8 +194,8 @@ def skeleton(make: Callable[[], nn.Module]) -> nn.Module:
 def build(make: Callable[[], nn.Module], state: Mapping[str, Tensor], source: str) -> nn.Module:
     """The network that `make` makes, holding the tensors of `state` themselves; for inference.
 
-    Made on the meta device: nothing is initialised in vain. Raises WeightsError that names
-    `source` and every key that is missing, not known or of another shape.
+    Made on the meta device, so nothing is initialised needlessly. Raises WeightsError that names
+    `source` and every key that is missing, unknown or of another shape.
     """
     network = skeleton(make)
     wanted = network.state_dict()

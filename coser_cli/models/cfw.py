@@ -62,13 +62,13 @@ class CFWDecoder(nn.Module):
     def decode(self, latents: Tensor, features: Features, fidelity: float | Tensor) -> Tensor:
         """Pixels `(B, 3, H, W)`, nominally [0, 1], not clamped.
 
-        `features` are a level's outputs each, finest first, of the picture the latents' size
-        belongs to; `fidelity` 0 ignores them, 1 takes all of them; a tensor broadcasts.
+        `features` are the encoder's outputs of the picture by level, finest first; `fidelity` 0
+        ignores them, 1 takes all of them; a tensor broadcasts.
         """
-        taken = isinstance(fidelity, Tensor) or fidelity != 0
+        is_used = isinstance(fidelity, Tensor) or fidelity != 0
 
         def fuse(level: int, x: Tensor) -> Tensor:
-            if level not in self.config.fuse_levels or not taken:
+            if level not in self.config.fuse_levels or not is_used:
                 return x
             change = self.fusions[str(level)](features[level], x)
             if isinstance(fidelity, Tensor):

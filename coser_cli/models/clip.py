@@ -1,7 +1,7 @@
 """CLIP's towers from open_clip: all image tokens, and the text tokens of the penultimate layer.
 
-The tokens are computed here from the towers' parts: what open_clip's own forward returns changed
-between its releases (spec sec. 3).
+The tokens are computed here from the towers' parts, as the output of open_clip's own forward
+changed between its releases (spec sec. 3).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ClipVision(nn.Module):
         self.visual.ln_post = nn.Identity()
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Pixels `(B, 3, H, W)` with CLIP's mean and deviation taken out."""
+        """Pixels `(B, 3, H, W)` normalised by CLIP's mean and deviation."""
         mean, std = (torch.tensor(c, dtype=pixels.dtype, device=pixels.device) for c in (MEAN, STD))
         return (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 

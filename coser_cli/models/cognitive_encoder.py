@@ -55,8 +55,9 @@ class QFormer(nn.Module):
 
     @torch.no_grad()
     def aim_at(self, targets: Tensor) -> None:
-        """Start the output at the mean and deviation, per channel, of `targets` `(N, T_e, C)`: a
-        post-norm network would take long to shrink from unit variance to theirs."""
+        """Start the output at the mean and deviation, per channel, of `targets` `(N, T_e, C)`: from
+        unit variance a post-norm network would need long to reach them.
+        """
         last = self.layers[-1].ff_norm
         assert isinstance(last, nn.LayerNorm)
         last.weight.copy_(targets.std((0, 1)) / 2)
@@ -98,7 +99,7 @@ class CognitiveEncoderConfig:
 
 
 class CognitiveEncoder(nn.Module):
-    """What the picture shows, as T_e tokens in the space of the text encoder."""
+    """The content of a picture as T_e tokens in the space of the text encoder."""
 
     def __init__(self, config: CognitiveEncoderConfig) -> None:
         super().__init__()

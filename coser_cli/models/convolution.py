@@ -40,20 +40,20 @@ def activated(module: nn.Conv2d, x: Tensor, activation: Activation) -> Tensor:
     """`activation` of the convolution of `x` `(B, C, H, W)`."""
     if not _fuses(module, x):
         return activation.function(module(x))
-    made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
         x, *_geometry(module), activation.name, list(activation.scalars), ""
     )
-    return made
+    return result
 
 
 def added(module: nn.Conv2d, x: Tensor, summand: Tensor) -> Tensor:
     """`summand`, which has the shape of the result, plus the convolution of `x`."""
     if not _fuses(module, x) or summand.dtype is not x.dtype:
         return summand + module(x)
-    made: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
         x, summand, *_geometry(module), "add", 1.0, None, [], None
     )
-    return made
+    return result
 
 
 def _geometry(module: nn.Conv2d) -> tuple[Any, ...]:

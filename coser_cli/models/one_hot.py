@@ -2,13 +2,13 @@
 
 For each query the value of the most similar key, times that similarity: no softmax, and no square
 matrix, which at 4096 × 4096 tokens would be 64 MB per head. On a GPU it is one fused kernel
-(`one_hot_triton`), elsewhere, for gradients, and wherever that kernel cannot be had, PyTorch in
-chunks.
+(`one_hot_triton`); elsewhere, for gradients, and where that kernel is not available, it is PyTorch
+in chunks.
 
-All forms here take query `(B, heads, N, d)`, key and value `(B, heads, M, d)` of any strides and
-give `(B, heads, N, d)` in the same number type. The similarity is q·k/√d and may be negative; M may
-be the tokens of several references. Of equally similar keys the first is taken; a similarity that
-is not a number makes the result of its query one, too.
+All forms take query `(B, heads, N, d)`, key and value `(B, heads, M, d)` of any strides and return
+`(B, heads, N, d)` in the same number type. The similarity is q·k/√d and may be negative; M may be
+the tokens of several references. Of equally similar keys the first is taken; a NaN similarity makes
+the result of its query NaN.
 """
 
 from __future__ import annotations
@@ -24,43 +24,33 @@ from torch import Tensor
 from coser_cli.errors import CoserWarning
 
 CPU_CHUNK_BYTES = 8 * 2**20
-"""Similarities at a time on a CPU: what stays in its cache. 4 to 16 MB are equally fast."""
+"""Similarities at a time on a CPU: they stay in its cache. 4 to 16 MB are equally fast."""
 CHUNK_BYTES = 32 * 2**20
-"""Similarities at a time elsewhere: few launches, and with all else well below 64 MB."""
+"""Similarities at a time elsewhere: few launches, and in total well below 64 MB."""
 RUN = 64
 """Keys whose maximum is taken together when the first maximum of a row is looked for."""
 KERNEL_TYPES = (torch.float16, torch.bfloat16, torch.float32)
 MIN_CAPABILITY = (8, 0)
-"""What Triton supports of NVIDIA's GPUs; float16, bfloat16 and float32 alike."""
+"""Least compute capability that Triton supports, for all of these number types."""
 CHECKED_QUERIES = 64
 """Queries of the first call whose results by the kernel are compared with those in chunks."""
 
 _given_up = False
-"""Whether this process has had to do without the kernel; it is told and tried once."""
+"""Whether this process works without the kernel; there is one warning and one attempt."""
 _checked: set[tuple[torch.device, torch.dtype, int]] = set()
 
 
 def one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """One-hot attention by the fastest form that can be had here; see the module.
+    """One-hot attention by the fastest form that is available; see the module.
 
-    Warns once per process (`CoserWarning`) where a GPU has to do without the kernel. The two forms
-    add in different orders: of keys that are equal but for rounding they may choose different ones.
+    Warns once per process (`CoserWarning`) where a GPU cannot use the kernel. The two forms add in
+    different orders: of keys that are equal but for rounding they may choose different ones.
     """
     if _kernel_is_for(query, key, value) and not _given_up:
-        found = _fused(query, key, value)
-        if found is not None:
-            return found
+        result = _fused(query, key, value)
+        if result is not None:
+            return result
     return chunked_one_hot_attention(query, key, value)
-
-
-def plain_one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The definition, with the whole matrix of similarities: what tests and benchmarks compare
-    with. Half-precision similarities are computed in float32, as in the other forms.
-    """
-    similarity = _wide(query) @ _wide(key).transpose(2, 3) * query.shape[-1] ** -0.5
-    best, index = similarity.max(dim=-1, keepdim=True)
-    chosen = value.gather(2, index.expand(*index.shape[:-1], value.shape[-1]))
-    return (chosen * best).to(value.dtype)
 
 
 def chunked_one_hot_attention(
@@ -75,11 +65,11 @@ def chunked_one_hot_attention(
     if limit is None:
         limit = CPU_CHUNK_BYTES if query.device.type == "cpu" else CHUNK_BYTES
     heads, rows = _chunk_shape(query.shape[1], query.shape[2], key.shape[2], limit)
-    found = []
+    results = []
     for of_query, of_key, of_value in zip(query, key, value, strict=True):
         parts = zip(of_query.split(heads), of_key.split(heads), of_value.split(heads), strict=True)
-        found.append(torch.cat([_some_heads(*part, rows) for part in parts]))
-    return torch.stack(found)
+        results.append(torch.cat([_some_heads(*part, rows) for part in parts]))
+    return torch.stack(results)
 
 
 def _chunk_shape(heads: int, queries: int, keys: int, limit: int) -> tuple[int, int]:
@@ -113,7 +103,7 @@ def _chunk(query: Tensor, key: Tensor, value: Tensor, columns: Tensor, space: Te
 
 def _first_maximum(x: Tensor) -> Tensor:
     """`x.argmax(-1)`, with vector instructions: the maximum of runs, then the place in the first
-    best run. Torch's own walks over the entries one by one on a CPU, and takes seven times as long.
+    best run. Torch's own is not vectorised on a CPU and takes seven times as long.
     """
     if x.device.type != "cpu" or x.shape[-1] % RUN:
         return x.argmax(-1)
@@ -129,9 +119,9 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _kernel_is_for(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether this is what the kernel was made for; for all else chunks are the right way.
+    """Whether the kernel can compute this.
 
-    `COSER_FUSED=0` says that it is for nothing: the way past a kernel that crashes a driver.
+    `COSER_FUSED=0` switches it off, for a driver that crashes with it.
     """
     if os.environ.get("COSER_FUSED") == "0":
         return False
@@ -142,13 +132,13 @@ def _kernel_is_for(query: Tensor, key: Tensor, value: Tensor) -> bool:
 def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
     """The kernel's result, or `None` after a warning: then it is not tried again."""
     global _given_up
-    found, obstacle = None, _obstacle(query.device)
+    result, obstacle = None, _obstacle(query.device)
     if not obstacle:
         try:
             from coser_cli.models.one_hot_triton import fused_one_hot_attention
 
-            found = fused_one_hot_attention(query, key, value)
-            obstacle = _doubt(found, query, key, value)
+            result = fused_one_hot_attention(query, key, value)
+            obstacle = _doubt(result, query, key, value)
         except torch.OutOfMemoryError:  # chunks would need more
             raise
         except (
@@ -156,7 +146,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
         ) as error:  # Triton and its compiler, driver and linker raise what they like
             obstacle = _one_line(error)
     if not obstacle:
-        return found
+        return result
     _given_up = True
     warnings.warn(
         f"the fused kernel of the reference attention cannot be used ({obstacle}); it is computed"
@@ -170,19 +160,19 @@ def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
 @cache
 def _obstacle(device: torch.device) -> str:
     """Why a device cannot run the kernel; empty if it can. AMD's versions are 9 and above."""
-    found = torch.cuda.get_device_capability(device)
-    if found >= MIN_CAPABILITY:
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= MIN_CAPABILITY:
         return ""
-    has, needs = (".".join(map(str, version)) for version in (found, MIN_CAPABILITY))
+    has, needs = (".".join(map(str, version)) for version in (capability, MIN_CAPABILITY))
     return f"it needs compute capability {needs}, this GPU has {has}"
 
 
-def _doubt(found: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
+def _doubt(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
     """What is wrong with the kernel's first result of a kind; empty if nothing is.
 
-    A few queries are computed in chunks, too, once for each device, number type and head size.
-    Nearly equal keys may change places, so one query in eight may differ. Nothing is learnt from
-    numbers that are not finite, nor while a CUDA graph is captured.
+    A few queries are also computed in chunks, once for each device, number type and head size.
+    Nearly equal keys may be exchanged, so one query in eight may differ. Not checked where numbers
+    are not finite, nor while a CUDA graph is recorded.
     """
     kind = (query.device, query.dtype, query.shape[-1])
     if kind in _checked or (query.is_cuda and torch.cuda.is_current_stream_capturing()):
@@ -193,14 +183,14 @@ def _doubt(found: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
     if not math.isfinite(scale):
         return ""
     near = 0.02 * scale
-    alike = (found[:, :, :CHECKED_QUERIES] - expected).abs().amax(-1) <= near
-    if alike.float().mean().item() < 7 / 8:
+    is_near = (result[:, :, :CHECKED_QUERIES] - expected).abs().amax(-1) <= near
+    if is_near.float().mean().item() < 7 / 8:
         return "its results are wrong on this GPU"
     _checked.add(kind)
     return ""
 
 
 def _one_line(error: Exception) -> str:
-    """An exception in a line of bearable length."""
+    """An exception as one line of at most 160 characters."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
     return words if len(words) <= 160 else f"{words[:157]}..."

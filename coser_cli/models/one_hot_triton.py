@@ -132,9 +132,9 @@ def _kernel(
     value_at = value_ptr + batch * value_batch + head * value_head
     value_at = value_at + chosen[:, None] * value_row + column_at * value_channel
     value = tl.load(value_at, mask=inside, other=0.0).to(tl.float32)
-    found = value * (top * scale)[:, None]
+    result = value * (top * scale)[:, None]
     out_at = out_ptr + batch * out_batch + head * out_head + row_at * out_row + column_at
-    tl.store(out_at, found.to(out_ptr.dtype.element_ty), mask=inside)
+    tl.store(out_at, result.to(out_ptr.dtype.element_ty), mask=inside)
 
 
 def tiles(dtype: torch.dtype, padded: int) -> Tiles:

@@ -1,8 +1,8 @@
-"""Where weights are while nobody computes with them: on the device, in host memory, in their file.
+"""Where weights are while they are not used: on the device, in host memory, or in their file.
 
-Weights are only read, so a network leaves its device without being copied: what it came from is
-still there. On a CPU there is nowhere else to go; networks are then forgotten and read again, from
-pages that the operating system keeps as long as memory allows.
+Weights are only read, so a network leaves its device without being copied: its source is still
+there. A CPU has no second place; there, networks are dropped and read again, from pages that the
+operating system caches as long as memory allows.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ ONCE = frozenset({"srresnet", "cognitive_encoder", "text"})
 """Parts that are used once per picture, before sampling."""
 WHOLE = frozenset({"srresnet", "vae", "cfw"})
 """Parts that are never streamed: they are small, run once per tile, and tiled code reads their
-layers' parameters itself."""
+parameters itself.
+"""
 STREAMED = (nn.Linear, nn.Conv2d, nn.Embedding, nn.LayerNorm, nn.GroupNorm, nn.MultiheadAttention)
-"""Layers whose parameters nobody but their own `forward` reads. An attention of torch's counts as
-one layer: it reads its projections' parameters itself."""
+"""Layers whose parameters only their own `forward` reads. torch's attention counts as one layer: it
+reads its projections' parameters itself.
+"""
 
 CPU = torch.device("cpu")
 
 
 def dtype_of(part: str, dtype: torch.dtype) -> torch.dtype:
-    """What a part computes in where the model computes in `dtype`. Pictures are made in float32 at
-    least: bfloat16 has 8 bits of precision, of pictures that may have 16.
+    """The dtype of a part in a model of `dtype`: float32 at least for pictures, which may have 16
+    bits where bfloat16 has 8.
     """
     return torch.promote_types(dtype, torch.float32) if part in WHOLE else dtype
 
@@ -48,8 +50,8 @@ Source = Callable[[Sequence[str]], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and how exactly networks compute (see `dtype_of`) and where they wait (see `Offload`
-    in `settings`).
+    """The device and dtype of networks (see `dtype_of`), and where they wait (see
+    `settings.Offload`).
 
     `low_memory`: nothing is kept in host memory that could be read again.
     """
@@ -65,13 +67,14 @@ class Placement:
 
     @property
     def forgets(self) -> bool:
-        """Whether networks are dropped after their stage, and later read again from their file."""
+        """Whether networks are dropped after their stage and read again from their file."""
         return self.low_memory or (self.offload != "none" and self.device.type == "cpu")
 
     @property
     def moves(self) -> bool:
-        """Whether networks wait in host memory, and come to the device for their stage (all but
-        those that stream)."""
+        """Whether networks wait in host memory and move to the device for their stage (all but
+        those that stream).
+        """
         return self.offload != "none" and not self.forgets
 
     @property
@@ -80,15 +83,15 @@ class Placement:
         return CPU if self.moves else self.device
 
     def streams(self, part: str) -> bool:
-        """Whether the layers of a part get their weights only while they run."""
+        """Whether the layers of a part are loaded only while they run."""
         return self.offload == "sequential" and part not in WHOLE
 
     def fit(self, tensor: Tensor, device: torch.device | None = None) -> Tensor:
-        """The tensor on `device` (default: the one to compute on), in the dtype and the order that
-        networks want; itself, where it is all of that already.
+        """The tensor on `device` (default: the one to compute on), in the dtype and memory order of
+        the networks; itself, where it has these.
 
-        Channels last: a quarter faster for the convolutional networks on a CPU, and what tensor
-        cores want.
+        Channels last is a quarter faster for convolutional networks on a CPU, and what tensor cores
+        need.
         """
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
         order = torch.preserve_format
@@ -107,7 +110,7 @@ class Held:
     _host: dict[str, Tensor] = field(default_factory=dict)
 
     def come(self) -> None:
-        """To the device, if it waits elsewhere. What it came from is kept."""
+        """Move to the device, if it waits elsewhere; keep the host tensors."""
         if not self.waiting or not isinstance(self.network, nn.Module):
             return
         self._host = self.network.state_dict()
@@ -115,7 +118,7 @@ class Held:
         self.waiting = False
 
     def leave(self) -> None:
-        """To host memory; copied only if it has not come from there."""
+        """Move to host memory; copied only if it did not come from there."""
         if self.waiting or not isinstance(self.network, nn.Module):
             return
         state = self._host or {name: t.cpu() for name, t in self.network.state_dict().items()}
@@ -156,8 +159,8 @@ def _stream_layer(
     names = [prefix + name for name in empty]
 
     def load(*_: Any) -> None:
-        found = source(names)
-        _assign(layer, {name: fit(found[prefix + name]) for name in empty})
+        tensors = source(names)
+        _assign(layer, {name: fit(tensors[prefix + name]) for name in empty})
 
     def drop(*_: Any) -> None:
         _assign(layer, empty)
@@ -175,8 +178,8 @@ def _assign(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 def peak(
     sizes: Mapping[str, PartSize], offload: str, stages: Collection[str], here: Collection[str] = ()
 ) -> int:
-    """Bytes of weights that running `stages` brings to the device at once, beside those of the
-    parts that are `here`.
+    """Bytes of weights that `stages` bring to the device at once, without the parts that are
+    `here`.
     """
     absent = {part: size for part, size in sizes.items() if part not in here}
     needed = [STAGES[stage] & absent.keys() for stage in stages]

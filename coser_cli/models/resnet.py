@@ -1,8 +1,8 @@
 """The convolutional blocks of U-Net and ControlNet, with diffusers' parameter names.
 
-Residual blocks take the time as shifts, which are computed once for a whole walk. The blocks are
-our own because importing diffusers' takes longer than a small network computes, and because
-networks without norms (`groups` 0) are made of them, too.
+Residual blocks take the time as shifts, which are computed once for all steps. The blocks are our
+own because importing diffusers' takes longer than a small network computes, and because networks
+without norms (`groups` 0) need them, too.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from coser_cli.models.dense import ResidualInResidual
 
 EPS = 1e-5
 LONGEST_PERIOD = 10_000
-"""Of the sinusoids that tell the time, in timesteps (Vaswani et al. 2017, sec. 3.5)."""
+"""Longest period of the time embedding's sinusoids, in timesteps (Vaswani et al. 2017, sec. 3.5).
+"""
 
 
 def group_norm(groups: int, channels: int, eps: float) -> nn.Module:
-    """A group norm, or nothing where there are to be no `groups`."""
+    """A group norm, or the identity for 0 `groups`."""
     return nn.GroupNorm(groups, channels, eps=eps) if groups else nn.Identity()
 
 
 @dataclass(frozen=True)
 class PreparedTime:
-    """What the time adds to the channels of every residual block: `shifts[block]`, `(T, C)`.
-
-    It depends on the timestep only, so one serves all pictures, tiles and guidance branches.
+    """The time's shifts of the channels of every residual block: `shifts[block]`, `(T, C)`. They
+    depend on the timestep only, so one instance serves all pictures, tiles and guidance branches.
     """
 
     shifts: tuple[Tensor, ...]
@@ -106,8 +106,8 @@ class ResnetBlock(nn.Module):
 
 
 class DenseResnetBlock(nn.Module):
-    """What `ResnetBlock` is, of `blocks` residual-in-residual dense blocks, as ESRGAN has them: no
-    norms; the time is added at the entrance.
+    """A `ResnetBlock` of residual-in-residual dense blocks, as ESRGAN has them: no norms; the time
+    is added at the input.
     """
 
     GROWTH = 32

@@ -1,7 +1,7 @@
-"""Calls of the denoising networks as functions of tensors: what can be compiled.
+"""Calls of the denoising networks as functions of tensors, so that they can be compiled.
 
-All that changes from step to step, or from picture to picture, comes in as a tree of tensors; the
-weights are those of the network. Guidance, the sampler and `on_step` stay outside.
+Everything that changes from step to step, or from picture to picture, is an argument in a tree of
+tensors; the weights are those of the network. Guidance, the sampler and `on_step` stay outside.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 Step = Callable[[Any, Any], Any]
-"""A function of a network and of a tree of tensors that gives such a tree: it neither waits for the
-device nor keeps anything."""
+"""A function of a network and of a tree of tensors that returns such a tree; it neither waits for
+the device nor keeps state.
+"""
 Execute = Callable[[Step, Any, Any], Any]
-"""How a step of a network is run on its inputs; `eagerly`, unless somebody asks for more."""
+"""How a step of a network is run on its inputs; by default `eagerly`."""
 
 
 def eagerly(step: Step, network: Any, inputs: Any) -> Any:
-    """The step as it is written."""
+    """Run the step uncompiled."""
     return step(network, inputs)
 
 

@@ -1,8 +1,8 @@
 """The U-Net's plain transformer: self-attention, cross-attention to the context, feed-forward.
 
-Guidance branches (contexts of different lengths) share one call. The state stays at the batch of
-the latents until the first cross-attention, where the branches part; from there it is
-branch-major: branch 0's entries first.
+Guidance branches (contexts of different lengths) share one call. The state keeps the batch of the
+latents until the first cross-attention, where the branches part; from there it is branch-major:
+branch 0's entries first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PreparedContext:
         return len(self.layers[0])
 
     def beside(self, other: PreparedContext) -> PreparedContext:
-        """The branches of this one, then those of the other."""
+        """The branches of both, this one first."""
         pairs = zip(self.layers, other.layers, strict=True)
         return PreparedContext(tuple(mine + theirs for mine, theirs in pairs))
 

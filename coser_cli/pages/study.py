@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from coser_cli.imageio.preview import data_uri, read_preview
+from coser_cli.errors import UsageError, shown
+from coser_cli.imageio.preview import Preview, data_uri, read_preview
 from coser_cli.pages.template import Markup, name_text, page
 
 EXPORT_TYPE = "coser-study"
 EXPORT_VERSION = 1
+SLACK = 3
+"""Pixels by which sides of two results may differ: some tools cut what does not divide evenly."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,28 @@ def study_page(pictures: Sequence[StudyPicture], question: str, max_side: int) -
     for each participant, shows no name of a method, and saves the choices as JSON.
 
     Pictures are embedded with at most `max_side` pixels per side. The identity follows from what
-    is asked and shown, so that answers to different pages cannot be mixed. Raises `InputError`
-    where a picture cannot be read.
+    is asked and shown, so that answers to different pages cannot be mixed.
+
+    Raises:
+        InputError: a picture cannot be read.
+        UsageError: results of one picture differ in size by more than `SLACK`.
     """
     images: list[str] = []
 
-    def embed(path: Path) -> int:
-        images.append(data_uri(read_preview(path, max_side).image))
+    def embed(preview: Preview) -> int:
+        images.append(data_uri(preview.image))
         return len(images) - 1
 
     trials = []
     for each in pictures:
-        source = None if each.source is None else embed(each.source)
-        shown = {method: embed(path) for method, path in each.results.items()}
+        source = None if each.source is None else embed(read_preview(each.source, max_side))
+        results = {name: read_preview(path, max_side) for name, path in each.results.items()}
+        _require_one_size(each.name, results)
+        embedded = {name: embed(preview) for name, preview in results.items()}
         trials += [
             {"picture": name_text(each.name), "source": source, "methods": pair, "images": both}
             for pair, both in zip(
-                combinations(shown, 2), combinations(shown.values(), 2), strict=True
+                combinations(embedded, 2), combinations(embedded.values(), 2), strict=True
             )
         ]
     asked = {"question": question, "trials": trials, "images": images}
@@ -63,6 +71,21 @@ def study_page(pictures: Sequence[StudyPicture], question: str, max_side: int) -
     data = {"type": EXPORT_TYPE, "version": EXPORT_VERSION, "study": identity, **asked}
     html = page("study", title=question, pairs=len(trials), data=_script_data(data))
     return Study(html, identity, len(trials))
+
+
+def _require_one_size(picture: str, results: Mapping[str, Preview]) -> None:
+    first, *others = results.items()
+    for other in others:
+        sizes = [(preview.size.width, preview.size.height) for _, preview in (first, other)]
+        if any(abs(a - b) > SLACK for a, b in zip(*sizes, strict=True)):
+            each = [
+                f"{w}×{h} pixels in {name}"
+                for (w, h), (name, _) in zip(sizes, (first, other), strict=True)
+            ]
+            raise UsageError(
+                f"{shown(picture)} has {' and '.join(each)}",
+                "results that are compared have one size",
+            )
 
 
 def _script_data(data: object) -> Markup:

@@ -120,6 +120,6 @@ def _widen(tensor: Tensor) -> Tensor:
 
 def uncovered(golden: GoldenSet, cases: Iterable[Case]) -> list[Case]:
     """A failed case for every stored output that no code compared."""
-    seen = {(case.golden, case.output) for case in cases}
+    compared = {(case.golden, case.output) for case in cases}
     stored = [(name, output) for name in golden.names for output in golden.outputs(name)]
-    return [failed(*pair) for pair in stored if pair not in seen]
+    return [failed(*pair) for pair in stored if pair not in compared]

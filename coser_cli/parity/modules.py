@@ -27,17 +27,17 @@ def srresnet(golden: GoldenSet, name: str) -> Tensors:
 
 def clip(golden: GoldenSet, name: str) -> Tensors:
     """Image tokens, text states, and crops of the tower's input (with the antialiasing that is not
-    used, too: the stored numbers tell which of both an installed torch computes).
+    used, too: the stored numbers show which of both an installed torch computes).
     """
-    models, given = Networks(golden), golden.inputs(name)
-    tower, image = models.clip_vision, given["image_presr"]
+    models, inputs = Networks(golden), golden.inputs(name)
+    tower, image = models.clip_vision, inputs["image_presr"]
     top, bottom, left, right = _crop(golden.sidecar(name)["note"])
     squashed = F.interpolate(image, (tower.config.image_size,) * 2, mode="bicubic", antialias=True)
     edge = golden.outputs(name)["clip_input_if_antialias_crop"].shape[-1]
     smooth = tower.normalise(squashed)[:, :, top : top + edge, left : left + edge]
     return {
         "vision_tokens": tower(image),
-        "text_embedding": models.text.encode_tokens(given["tokens"]),
+        "text_embedding": models.text.encode_tokens(inputs["tokens"]),
         "clip_input_crop": tower.prepare(image)[:, :, top:bottom, left:right],
         "clip_input_if_antialias_crop": smooth,
     }
@@ -45,97 +45,97 @@ def clip(golden: GoldenSet, name: str) -> Tensors:
 
 def _crop(note: str) -> tuple[int, int, int, int]:
     """Rows and columns of `clip_input_crop`, which only the sidecar's note gives."""
-    found = re.search(r"clip_input\[:,:,(\d+):(\d+),(\d+):(\d+)\]", note)
-    if found is None:
+    match = re.search(r"clip_input\[:,:,(\d+):(\d+),(\d+):(\d+)\]", note)
+    if match is None:
         raise ValueError(f"the note names no crop of the CLIP input: {note}")
-    top, bottom, left, right = (int(number) for number in found.groups())
+    top, bottom, left, right = (int(number) for number in match.groups())
     return top, bottom, left, right
 
 
 def qformer(golden: GoldenSet, name: str) -> Tensors:
     """Embedding, selected caption tokens and loss."""
-    given = golden.inputs(name)
-    embedding = Networks(golden).qformer(given["x"])
-    lengths = token_lengths(given["tokens"])
+    inputs = golden.inputs(name)
+    embedding = Networks(golden).qformer(inputs["x"])
+    lengths = token_lengths(inputs["tokens"])
     return {
         "out": embedding,
-        "selected_text": select_text_tokens(given["text"], lengths, embedding.shape[1]),
-        "loss": cognitive_loss(embedding, given["text"], lengths).reshape(1),
+        "selected_text": select_text_tokens(inputs["text"], lengths, embedding.shape[1]),
+        "loss": cognitive_loss(embedding, inputs["text"], lengths).reshape(1),
     }
 
 
 def vae(golden: GoldenSet, name: str) -> Tensors:
     """Moments, mode and both decodings; the goldens' pixels are in [-1, 1]."""
-    model, given = Networks(golden).autoencoder, golden.inputs(name)
-    pixels, factor = (given["image"] + 1) / 2, model.config.scaling_factor
+    model, inputs = Networks(golden).autoencoder, golden.inputs(name)
+    pixels, factor = (inputs["image"] + 1) / 2, model.config.scaling_factor
     scaled = model.encode(pixels)
     return {
         "moments": model.moments(pixels),
         "mode": scaled / factor,
         "scaled_mode": scaled,
-        "decode_z": model.decode(given["z"] * factor) * 2 - 1,
-        "decode_first_stage_z": model.decode(given["z"]) * 2 - 1,
+        "decode_z": model.decode(inputs["z"] * factor) * 2 - 1,
+        "decode_first_stage_z": model.decode(inputs["z"]) * 2 - 1,
     }
 
 
 def cfw(golden: GoldenSet, name: str) -> Tensors:
     """Own encoder's moments and features, decodings at every stored fidelity."""
-    model, given = Networks(golden).cfw, golden.inputs(name)
-    pixels = (given["image"] + 1) / 2
-    latents = given["z"] * model.config.autoencoder.scaling_factor
+    model, inputs = Networks(golden).cfw, golden.inputs(name)
+    pixels = (inputs["image"] + 1) / 2
+    latents = inputs["z"] * model.config.autoencoder.scaling_factor
     features = model.features(pixels)
-    found = {"moments": model.moments(pixels)}
+    outputs = {"moments": model.moments(pixels)}
     for index, level in enumerate(sorted(model.config.fuse_levels)):
-        found[f"enc_fea_{index}"] = features[level]
+        outputs[f"enc_fea_{index}"] = features[level]
     for output in golden.outputs(name):
         if output.startswith("decode_w"):
             fidelity = float(output.removeprefix("decode_w"))
-            found[output] = model.decode(latents, features, fidelity) * 2 - 1
-    return found
+            outputs[output] = model.decode(latents, features, fidelity) * 2 - 1
+    return outputs
 
 
-def _sizes(given: Tensors) -> list[str]:
+def _sizes(inputs: Tensors) -> list[str]:
     """The labels of the input sizes, as `16x24` or `b2`."""
-    return [key.removeprefix("x_") for key in given if key.startswith("x_")]
+    return [key.removeprefix("x_") for key in inputs if key.startswith("x_")]
 
 
-def _contexts(given: Tensors, size: str) -> list[Tensor]:
+def _contexts(inputs: Tensors, size: str) -> list[Tensor]:
     """With prompt, and without."""
-    prompt = given.get(f"prompt_emb_{size}", given["prompt_emb"])
-    embedding = given.get(f"lr_prompt_emb_{size}", given["lr_prompt_emb"])
+    prompt = inputs.get(f"prompt_emb_{size}", inputs["prompt_emb"])
+    embedding = inputs.get(f"lr_prompt_emb_{size}", inputs["lr_prompt_emb"])
     return [torch.cat((prompt, embedding), dim=1), embedding]
 
 
 def controlnet(golden: GoldenSet, name: str) -> Tensors:
     """All maps: both hints in one call with the prompt, the low-resolution one without."""
-    model, given = Networks(golden).controlnet, golden.inputs(name)
-    found: Tensors = {}
-    for size in _sizes(given):
-        full, bare = (model.prepare_context([c]) for c in _contexts(given, size))
-        x, time, low_res = given[f"x_{size}"], given[f"t_{size}"], given[f"lr_{size}"]
-        hints = torch.cat((low_res, given[f"ref_{size}"]))
+    model, inputs = Networks(golden).controlnet, golden.inputs(name)
+    outputs: Tensors = {}
+    for size in _sizes(inputs):
+        full, bare = (model.prepare_context([c]) for c in _contexts(inputs, size))
+        x, time, low_res = inputs[f"x_{size}"], inputs[f"t_{size}"], inputs[f"lr_{size}"]
+        hints = torch.cat((low_res, inputs[f"ref_{size}"]))
         for index, maps in enumerate(model(x, time, hints, full)):
             both = maps.split(len(x))
-            found[f"struct_{size}_{index:02d}"], found[f"ref_struct_{size}_{index:02d}"] = both
+            outputs[f"struct_{size}_{index:02d}"], outputs[f"ref_struct_{size}_{index:02d}"] = both
         for index, maps in enumerate(model(x, time, low_res, bare)):
-            found[f"struct_noprompt_{size}_{index:02d}"] = maps
-    return found
+            outputs[f"struct_noprompt_{size}_{index:02d}"] = maps
+    return outputs
 
 
 def unet(golden: GoldenSet, name: str) -> Tensors:
     """With and without controls; both contexts as guidance branches of one call."""
-    model, given = Networks(golden).unet, golden.inputs(name)
-    found: Tensors = {}
+    model, inputs = Networks(golden).unet, golden.inputs(name)
+    outputs: Tensors = {}
     maps = golden.outputs("controlnet")
-    for size in _sizes(given):
-        context = model.prepare_context(_contexts(given, size))
+    for size in _sizes(inputs):
+        context = model.prepare_context(_contexts(inputs, size))
         controls = Controls(_maps(maps, f"struct_{size}"), _maps(maps, f"ref_struct_{size}"))
         for mode, used in (("full", controls), ("gen", None)):
-            x, time = given[f"x_{size}"], given[f"t_{size}"]
+            x, time = inputs[f"x_{size}"], inputs[f"t_{size}"]
             prompt, bare = model(x, time, context, used).chunk(2)
-            found |= {f"{mode}_prompt_{size}": prompt, f"{mode}_noprompt_{size}": bare}
-            found[f"{mode}_{size}"] = prompt
-    return found
+            outputs |= {f"{mode}_prompt_{size}": prompt, f"{mode}_noprompt_{size}": bare}
+            outputs[f"{mode}_{size}"] = prompt
+    return outputs
 
 
 def _maps(outputs: Tensors, prefix: str) -> tuple[Tensor, ...]:
@@ -145,9 +145,9 @@ def _maps(outputs: Tensors, prefix: str) -> tuple[Tensor, ...]:
 
 def aia_block(golden: GoldenSet, name: str) -> Tensors:
     """One block on tokens."""
-    block, given = networks.aia_block(golden, name), golden.inputs(name)
-    x, branches = given["x"], (block.attn2.key_value(given["context"]),)
-    controls = {"low_res": given["lr"], "reference": given["ref"]}
+    block, inputs = networks.aia_block(golden, name), golden.inputs(name)
+    x, branches = inputs["x"], (block.attn2.key_value(inputs["context"]),)
+    controls = {"low_res": inputs["lr"], "reference": inputs["ref"]}
     return {
         "full": block(x, branches, len(x), controls),
         "gen": block(x, branches, len(x)),
@@ -156,11 +156,11 @@ def aia_block(golden: GoldenSet, name: str) -> Tensors:
 
 def aia_transformer(golden: GoldenSet, name: str) -> Tensors:
     """One spatial transformer on maps."""
-    transformer, given = networks.aia_transformer(golden, name), golden.inputs(name)
+    transformer, inputs = networks.aia_transformer(golden, name), golden.inputs(name)
     number_transformers([transformer])
-    x, controls = given["x"], {"low_res": given["lr"], "reference": given["ref"]}
-    both = torch.cat((given["context"], given["lr_prompt"]), dim=1)
-    full, bare = (prepare_context([transformer], [c]) for c in (both, given["lr_prompt"]))
+    x, controls = inputs["x"], {"low_res": inputs["lr"], "reference": inputs["ref"]}
+    both = torch.cat((inputs["context"], inputs["lr_prompt"]), dim=1)
+    full, bare = (prepare_context([transformer], [c]) for c in (both, inputs["lr_prompt"]))
     return {
         "full": transformer(x, full, len(x), controls),
         "full_no_context": transformer(x, bare, len(x), controls),
@@ -170,8 +170,8 @@ def aia_transformer(golden: GoldenSet, name: str) -> Tensors:
 
 def hard_attention(golden: GoldenSet, name: str) -> Tensors:
     """The one-hot attention alone."""
-    attention, given = networks.hard_attention(golden, name), golden.inputs(name)
-    return {"y": attention(given["x"], given["context"])}
+    attention, inputs = networks.hard_attention(golden, name), golden.inputs(name)
+    return {"y": attention(inputs["x"], inputs["context"])}
 
 
 MODULES: dict[str, Callable[[GoldenSet, str], Tensors]] = {
@@ -192,7 +192,7 @@ MODULES: dict[str, Callable[[GoldenSet, str], Tensors]] = {
 @torch.no_grad()
 def module_cases(golden: GoldenSet, name: str) -> Iterator[Case]:
     """Every stored output of the item that the network's function computes, compared."""
-    found = MODULES[name](golden, name)
+    outputs = MODULES[name](golden, name)
     for output, expected in golden.outputs(name).items():
-        if output in found:
-            yield compare(name, output, found[output], expected)
+        if output in outputs:
+            yield compare(name, output, outputs[output], expected)

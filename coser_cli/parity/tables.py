@@ -23,16 +23,16 @@ def schedule_tables(golden: GoldenSet, name: str) -> Tensors:
     tables: Tensors = {}
     for group in {output.split("/")[0] for output in golden.outputs(name)}:
         if group.isdigit():
-            found = _respaced_tables(schedule, int(group))
+            group_tables = _respaced_tables(schedule, int(group))
         elif group.startswith("base"):
-            found = _tables(base_betas(schedule), alphas_cumprod(schedule))
+            group_tables = _tables(base_betas(schedule), alphas_cumprod(schedule))
         else:
             side = int(group.split("_")[2])
             window = torch.outer(PUBLISHED.rows(side), PUBLISHED.columns(side))
             # a constant factor, which cancels in the average
             tables[group] = window / (2 * torch.pi * VARIANCE)
             continue
-        tables |= {f"{group}/{table}": values for table, values in found.items()}
+        tables |= {f"{group}/{table}": values for table, values in group_tables.items()}
     return tables
 
 

@@ -41,14 +41,14 @@ class TiledRun(Run):
         for number, patch in enumerate(self._patches(padded)):
             suffix = f"_patch{number}" if number else ""
             low_res = self._low_res(patch.crop(padded))
-            found, latents = self._sample(low_res, cognition)
+            sampled, latents = self._sample(low_res, cognition)
             for variant, total in sums.items():
                 decoded, fixed = self.decoded(variant, latents, low_res)
                 patch.crop(total).add_(fixed)
-                found[f"{variant}/decoded"] = signed(decoded)
-                found[f"{variant}/colorfixed"] = signed(fixed)
+                sampled[f"{variant}/decoded"] = signed(decoded)
+                sampled[f"{variant}/colorfixed"] = signed(fixed)
             patch.crop(count).add_(1)
-            results |= {output + suffix: value for output, value in found.items()}
+            results |= {output + suffix: value for output, value in sampled.items()}
         for variant, total in sums.items():
             saved = self._resized((total / count).clamp(0, 1), size, scale)
             results[f"{variant}/png_uint8"] = truncated(saved)
@@ -105,11 +105,11 @@ class TiledRun(Run):
         """Cut the padding off; where the input grew by more than asked, shrink the result to a
         size that is computed from the padded one (quirk 32).
         """
-        asked = self.options.upscale
+        requested = self.options.upscale
         cut = Box.whole(size).crop(pixels)
-        if scale <= asked:
+        if scale <= requested:
             return cut
-        shrunk = [int(side * asked / scale) for side in pixels.shape[-2:]]
+        shrunk = [int(side * requested / scale) for side in pixels.shape[-2:]]
         return F.interpolate(cut, size=shrunk, mode="bicubic").clamp(0, 1)
 
 

@@ -32,13 +32,13 @@ class Stepper:
         return latents.float() / self.scale(0)
 
     def scale(self, step: int) -> float:
-        """The factor between the state and what the network sees at this step; call in order."""
+        """The factor from the state to the network's input at this step; call in order."""
         index = self._scheduler.timesteps[step]
         scale: float = self._scheduler.scale_model_input(torch.ones(()), index).item()
         return scale
 
     def step(self, step: int, output: Tensor, state: Tensor, noise: Noise) -> Tensor:
-        """The next state from the network's `output`; `noise(step)` is asked for only if needed.
+        """The next state from the network's `output`; `noise(step)` is called only if needed.
 
         Raises RuntimeError where a stochastic scheduler has drawn its noise elsewhere: results
         would not depend on the seed.
@@ -61,9 +61,9 @@ def sample(
     noise: Noise,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Walk from `latents`, noised to `sampler.start`, `(B, C, h, w)`, to clean latents.
+    """Sample from `latents`, noised to `sampler.start`, `(B, C, h, w)`, to clean latents.
 
-    `noise(i)` is asked for only where the sampler draws some at step i; `on_step` is told the state
+    `noise(i)` is called only where the sampler draws noise at step i; `on_step` gets the state
     after each step.
     """
     stepper = Stepper(sampler)

@@ -21,9 +21,9 @@ _NOISE_BLOCK = 32, 64
 def noise_rows(seed: int, stream: str, step: int, channels: int, rows: range, width: int) -> Tensor:
     """Rows of one endless field of white float32 noise, `(1, channels, len(rows), width)`.
 
-    A value is a function of (seed, stream, step) and of its channel, row and column alone: it
-    depends neither on the size of the latents, nor on what else was drawn, nor on the device. It is
-    drawn in blocks, each with a counter of its own, because making generators is what takes time.
+    A value depends on (seed, stream, step) and on its channel, row and column alone, not on the
+    size of the latents, on what else was drawn, or on the device. Noise is drawn in blocks, each
+    with a counter of its own, as creating generators takes most of the time.
     """
     digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode()).digest()
     key = [int.from_bytes(digest[i : i + 8], "big") for i in (0, 8)]
@@ -62,9 +62,9 @@ def seeded_noise(seed: int, shape: Sequence[int]) -> Draw:
 
 
 class NoiseSource(TorchFunctionMode):
-    """Within it, `torch.randn` (all that schedulers draw from) gives our noise of this step.
+    """Replaces `torch.randn`, from which all schedulers draw, by the noise of this step.
 
-    Schedulers differ in how noise can be handed in, and most cannot be handed any.
+    Schedulers differ in how noise can be passed in, and most have no way.
     """
 
     def __init__(self, noise: Noise, step: int) -> None:

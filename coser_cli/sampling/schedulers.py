@@ -1,9 +1,9 @@
 """Samplers by name, the noise schedule and forward diffusion.
 
-Every sampler is a scheduler of diffusers. The noise schedule is respaced first: the steps to be
-walked become a short schedule of their own, and the scheduler walks all of it. So every sampler
-ends and starts where it should at any number of steps and any strength, and `ddpm` is exactly the
-respaced ancestral sampler of the published code. The network is told the original timesteps.
+Every sampler is a scheduler of diffusers. The noise schedule is respaced first: the steps to take
+become a short schedule of their own, of which the scheduler takes all. So every sampler starts and
+ends where it should at any number of steps and any strength, and `ddpm` is exactly the respaced
+ancestral sampler of the published code. The network gets the original timesteps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from coser_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """A scheduler of diffusers, or on one of them: `class_name` in `module`, and its options.
+    """A scheduler of diffusers or a subclass: `class_name` in `module`, and its options.
 
-    `both_ends` keeps timestep 0 as well as the start (as the published code); otherwise each
-    kept timestep ends its stretch ("trailing"), so that no evaluation is spent on a clean image.
+    `both_ends` keeps timestep 0 as well as the start (as the published code); otherwise each kept
+    timestep ends its interval ("trailing"), so that no evaluation is spent on a clean image.
     `respaced` is off where the scheduler's formulas need the original timesteps. A `stochastic` one
     draws noise at every step but the last.
     """
@@ -72,7 +72,7 @@ SAMPLERS: dict[str, SamplerSpec] = {
 
 @dataclass(frozen=True)
 class Sampler:
-    """A scheduler ready to run. `timesteps` are what the network is told, noisiest first."""
+    """A scheduler ready to run. `timesteps` are what the network gets, noisiest first."""
 
     scheduler: Any
     timesteps: tuple[int, ...]

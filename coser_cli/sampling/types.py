@@ -1,4 +1,4 @@
-"""The callables that sampling is put together from."""
+"""Types of the callables of sampling."""
 
 from __future__ import annotations
 

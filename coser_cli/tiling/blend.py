@@ -2,7 +2,7 @@
 
 A grid's tiles are every top with every left, and windows are products of a profile per axis. So is
 the sum of all windows, and each tile's share of the average is known before any tile is computed:
-nothing has to be divided afterwards, and only the rows that tiles still reach are held.
+nothing is divided afterwards, and only the rows that tiles still reach are held.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ VARIANCE = 0.01
 
 @dataclass(frozen=True)
 class Window:
-    """How much a tile counts at each of its cells: the product of both profiles.
+    """The weight of a tile at each of its cells: the product of both profiles.
 
-    `flat_borders`: towards the picture's own border a tile keeps its full weight, as nothing lies
-    beyond that would know better.
+    `flat_borders`: towards the picture's own border a tile keeps its full weight, as no other tile
+    covers it better.
     """
 
     rows: Profile
@@ -104,15 +104,15 @@ class Blend:
         """
         assert self._held is not None, "nothing was added"
         count = until - self._first
-        taken, self._held = self._held[..., :count, :], self._held[..., count:, :].clone()
+        rows, self._held = self._held[..., :count, :], self._held[..., count:, :].clone()
         self._first = until
-        return taken
+        return rows
 
     def _reach(self, bottom: int, like: Tensor) -> Tensor:
         """The held rows, with empty ones below them up to `bottom`."""
         shape = (*like.shape[:2], 0, self._width)
-        wide = torch.promote_types(like.dtype, torch.float32)
-        held = like.new_zeros(shape, dtype=wide) if self._held is None else self._held
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        held = like.new_zeros(shape, dtype=dtype) if self._held is None else self._held
         lacking = bottom - self._first - held.shape[2]
         if lacking > 0:
             empty = held.new_zeros((*held.shape[:2], lacking, self._width))

@@ -1,8 +1,8 @@
 """Maps that are too large for memory, on disk, read and written by boxes.
 
-`Readable` is what tiled code reads from, `Map` what it writes to as well; a `Canvas` is one on
-disk, a `TensorMap` one in memory. Plain reads and writes, no memory mapping: a full disk is then an
-error and not a signal, and what was read is not counted against the process for ever.
+`Readable` is read by tiled code, `Map` written as well; a `Canvas` is one on disk, a `TensorMap`
+one in memory. Plain reads and writes, no memory mapping: a full disk is then an error and not a
+signal, and read pages do not count as memory of the process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Shape = tuple[int, int, int]
 
 
 class Readable(Protocol):
-    """A picture-like thing `(C, H, W)` that is read by boxes."""
+    """A map `(C, H, W)` that is read by boxes."""
 
     @property
     def shape(self) -> Shape: ...
@@ -132,7 +132,7 @@ class Canvas:
                 self._put(piece, offset)
 
     def close(self) -> None:
-        """Give the space back."""
+        """Free its space."""
         self._file.close()
 
     def _pieces(self, box: Box, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

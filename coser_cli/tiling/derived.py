@@ -1,4 +1,4 @@
-"""Maps made of other maps where they are read, box by box: mixed, reduced."""
+"""Maps computed from other maps when they are read, box by box: mixed, reduced."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from coser_cli.tiling.resample import Resampler, resample_with
 
 
 class Mixed:
-    """A map `(C, H, W)`: (1 − weight)·first + weight·second, made where it is read.
-
-    `first` and `second` are read in the same box; the shape is that of the first.
+    """A map `(C, H, W)`: (1 − weight)·first + weight·second, computed when it is read. The shape is
+    that of the first.
     """
 
     def __init__(self, first: Readable, second: Readable, weight: float) -> None:

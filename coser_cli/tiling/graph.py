@@ -1,7 +1,8 @@
-"""Networks as graphs of local steps, each of which knows what it needs for a box of its result.
+"""Networks as graphs of local steps, each of which knows the input that it needs for a box of its
+result.
 
-A step never pads on its own. It names the cells it needs, beyond the edge of the map if it must,
-and is given zeros there: so a convolution is padded at the picture's own borders and nowhere else.
+A step never pads. It names the cells that it needs, also beyond the edge of the map, where it gets
+zeros: so a convolution is padded at the picture's own borders only.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Step(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A map `(C, H, W)`, and how it comes about. Nodes of a graph are numbered as they are made,
-    so that inputs come before what is made of them.
+    """A map `(C, H, W)` and the step that makes it. Nodes of a graph are numbered in order, inputs
+    before results.
     """
 
     number: int
@@ -57,7 +58,7 @@ class Pointwise:
 
 
 class Source(Pointwise):
-    """A map that is given."""
+    """An input map."""
 
     def __init__(self) -> None:
         super().__init__(lambda: torch.empty(0))
@@ -106,8 +107,8 @@ class Enlarge:
         )
 
     def apply(self, inputs: Sequence[Tensor], box: Box) -> Tensor:
-        made = self.need(box).scaled(self.factor)
-        return box.relative_to(made).crop(self.function(inputs[0]))
+        enlarged = self.need(box).scaled(self.factor)
+        return box.relative_to(enlarged).crop(self.function(inputs[0]))
 
 
 class Fold:
@@ -124,8 +125,8 @@ class Fold:
 
 
 class Normalise(Pointwise):
-    """A group norm, and `after` it. On its own it takes the statistics of the box it is given;
-    `given` those of the whole map, it is exact.
+    """A group norm, and `after` it. By itself it takes the statistics of its box; `given` those of
+    the whole map, it is exact.
     """
 
     def __init__(self, norm: nn.GroupNorm, after: Callable[[Tensor], Tensor]) -> None:
@@ -144,19 +145,19 @@ class Normalise(Pointwise):
 
         def function(x: Tensor) -> Tensor:
             # half precision would round the shift, and with it the whole map
-            wide = x if x.dtype is torch.float64 else x.float()
+            values = x if x.dtype is torch.float64 else x.float()
             # number type first: not every device has float64
             factor, summand = (
-                row.to(wide.dtype).to(wide.device)[:, None, None] for row in (scale, shift)
+                row.to(values.dtype).to(values.device)[:, None, None] for row in (scale, shift)
             )
-            return self.after(torch.addcmul(summand, wide, factor).to(x.dtype))
+            return self.after(torch.addcmul(summand, values, factor).to(x.dtype))
 
         return Pointwise(function)
 
 
 class Whole(Pointwise):
-    """A step in which every place depends on every other, such as attention: never on a box
-    alone, but on the whole map or on windows of at most `limit` cells.
+    """A step in which every place depends on every other, such as attention: it needs the whole
+    map, or windows of at most `limit` cells.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], limit: int) -> None:
@@ -165,19 +166,17 @@ class Whole(Pointwise):
 
 
 class Graph:
-    """A network for maps of one size, put together step by step.
+    """A network for maps of one size, built step by step.
 
-    When it is cut into sweeps, maps of `kept` are rather stored than made again, and those of
-    `passing` rather made again than stored.
+    When it is cut into sweeps, maps of `kept` are stored rather than computed again.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.kept: set[Node] = set()
-        self.passing: set[Node] = set()
 
     def source(self, shape: Shape) -> Node:
-        """A map that is given when the graph is run."""
+        """An input map, given when the graph is run."""
         return self._add(shape, Source())
 
     def pointwise(
@@ -203,7 +202,7 @@ class Graph:
         return self._add(x.shape, Normalise(norm, after), x)
 
     def whole(self, x: Node, function: Callable[[Tensor], Tensor], limit: int) -> Node:
-        """`function` of the whole map, which it leaves the shape of."""
+        """`function` of the whole map, which keeps its shape."""
         return self._add(x.shape, Whole(function, limit), x)
 
     def double(self, x: Node) -> Node:

@@ -1,4 +1,4 @@
-"""Where tiles lie: pure geometry, in whatever unit the caller counts (latent cells, pixels)."""
+"""Where tiles lie: pure geometry, in any unit (latent cells, pixels)."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Box:
         return Box(self.top * factor, self.left * factor, self.bottom * factor, self.right * factor)
 
     def stretched(self, factor: float) -> Box:
-        """The smallest box around this one at another resolution, which need not be a whole one."""
+        """The smallest box around this one at another resolution, by any factor."""
         top, left = math.floor(self.top * factor), math.floor(self.left * factor)
         return Box(top, left, math.ceil(self.bottom * factor), math.ceil(self.right * factor))
 
     def inside(self, size: Size) -> Box:
-        """What of the box lies on a map of that size."""
+        """The part of the box that lies on a map of that size."""
         bottom, right = min(self.bottom, size.height), min(self.right, size.width)
         return Box(max(self.top, 0), max(self.left, 0), bottom, right)
 

@@ -1,9 +1,9 @@
-"""In what order a graph is swept over a picture, which maps lie on disk meanwhile, what it costs.
+"""The order in which a graph is swept over a picture, the maps on disk meanwhile, and the cost.
 
-A group norm needs the statistics of its whole input before anything after it can be known. So the
-graph is cut in front of its norms: a stage computes the map that the next norm sees, tile by tile,
-stores it and gathers its statistics; the next one starts from what is stored. A graph without norms
-is a single stage and stores nothing.
+A group norm needs the statistics of its whole input before anything after it can be computed. So
+the graph is cut before its norms: a stage computes the input of the next norm tile by tile, stores
+it and gathers its statistics; the next stage starts from what is stored. A graph without norms is a
+single stage and stores nothing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ reorder what they read and write.
 @dataclass(frozen=True)
 class Stage:
     """One sweep. `targets` are computed on every tile's core; of these `stored` are written to
-    maps, and `measured` get statistics. `reads`: stored maps it starts from; `frees`: maps that
-    nobody reads after it. `side`: of a core, in cells of the coarsest map.
+    maps, and `measured` get statistics. `reads`: stored maps that it starts from; `frees`: maps not
+    used after it. `side`: of a core, in cells of the coarsest map.
     """
 
     targets: tuple[Node, ...]
@@ -50,7 +50,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Work:
-    """Compute `node` in `box` for one tile; `done`: nodes that are of no use after it."""
+    """Compute `node` in `box` for one tile; `done`: nodes not used after it."""
 
     node: Node
     box: Box
@@ -62,7 +62,7 @@ class Plan:
     """`output` of a graph, tile by tile.
 
     `cells`: size of the coarsest map, of which all others are multiples; `side`: of a tile, in the
-    same cells. `exact` off takes the norms' statistics from each tile alone.
+    same cells.
     """
 
     graph: Graph
@@ -70,11 +70,10 @@ class Plan:
     cells: Size
     side: int
     dtype: torch.dtype = torch.float32
-    exact: bool = True
     stages: tuple[Stage, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        cut = _with_frees(list(_cut(self.graph, self.output, self.exact)))
+        cut = _with_frees(list(_cut(self.graph, self.output)))
         stages = [replace(stage, side=self.side) for stage in cut]
         budget = max(self._stage_bytes(stage) for stage in stages)
         grown = [self._grown(stage, budget) for stage in stages[:-1]]
@@ -85,8 +84,8 @@ class Plan:
         return node.shape[1] // self.cells.height
 
     def tiles(self, stage: Stage) -> list[Box]:
-        """What a stage is done in, row by row: cores in cells of the coarsest map, or windows of
-        a step on the whole map in cells of that map.
+        """The tiles of a stage, row by row: cores in cells of the coarsest map, or windows of a
+        step on the whole map in cells of that map.
         """
         if stage.whole is None:
             return cores(self.cells, stage.side)
@@ -119,7 +118,9 @@ class Plan:
         return int(OVERHEAD * max(self._stage_bytes(stage) for stage in self.stages))
 
     def stored_dtype(self, node: Node) -> torch.dtype:
-        """That of the computation, so that storing rounds nothing; sums over windows are wider."""
+        """The dtype of the computation, so that storing rounds nothing; at least float32 for sums
+        over windows.
+        """
         if isinstance(node.step, Whole) and self.dtype.itemsize < torch.float32.itemsize:
             return torch.float32
         return self.dtype
@@ -179,8 +180,8 @@ def windows(node: Node) -> Grid:
     return make_grid(size, side, max(1, side * 3 // 4))
 
 
-def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
-    """What to compute, in order, for the wanted boxes when the maps of `given` can be read."""
+def schedule(wanted: Mapping[Node, Box], known: Collection[Node]) -> list[Work]:
+    """What to compute, in order, for the wanted boxes when the maps `known` can be read."""
     need = dict(wanted)
     last: dict[Node, Node] = {}
     order: list[Node] = []
@@ -189,7 +190,7 @@ def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
         node = max(waiting, key=lambda node: node.number)
         waiting.remove(node)
         order.append(node)
-        if node in given:
+        if node in known:
             continue
         for source in node.inputs:
             box = node.step.need(need[node]).inside(Size.of(source))
@@ -203,51 +204,51 @@ def schedule(wanted: Mapping[Node, Box], given: Collection[Node]) -> list[Work]:
     return [Work(node, need[node], tuple(done.get(node, ()))) for node in reversed(order)]
 
 
-def ancestors(node: Node, given: Collection[Node]) -> set[Node]:
-    """The node and all that it is made of, back to `given`, which are among them."""
-    found: set[Node] = set()
+def ancestors(node: Node, known: Collection[Node]) -> set[Node]:
+    """The node and all that it depends on, back to the `known` ones, which are included."""
+    nodes: set[Node] = set()
     waiting = [node]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
-            waiting += [] if node in given else node.inputs
-    return found
+        if node not in nodes:
+            nodes.add(node)
+            waiting += [] if node in known else node.inputs
+    return nodes
 
 
-def _cut(graph: Graph, output: Node, exact: bool) -> Iterator[Stage]:
-    """Stages in order; `stored` holds all that may be worth it."""
+def _cut(graph: Graph, output: Node) -> Iterator[Stage]:
+    """Stages in order; `stored` holds all maps that may be worth storing."""
     live = ancestors(output, ())
-    given = {node for node in live if _is_source(node)}
+    known = {node for node in live if _is_source(node)}
     measured: set[Node] = set()
     for node in graph.nodes:
         if node not in live:
             continue
         if isinstance(node.step, Whole):
-            reads = ancestors(node.inputs[0], given) & given
+            reads = ancestors(node.inputs[0], known) & known
             yield Stage((node,), (node,), (), frozenset(reads))
-            given.add(node)
-        elif isinstance(node.step, Normalise) and exact and node.inputs[0] not in measured:
-            seen = node.inputs[0]
-            measured.add(seen)
-            norms = [other.step for other in graph.nodes if other.inputs == (seen,)]
-            found = ancestors(seen, given)
+            known.add(node)
+        elif isinstance(node.step, Normalise) and node.inputs[0] not in measured:
+            normed = node.inputs[0]
+            measured.add(normed)
+            norms = [other.step for other in graph.nodes if other.inputs == (normed,)]
+            needed = ancestors(normed, known)
             # stored are the parts of a concatenation, which others will ask for, too
-            worth = seen.inputs if isinstance(seen.step, Concat) else (seen,)
-            stored = {*worth, *(found & graph.kept)} - given - graph.passing
+            worth = normed.inputs if isinstance(normed.step, Concat) else (normed,)
+            stored = {*worth, *(needed & graph.kept)} - known
             ordered = tuple(sorted(stored, key=lambda node: node.number))
             yield Stage(
-                (seen, *(part for part in ordered if part is not seen)),
+                (normed, *(part for part in ordered if part is not normed)),
                 ordered,
                 tuple(step for step in norms if isinstance(step, Normalise)),
-                frozenset(found & given),
+                frozenset(needed & known),
             )
-            given |= stored
-    yield Stage((output,), (), (), frozenset(ancestors(output, given) & given))
+            known |= stored
+    yield Stage((output,), (), (), frozenset(ancestors(output, known) & known))
 
 
 def _with_frees(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Leave out what nobody reads, and say after which stage each map can go."""
+    """Leave out maps that no stage reads, and set after which stage each can be freed."""
     last = {node: number for number, stage in enumerate(stages) for node in stage.reads}
     result = []
     for number, stage in enumerate(stages):

@@ -53,19 +53,11 @@ class Resampler:
         return matrix.scatter_add_(1, places, self.weights[start:stop])
 
 
-def resample_box(source: Readable, out_size: Size, box: Box, kernel: Kernel) -> Tensor:
-    """What lies in `box` of `source` resampled to `out_size`; not clamped.
+def resample_with(source: Readable, rows: Resampler, columns: Resampler, box: Box) -> Tensor:
+    """What lies in `box` of `source` resampled along both axes; not clamped.
 
     `(1, C, box.height, box.width)` float32, on the CPU; only the window it is made of is read.
     """
-    _, height, width = source.shape
-    rows = Resampler(height, out_size.height, kernel)
-    columns = Resampler(width, out_size.width, kernel)
-    return resample_with(source, rows, columns, box)
-
-
-def resample_with(source: Readable, rows: Resampler, columns: Resampler, box: Box) -> Tensor:
-    """`resample_box` with its two axes at hand, for many boxes of one map."""
     top, bottom = rows.needed(box.top, box.bottom)
     left, right = columns.needed(box.left, box.right)
     window = source.read(Box(top, left, bottom, right)).float()

@@ -1,4 +1,4 @@
-"""Mean and variance of the groups of a map, gathered tile by tile as if it had been seen whole."""
+"""Mean and variance of the groups of a map, gathered tile by tile, equal to those of the whole."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Statistics:
     def of(values: Tensor, groups: int) -> Statistics:
         """Those of values `(1, C, h, w)`."""
         # one group after the other: float64 copies of a whole tile would be its largest tensors
-        found = [_two_pass(part) for part in values[0].chunk(groups)]
-        mean, m2 = (torch.stack(column).cpu() for column in zip(*found, strict=True))
+        statistics = [_two_pass(part) for part in values[0].chunk(groups)]
+        mean, m2 = (torch.stack(column).cpu() for column in zip(*statistics, strict=True))
         return Statistics(values[0].numel() // groups, mean, m2)
 
     def __add__(self, other: Statistics) -> Statistics:

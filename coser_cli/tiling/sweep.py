@@ -65,7 +65,7 @@ class Sweep:
 
     def _run_tiles(self, stage: Stage, write: Write) -> None:
         first = stage.targets[0]
-        found: dict[Normalise, Statistics] = {}
+        measured: dict[Normalise, Statistics] = {}
         for core in self.plan.tiles(stage):
             wanted = {node: core.scaled(self.plan.factor(node)) for node in stage.targets}
             values = self._evaluate(wanted, stage)
@@ -73,11 +73,11 @@ class Sweep:
                 self._canvases[node].write(wanted[node], values[node])
             for step in stage.measured:
                 new = Statistics.of(values[first], step.norm.num_groups)
-                found[step] = found[step] + new if step in found else new
+                measured[step] = measured[step] + new if step in measured else new
             if first is self.plan.output:
                 write(wanted[first], _wide(values[first]).cpu())
-            self._tell()
-        self._norms |= {step: step.given(statistics) for step, statistics in found.items()}
+            self._count_tile()
+        self._norms |= {step: step.given(statistics) for step, statistics in measured.items()}
 
     def _run_whole(self, node: Node, stage: Stage) -> None:
         """Windows are averaged under a Gaussian, as the sampler's tiles are."""
@@ -85,13 +85,13 @@ class Sweep:
         grid, target, first = windows(node), self._canvases[node], 0
         blend = Blend(grid)
         for window in grid.boxes():
-            given = self._evaluate({node.inputs[0]: window}, stage)[node.inputs[0]]
-            blend.add(window, node.step.function(given).cpu())
+            values = self._evaluate({node.inputs[0]: window}, stage)[node.inputs[0]]
+            blend.add(window, node.step.function(values).cpu())
             settled = grid.settled(window)
             if settled > first:
                 target.write(Box(first, 0, settled, grid.size.width), blend.take(settled))
                 first = settled
-            self._tell()
+            self._count_tile()
 
     def _evaluate(self, wanted: Mapping[Node, Box], stage: Stage) -> dict[Node, Tensor]:
         values: dict[Node, tuple[Box, Tensor]] = {}
@@ -114,7 +114,7 @@ class Sweep:
         inputs = [_padded(need, Size.of(source), *values[source]) for source in node.inputs]
         return step.apply(inputs, box)
 
-    def _tell(self) -> None:
+    def _count_tile(self) -> None:
         self._done += 1
         if self._on_tile is not None:
             self._on_tile(self._done, self.plan.tile_count)

@@ -28,6 +28,13 @@ def gradient_loss(output: Tensor, target: Tensor) -> Tensor:
     return difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
 
 
+@torch.no_grad()
+def psnr(output: Tensor, target: Tensor) -> Tensor:
+    """Mean PSNR in dB of pictures `(B, 3, H, W)` in [0, 1] over all channels, for the log."""
+    error = (output.clamp(0, 1) - target).square().mean((1, 2, 3))
+    return -10 * error.clamp_min(1e-10).log10().mean()
+
+
 def inner(pixels: Tensor, border: int) -> Tensor:
     """Pixels `(B, 3, H, W)` without `border` of them at each side: there a crop's networks see
     less than they would see in the picture."""
@@ -67,6 +74,8 @@ class PictureLoss:
         if "teacher" in batch:
             targets["teacher"] = inner(batch["teacher"], weights.border)
         terms: dict[str, Any] = self._absolute(output, targets)
+        if not output.is_meta:
+            terms |= {f"psnr_{name}": psnr(output, each) for name, each in targets.items()}
         if self.perceptual is not None or self.critic is not None:
             real = targets.get("teacher", targets["truth"])
             patches = _patches((output, real, low.detach()), batch)

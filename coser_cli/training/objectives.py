@@ -24,11 +24,22 @@ class SRResNetObjective(Objective):
         self.loss = loss
 
     def losses(self, batch: Batch) -> dict[str, Any]:
-        output = self.networks["srresnet"](batch["low"])
+        output = self._enlarged(batch["low"])
         return self.loss(output, batch, output)
 
+    def _enlarged(self, low: Tensor) -> Tensor:
+        """A picture is continued at its edges first; a crop whose border does not count is not."""
+        network = self.networks["srresnet"]
+        assert isinstance(network, SRResNet)
+        if self.loss.weights.border >= SRResNet.scale * network.config.edge:
+            return network.reconstruct(network.extract(low), low)
+        output: Tensor = network(low)
+        return output
+
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
-        return {**super().pictures(batch), "result": self.networks["srresnet"](batch["low"])}
+        columns = super().pictures(batch)
+        columns |= {"teacher": batch["teacher"]} if "teacher" in batch else {}
+        return {**columns, "result": self.networks["srresnet"](batch["low"])}
 
 
 class CognitionObjective(Objective):

@@ -2,14 +2,15 @@
 
 A teacher is slow, so its pictures are made once. The pool lies in shards; shard k depends on the
 recipe and k only and is written beside and renamed: the stage may be stopped, continued, and shared
-by several processes.
+by several processes. Shards made elsewhere are taken from `.npz` files (`npz`).
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,12 +29,15 @@ from coser_cli.training.teacher import REALESRGAN, Teacher
 
 FLAT, TRIES = 14.0, 6
 """Crops whose grey levels deviate less are tried again, this often."""
+NO_PICTURE = -1
+"""The row of a crop whose picture is not known."""
 
 
 @dataclass(frozen=True)
 class PoolConfig:
     """`shards` of `shard` HR crops of `size` pixels a side each; the first `held_out` shards are
-    not trained on."""
+    not trained on. `npz`: a folder of shards that were made elsewhere, from the
+    recipe's folder."""
 
     shards: int = 400
     shard: int = 32
@@ -41,6 +45,7 @@ class PoolConfig:
     seed: int = 0
     held_out: int = 1
     teacher: str = REALESRGAN
+    npz: str = ""
     degradation: DegradationConfig = field(default_factory=DegradationConfig)
 
 
@@ -59,20 +64,59 @@ def write_pool(
     Raises:
         UsageError: the pool in the folder is of another recipe.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     _require_recipe(folder, config, len(rows))
-    missing = [
-        number
-        for number in range(rank, config.shards, world)
-        if not (folder / f"{number:05d}").is_dir()
-    ]
+    for number in _missing(folder, config.shards, rank, world):
+        write_shard(folder, number, _arrays(list(_crops(source, rows, config, number)), teacher))
+
+
+def import_pool(files: Path, folder: Path, config: PoolConfig, rank: int, world: int) -> None:
+    """Take the `.npz` files of a folder, in the order of their names, as shards. Each holds
+    `config.shard` pictures in uint8: `hr` `(N, 3, S, S)`, `lr` `(N, 3, S/4, S/4)` and, where there
+    was a teacher, `te` `(N, 3, S, S)`; other arrays are ignored.
+
+    Raises:
+        UsageError: there is no such file, or one that holds something else.
+    """
+    found = sorted(files.glob("*.npz"))[: config.shards]
+    if not found:
+        raise UsageError(f"{files}: there is no .npz file in it", "see [pool] in docs/training.md")
+    _require_recipe(folder, config, len(found))
+    for number in _missing(folder, len(found), rank, world):
+        write_shard(folder, number, _imported(found[number], config))
+
+
+def _imported(file: Path, config: PoolConfig) -> dict[str, np.ndarray]:
+    small = config.size // config.degradation.scale
+    sides = {"hr": config.size, "lr": small, "te": config.size}
+    names = {"hr": "high", "lr": "low", "te": "teacher"}
+    try:
+        with np.load(file) as arrays:
+            read = {name: arrays[name] for name in names if name != "te" or name in arrays}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{file}: not a shard of hr, lr and te ({error})") from error
+    for name, array in read.items():
+        wanted = (config.shard, 3, sides[name], sides[name])
+        if array.dtype != np.uint8 or array.shape != wanted:
+            raise UsageError(
+                f"{file}: {name} is {array.dtype} {array.shape}, but must be uint8 {wanted}",
+                "set size and shard in [pool] to what the files hold",
+            )
+    unknown = np.full(config.shard, NO_PICTURE)
+    return {"row": unknown, **{names[name]: array for name, array in read.items()}}
+
+
+def _missing(folder: Path, count: int, rank: int, world: int) -> Iterator[int]:
+    """Shards of this process that are not there yet, with progress on stderr."""
+    numbers = range(rank, count, world)
+    missing = [number for number in numbers if not (folder / f"{number:05d}").is_dir()]
     for number in tqdm(missing, desc="teacher", unit="shard", disable=None if rank == 0 else True):
-        _write_shard(folder, number, list(_crops(source, rows, config, number)), teacher)
+        yield number
         if not sys.stderr.isatty():
-            print(f"teacher shard {number + 1} of {config.shards}", file=sys.stderr)  # noqa: T201
+            print(f"teacher shard {number + 1} of {count}", file=sys.stderr)  # noqa: T201
 
 
 def _require_recipe(folder: Path, config: PoolConfig, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     recipe = json.dumps(asdict(config) | {"shards": 0, "pictures": count}, sort_keys=True)
     stamp = folder / "recipe.json"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") != recipe:
@@ -102,12 +146,9 @@ def _crops(
         yield row, high, (low.clamp(0, 1) * 255).round().byte().numpy()
 
 
-def _write_shard(
-    folder: Path,
-    number: int,
-    crops: list[tuple[int, np.ndarray, np.ndarray]],
-    teacher: Teacher | None,
-) -> None:
+def _arrays(
+    crops: list[tuple[int, np.ndarray, np.ndarray]], teacher: Teacher | None
+) -> dict[str, np.ndarray]:
     arrays = {
         "row": np.array([row for row, _, _ in crops]),
         "high": np.stack([high for _, high, _ in crops]),
@@ -116,6 +157,11 @@ def _write_shard(
     if teacher is not None:
         taught = [teacher(torch.from_numpy(low)[None].float() / 255)[0] for _, _, low in crops]
         arrays["teacher"] = np.stack([(t * 255).round().byte().numpy() for t in taught])
+    return arrays
+
+
+def write_shard(folder: Path, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """A shard, complete or not at all. Raises WeightsError where it cannot be written."""
     part = folder / f"{number:05d}.part"
     part.mkdir(exist_ok=True)
     try:
@@ -138,7 +184,14 @@ class PoolExamples(Dataset[Batch]):
     """
 
     def __init__(
-        self, folder: Path, source: Source, config: PoolConfig, crop: int, seed: int, *, held: bool
+        self,
+        folder: Path,
+        source: Source | None,
+        config: PoolConfig,
+        crop: int,
+        seed: int,
+        *,
+        held: bool,
     ) -> None:
         shards = sorted(each for each in folder.glob("[0-9]*") if each.suffix == "")
         self.shards = shards[: config.held_out] if held else shards[config.held_out :]
@@ -159,7 +212,8 @@ class PoolExamples(Dataset[Batch]):
         arrays = read_shard(self.shards[shard])
         rng = np.random.default_rng((self.seed, 2, number))
         row = int(arrays["row"][place])
-        caption = as_sentence(self.source.pictures[row].caption or "")
+        source = None if row == NO_PICTURE else self.source
+        caption = "" if source is None else as_sentence(source.pictures[row].caption or "")
         crops = self._cut({k: v[place] for k, v in arrays.items() if k != "row"}, rng)
         return {**crops, "caption": caption, "prompt": "", "row": row, **drawn(number, rng)}
 

@@ -32,9 +32,10 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class SRResNetOptions:
-    """`crop` in HR pixels."""
+    """`crop` in HR pixels. `restart`: nothing is taken of the weights to start from."""
 
     crop: int = 112
+    restart: bool = False
     weights: PictureWeights = field(default_factory=PictureWeights)
 
 
@@ -72,8 +73,9 @@ class ConditionOptions(RestorationOptions):
 class OneStepOptions:
     """`train`: parts that learn, "aia" for the new attentions of the U-Net alone. `embedding`: E
     stands behind the prompt. `timestep` (and `noised`, see `OneStep`) makes a model of many steps
-    one of one step; below 0 the model's own stays. `phase`: tables of the phases, in their order;
-    each has keys of the loop's and `weights`, and starts from the EMA of the one before."""
+    one of one step; below 0 the model's own stays. `teacher_start`: it begins with Real-ESRGAN's
+    weights (`training/teacher_start.py`), and needs a pool. `phase`: tables of the phases, in their
+    order; each has keys of the loop's and `weights`, and starts from the EMA of the one before."""
 
     crop: int = 128
     train: tuple[str, ...] = ("vae", "unet", "controlnet")
@@ -81,6 +83,7 @@ class OneStepOptions:
     timestep: int = -1
     noised: bool = False
     references: str = ""
+    teacher_start: bool = False
     plain: PlainDecoding = field(default_factory=PlainDecoding)
     weights: PictureWeights = field(default_factory=PictureWeights)
     phase: tuple[Mapping[str, Any], ...] = ()

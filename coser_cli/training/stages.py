@@ -5,7 +5,6 @@ A workspace holds a folder per stage; `export` makes a folder that `--model` tak
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,17 +13,16 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from coser_cli.config import SentenceTextConfig
 from coser_cli.errors import UsageError
 from coser_cli.models.aia import is_aia_parameter
 from coser_cli.models.aia import is_condition_parameter as of_condition
 from coser_cli.models.cognitive_encoder import CognitiveEncoder
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.srresnet import SRResNet
-from coser_cli.models.text import SentenceText
 from coser_cli.models.unet import UNet, initialise_aia_from_base
 from coser_cli.training.data import require_captions
 from coser_cli.training.examples import HELD_OUT_SEED, Batch, ExampleConfig, PhotoExamples
+from coser_cli.training.export import export
 from coser_cli.training.forward import Forward
 from coser_cli.training.gradient_checkpointing import checkpoint_blocks
 from coser_cli.training.loop import Loop, LoopConfig, Objective
@@ -36,7 +34,7 @@ from coser_cli.training.objectives import (
     freeze_clip,
 )
 from coser_cli.training.one_step import OneStepObjective
-from coser_cli.training.pool import PoolExamples, write_pool
+from coser_cli.training.pool import PoolExamples, import_pool, write_pool
 from coser_cli.training.processes import this_process
 from coser_cli.training.recipe import (
     CognitionOptions,
@@ -48,9 +46,9 @@ from coser_cli.training.recipe import (
 )
 from coser_cli.training.restoration import RestorationObjective
 from coser_cli.training.teacher import open_teacher
+from coser_cli.training.teacher_start import start_in
 from coser_cli.training.workspace import Workspace, seeded
 from coser_cli.weights import store
-from coser_cli.weights.load import save_component, save_text_states
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,14 @@ Prepare = Callable[[Workspace], Prepared]
 def make_teacher_pool(space: Workspace) -> None:
     """The pool of degraded crops, with the teacher's pictures of them."""
     process = this_process()
-    teacher = open_teacher(space.pool.teacher, process.device)
     rank, world = process.process_index, process.num_processes
-    rows, folder = space.rows[0], space.folder / "teacher"
-    write_pool(space.source, rows, folder, space.pool, teacher, rank=rank, world=world)
+    folder = space.folder / "teacher"
+    if space.pool.npz:
+        files = space.recipe.path.parent / space.pool.npz
+        import_pool(files, folder, space.pool, rank, world)
+        return
+    teacher = open_teacher(space.pool.teacher, process.device)
+    write_pool(space.source, space.rows[0], folder, space.pool, teacher, rank=rank, world=world)
 
 
 def _photos(space: Workspace, config: ExampleConfig) -> Callable[[bool], Dataset[Batch]]:
@@ -115,7 +117,8 @@ def _pooled(space: Workspace, crop: int, seed: int) -> Callable[[bool], Dataset[
 
     def examples(held: bool) -> Dataset[Batch]:
         order = HELD_OUT_SEED + seed if held else seed
-        return PoolExamples(folder, space.source, space.pool, crop, order, held=held)
+        source = None if space.data is None else space.source
+        return PoolExamples(folder, source, space.pool, crop, order, held=held)
 
     return examples
 
@@ -124,7 +127,8 @@ def prepare_srresnet(space: Workspace) -> Prepared:
     """The pre-restorer, by L1 to the teacher's and the true pictures."""
     config, options = space.stage("srresnet", SRResNetOptions)
     with seeded(config.seed):
-        network = space.network("srresnet", "srresnet").train().requires_grad_(True)
+        fresh = (lambda _: True) if options.restart else (lambda _: False)
+        network = space.network("srresnet", "srresnet", fresh).train().requires_grad_(True)
     assert isinstance(network, SRResNet)
     objective = SRResNetObjective(network, PictureLoss(options.weights, space.device))
     examples = _pooled(space, options.crop, config.seed)
@@ -283,6 +287,8 @@ def _one_step_networks(space: Workspace, options: OneStepOptions) -> nn.ModuleDi
     if set(options.train) - known:
         raise UsageError(f"[one_step] trains none of {', '.join(sorted(known))}: {options.train}")
     networks = {part: space.network(part, "one_step") for part in ("vae", "unet", "controlnet")}
+    if options.teacher_start and not space.meta:
+        start_in(space, nn.ModuleDict(networks))
     for part, network in networks.items():
         if not space.meta:
             network.load_state_dict(space.trained(part), strict=False)
@@ -299,34 +305,6 @@ def train_one_step(space: Workspace) -> None:
     """All phases; each starts from the EMA of the one before."""
     for phase in range(len(one_step_phases(space))):
         prepare_one_step(space, phase).run(space)
-
-
-PARTS = ("srresnet", "vae", "cfw", "cognitive_encoder", "unet", "controlnet", "text")
-
-
-def export(space: Workspace) -> None:
-    """Gather all networks in `model/`, float16: EMA weights, and what was started from."""
-    if not this_process().is_main_process:
-        return
-    folder, model = space.folder / "model", space.recipe.model
-    start = store.model_folder(space.recipe.start) if space.recipe.start else None
-    for part in PARTS:
-        if part == "text" and isinstance(model.text, SentenceTextConfig):
-            text = SentenceText(model.text, {})
-            text.encode(["", model.defaults.negative_prompt])
-            save_text_states(text, folder / part)
-        elif part == "cfw" and (model.cfw is None or not _has(start, part)):
-            continue
-        elif not space.trained(part) and _has(start, part):
-            assert start is not None
-            shutil.copytree(start / part, folder / part, dirs_exist_ok=True)
-        else:
-            save_component(space.network(part, "export"), folder / part)
-    store.save_model_config(model, folder)
-
-
-def _has(folder: Path | None, part: str) -> bool:
-    return folder is not None and store.has_part(folder, part)
 
 
 def _trainer(prepare: Prepare) -> Callable[[Workspace], None]:

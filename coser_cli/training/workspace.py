@@ -31,6 +31,8 @@ from coser_cli.training.processes import this_process
 from coser_cli.training.recipe import DataOptions, Recipe, parse
 from coser_cli.weights import store
 
+POOLED = ("teacher", "srresnet", "one_step")
+"""Stages whose examples are those of the pool."""
 TRAINERS = ("srresnet", "cognition", "restoration", "condition", "one_step")
 """Stages that train networks, in their order."""
 TRAINS = {
@@ -69,9 +71,12 @@ class Workspace:
             raise UsageError("a stage needs pictures", "add --data DIR")
         return open_source(self.data)
 
-    def require_pictures(self) -> None:
-        """Raises UsageError if there are none: sooner than weights are read."""
-        assert self.source.pictures
+    def require_pictures(self, stage: str) -> None:
+        """Raises UsageError if a stage needs pictures and there are none: sooner than weights are
+        read. A pool that was made elsewhere needs none."""
+        imported = self.recipe.has("pool") and self.pool.npz and stage in POOLED
+        if self.data is not None or not (stage == "export" or imported):
+            assert self.source.pictures
 
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -135,10 +140,12 @@ class Workspace:
     def _start(self, network: nn.Module, part: str, fresh: Callable[[str], bool]) -> set[str]:
         """Fill the network from the weights to start from; the names that were there."""
         folder = store.model_folder(self.recipe.start) if self.recipe.start else None
-        if folder is None or not store.has_part(folder, part):
+        state = dict[str, Tensor]()
+        if folder is not None and store.has_part(folder, part):
+            state = {k: v for k, v in store.read_part(folder, part).items() if not fresh(k)}
+        if folder is None or not state:
             quieten(network)
             return set()
-        state = {k: v for k, v in store.read_part(folder, part).items() if not fresh(k)}
         own = network.state_dict()
         wrong = [k for k, v in state.items() if k not in own or own[k].shape != v.shape]
         if wrong:

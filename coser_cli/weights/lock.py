@@ -1,5 +1,5 @@
 """`coser.lock.json`: what an installed model was made of, and what its files must be; and the
-fingerprint that tells one model's weights from another's.
+fingerprint that differs where the weights of two models differ.
 
 The lock lies in the model's folder and names every other file there with its size and SHA-256.
 """

@@ -256,5 +256,5 @@ _BELOW = "must be a relative path without '..'"
 def is_below(text: str) -> bool:
     """Whether a relative POSIX path stays below its folder, on Windows, too."""
     parts = PurePosixPath(text).parts
-    odd = "\\" in text or ":" in text or not text.isprintable() or text.endswith("/")
-    return bool(parts) and not odd and not text.startswith("/") and ".." not in parts
+    is_unsafe = "\\" in text or ":" in text or not text.isprintable() or text.endswith("/")
+    return bool(parts) and not is_unsafe and not text.startswith("/") and ".." not in parts

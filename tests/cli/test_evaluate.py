@@ -261,6 +261,29 @@ def test_a_study_from_page_to_count(coser, pictures):
     assert lines[1].split() == ["A", "B", "1", "0", "1", "100.0", "%", "20.7", "to", "100.0", "%"]
 
 
+def test_a_study_names_pictures_that_it_cannot_ask_about(coser, pictures):
+    """With three methods a picture of two of them is asked about, though the first lacks it."""
+    os.rename("tool", "A")
+    for name, places in {"a": "BC", "c": "BC", "d": "C"}.items():
+        for place in places:
+            os.makedirs(place, exist_ok=True)
+            Image.new("RGB", (64, 48), (90, 9, 9)).save(f"{place}/{name}.png")
+    ran = coser("evaluate", "study", "A", "B", "C", "-o", "s.html")
+    assert ran.code == Exit.OK, ran.err
+    note, made = ran.err.splitlines()
+    assert note == "note: left out, as fewer than two methods have them: b_4x, d"
+    assert made.startswith("4 pairs; ")  # three about a, one about c
+
+
+def test_results_of_two_sizes_are_no_study(coser, pictures):
+    os.rename("tool", "A")
+    os.rename("set/LR", "B")
+    ran = coser("evaluate", "study", "A", "B", "-o", "s.html")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert ran.err.startswith("coser: 'a_4x' has 64×48 pixels in A and 16×12 pixels in B; ")
+    assert not os.path.exists("s.html")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

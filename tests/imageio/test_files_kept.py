@@ -103,7 +103,7 @@ def through(tmp_path, data, suffix):
     photo = read_photo(tmp_path / "in")
     pixels = PIXELS if photo.size == Size(HEIGHT, WIDTH) else PIXELS.transpose(0, 2, 1)
     write_photo(tmp_path / f"out{suffix}", pixels, photo)
-    return photo, read_header(tmp_path / f"out{suffix}").said
+    return photo, read_header(tmp_path / f"out{suffix}").info
 
 
 @pytest.mark.parametrize("order", ORDERS)

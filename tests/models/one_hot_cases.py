@@ -58,6 +58,15 @@ def inputs(case, dtype, device="cpu"):
     return query, key, value
 
 
+def plain_one_hot_attention(query, key, value):
+    """The definition, with the whole matrix of similarities, in float32 at least."""
+    wide = torch.promote_types(query.dtype, torch.float32)
+    similarity = query.to(wide) @ key.to(wide).transpose(2, 3) * query.shape[-1] ** -0.5
+    best, index = similarity.max(dim=-1, keepdim=True)
+    chosen = value.gather(2, index.expand(*index.shape[:-1], value.shape[-1]))
+    return (chosen * best).to(value.dtype)
+
+
 def agreement(found, expected):
     """Share of queries with equal results but for rounding. Another key would differ by far."""
     near = {torch.float32: 1e-5}.get(expected.dtype, 2 * torch.finfo(expected.dtype).eps)
@@ -90,7 +99,6 @@ def repair_bfloat16():
 def report():
     """Print the agreement of the kernel with the definition as JSON, by case and number type."""
     os.environ["TRITON_INTERPRET"] = "1"
-    from coser_cli.models.one_hot import plain_one_hot_attention
     from coser_cli.models.one_hot_triton import fused_one_hot_attention
 
     repair_bfloat16()

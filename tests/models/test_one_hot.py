@@ -18,14 +18,10 @@ from hypothesis import strategies as st
 
 from coser_cli.errors import CoserWarning
 from coser_cli.models import one_hot
-from coser_cli.models.one_hot import (
-    chunked_one_hot_attention,
-    one_hot_attention,
-    plain_one_hot_attention,
-)
+from coser_cli.models.one_hot import chunked_one_hot_attention, one_hot_attention
 
 from .conftest import assert_near
-from .one_hot_cases import CASES, Case, agreement, inputs
+from .one_hot_cases import CASES, Case, agreement, inputs, plain_one_hot_attention
 
 HALVES = [torch.float16, torch.bfloat16]
 TYPES = [torch.float32, *HALVES]
@@ -117,7 +113,7 @@ with torch.no_grad():
     made = sum(each.nbytes for each in results)
     assert "triton" not in sys.modules
     chunked = peak() - before - made
-    one_hot.plain_one_hot_attention(*whole)
+    plain_one_hot_attention(*whole)
 print(json.dumps([chunked, peak() - before - made]))
 """
 

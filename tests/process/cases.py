@@ -279,7 +279,7 @@ MEASURING = [
         makes=("made/HR/p.png", "made/LR/p.png", "made/manifest.json"),
     ),
     Case(
-        f"evaluate study {PAIR}/HR {PAIR}/LRx4 --question Better? --max-side 64 --output page.html"
+        f"evaluate study {PAIR}/HR sets/results --question Better? --max-side 64 --output page.html"
         f" --input {PAIR}/LRx4 --overwrite --quiet --json",
         makes=("page.html",),
     ),

@@ -110,12 +110,14 @@ def originals(tmp_path_factory):
         "photos/b c.jpg",
         "photos/trip/d.png",
         "sets/pair/HR/p.png",
+        "sets/results/p_4x.png",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         small.save(folder / name)
     small.resize((20, 20)).save(folder / "other.jpg")
     (folder / "sets/pair/LRx4").mkdir()
-    cat.resize((64, 48)).save(folder / "sets/pair/HR/p.png")
+    for name in ("pair/HR/p.png", "results/p_4x.png"):
+        cat.resize((64, 48)).save(folder / "sets" / name)
     small.resize((16, 12)).save(folder / "sets/pair/LRx4/p.png")
     frames = [small, small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Shape, TensorMap
 from coser_cli.tiling.grid import Box
-from coser_cli.tiling.resample import Resampler, resample_box, resample_whole
+from coser_cli.tiling.resample import Resampler, resample_whole, resample_with
 
 KERNELS = {"bicubic": False, "antialiased": True}
 LIMIT = 1e-6
@@ -37,6 +37,12 @@ def whole(pixels: torch.Tensor, size: tuple[int, int], kernel: str) -> torch.Ten
     # channels last: in the other layout torch 2.14 gets antialiased columns of width 1 wrong
     laid_out = pixels.contiguous(memory_format=torch.channels_last)
     return F.interpolate(laid_out, size=size, mode="bicubic", antialias=KERNELS[kernel])
+
+
+def resample_box(source, size, box, kernel):
+    """Its part of `source` resampled to `size`."""
+    rows = Resampler(source.shape[1], size.height, kernel)
+    return resample_with(source, rows, Resampler(source.shape[2], size.width, kernel), box)
 
 
 @st.composite

@@ -6,6 +6,7 @@ import torch
 from coser_cli.cli.app import main
 from coser_cli.cli.options.training import STAGE_NAMES
 from coser_cli.cli.train import RECIPES
+from coser_cli.models.srresnet import SRResNet
 from coser_cli.training.dry_run import needs_of
 from coser_cli.training.loop import LoopConfig
 from coser_cli.training.recipe import TABLES, read_recipe
@@ -19,15 +20,32 @@ def test_the_command_knows_every_stage():
     assert tuple(STAGES) == STAGE_NAMES
 
 
-@pytest.mark.parametrize("name", ["mini", "sd21"])
+@pytest.mark.parametrize("name", ["mini", "mini-one-step", "sd21", "sd21-one-step"])
 def test_bundled_recipes_are_understood(name, tmp_path):
+    """Each stage can be prepared, its model built."""
     recipe = read_recipe(RECIPES / f"{name}.toml")
     assert set(recipe.tables) <= set(TABLES)
     space = Workspace(recipe, None, tmp_path, meta=True)
     recipe.degradation()
-    for stage in {"srresnet", "cognition"} & set(recipe.tables):
+    for stage in set(PREPARE) & set(recipe.tables):
         assert PREPARE[stage](space).config.steps
-    assert name == "sd21" or one_step_phases(space) == ["l1", "perceptual", "critic"]
+    if recipe.has("pool"):
+        assert space.pool.shards > space.pool.held_out
+    if recipe.has("one_step"):
+        assert one_step_phases(space) == ["l1", "perceptual"]
+
+
+def test_the_recipe_of_mini_trains_a_fresh_srresnet(tmp_path):
+    """The bundled weights give the other networks, not the one that is trained."""
+    space = Workspace(read_recipe(RECIPES / "mini.toml"), None, tmp_path)
+    fresh = PREPARE["srresnet"](space).objective.networks["srresnet"]
+    own = space.network("srresnet", "export")
+    assert isinstance(fresh, SRResNet) and isinstance(own, SRResNet)
+    assert fresh.config == own.config
+    pixels = torch.rand(1, 3, 8, 8)
+    bilinear = torch.nn.functional.interpolate(pixels, scale_factor=4.0, mode="bilinear")
+    assert (fresh(pixels) - bilinear).abs().mean() < 0.05
+    assert not torch.equal(fresh.conv_first.weight, own.conv_first.weight)
 
 
 def test_a_stage_prints_its_folder(recipes, classes, tmp_path, capsys):
@@ -63,17 +81,20 @@ def test_a_dry_run_counts_what_is_trained(recipes, classes, space):
     assert less.operations > needs.operations
 
 
+RECIPE = str(RECIPES / "mini-one-step.toml")
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["cognition"], 2, "add --data DIR"),
+        (["srresnet"], 2, "add --data DIR"),
+        (["cognition", "--data", "."], 2, "there is no picture in it"),
+        (["cognition", "--data", "nowhere"], 2, "no such folder"),
         (["polish", "--data", "."], 2, "STAGE 'polish' is none of teacher"),
         (["cognition", "--data", ".", "--config", "none.toml"], 2, "give a recipe such as"),
-        (["cognition", "--data", "nowhere"], 2, "no such folder"),
-        (["cognition", "--data", "."], 2, "there is no picture in it"),
         (["cognition", "--data", ".", "--mixed-precision", "half"], 2, "is none of no, fp16, bf16"),
         (["restoration", "--dry-run"], 2, "the recipe has no table [restoration]"),
-        (["export"], 2, "run `coser train srresnet` first"),
+        (["export", "--config", RECIPE], 2, "run `coser train srresnet` first"),
         (["export", "--dry-run"], 2, "trains nothing"),
     ],
 )

@@ -65,7 +65,7 @@ def test_each_phase_starts_from_the_mean_of_the_one_before(trained):
 
 def test_samples_are_of_the_pool(trained):
     with Image.open(trained.folder / "srresnet" / "samples" / "0000002.png") as sheet:
-        assert sheet.size == (3 * 32, 4 * 32)
+        assert sheet.size == (4 * 32, 4 * 32)
 
 
 def test_a_stage_without_the_pool_names_its_stage(recipes, photos, tmp_path):
@@ -82,3 +82,53 @@ def test_a_pool_of_another_recipe_is_not_mixed(recipes, photos, trained):
     space = Workspace(read_recipe(recipes / "other.toml"), photos, trained.folder)
     with pytest.raises(UsageError, match="by another"):
         STAGES["teacher"](space)
+
+
+def shards(folder, side=12, **changed):
+    """Two `.npz` files of two crops each; `changed` arrays are others, or none."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    sides = {"hr": 4 * side, "lr": side, "te": 4 * side}
+    for name in ("a", "b"):
+        arrays = {k: rng.integers(0, 256, (2, 3, s, s), dtype=np.uint8) for k, s in sides.items()}
+        arrays = {k: v for k, v in (arrays | changed).items() if v is not None}
+        np.savez(folder / f"{name}.npz", **arrays, names=np.array(["x", "y"]))
+    return folder
+
+
+@pytest.fixture
+def imported(recipes, tmp_path):
+    """A workspace of a pool that was made elsewhere; there are no pictures."""
+    text = (recipes / "mini.toml").read_text().replace("[pool]", f"[pool]\nnpz = '{tmp_path}/npz'")
+    (recipes / "imported.toml").write_text(text)
+    return Workspace(read_recipe(recipes / "imported.toml"), None, tmp_path / "work")
+
+
+def test_a_pool_that_was_made_elsewhere_needs_no_pictures(imported, tmp_path):
+    files = shards(tmp_path / "npz")
+    for stage in ("teacher", "srresnet"):
+        imported.require_pictures(stage)
+        STAGES[stage](imported)
+    arrays = read_shard(imported.folder / "teacher" / "00001")
+    with np.load(files / "b.npz") as original:
+        for own, name in {"high": "hr", "low": "lr", "teacher": "te"}.items():
+            assert np.array_equal(arrays[own], original[name])
+    state = checkpoint.read(imported.folder / "srresnet")
+    assert state is not None and state["step"] == 2
+    with pytest.raises(UsageError, match="add --data"):
+        imported.require_pictures("cognition")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"lr": None}, "a.npz: not a shard of hr, lr and te"),
+        ({"side": 16}, r"a.npz: hr is uint8 \(2, 3, 64, 64\), but must be uint8 \(2, 3, 48, 48\)"),
+        ({"te": np.zeros((2, 3, 48, 48))}, "a.npz: te is float64"),
+    ],
+)
+def test_files_that_are_no_shards_are_named(imported, tmp_path, arrays, message):
+    shards(tmp_path / "npz", **arrays)
+    with pytest.raises(UsageError, match=message):
+        STAGES["teacher"](imported)
+    assert not list((imported.folder / "teacher").glob("0*"))

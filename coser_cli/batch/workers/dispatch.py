@@ -13,7 +13,7 @@ from coser_cli.batch.results import Result
 from coser_cli.errors import CoserError, DeviceError, shown
 
 ATTEMPTS = 3
-"""How often a job is begun whose worker dies."""
+"""How often a job is started whose worker dies."""
 MAX_SHARE = 8
 """Jobs that a worker is handed at once, at most: it reads and writes beside computing."""
 
@@ -43,12 +43,13 @@ class Crew(Protocol):
         ...
 
     def hand(self, share: Sequence[tuple[int, Job]]) -> None:
-        """Let an idle worker do some jobs."""
+        """Give an idle worker some jobs."""
         ...
 
     def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """What has become of jobs, as soon as something has; nothing where a worker came or went.
-        Raises `DeviceError` where no worker is left that could do any."""
+        """Outcomes of jobs, as soon as there are any; empty where only a worker came or went.
+        Raises `DeviceError` where no worker is left.
+        """
         ...
 
 
@@ -61,7 +62,7 @@ def dispatch(
     """A result per job, in order. Jobs are handed out `share` at a time while there are many.
 
     A job whose worker dies is given to another, by itself, `ATTEMPTS` times in all. What ends the
-    run, as in `pipeline.run_in_process`, is raised when the results before it are told.
+    run, as in `pipeline.run_in_process`, is raised after the results before it.
     """
     state = _State(jobs, deque(_shares(len(jobs), crew.size, share)), emit)
     reported = 0
@@ -80,7 +81,7 @@ def dispatch(
 
 
 class _State:
-    """Which jobs wait, and what has become of others."""
+    """Which jobs wait, and the outcomes of others."""
 
     def __init__(
         self,
@@ -102,8 +103,8 @@ class _State:
         return share
 
     def note(self, index: int, outcome: Outcome) -> None:
-        """Remember what has become of a job, or let it wait again."""
-        if isinstance(outcome, CoserError):  # nothing behind it will be told
+        """Store the outcome of a job, or queue it again."""
+        if isinstance(outcome, CoserError):  # nothing after it is reported
             self.waiting = deque(share for share in self.waiting if share[0] < index)
         if not isinstance(outcome, Lost):
             if self._deaths[index] and isinstance(outcome, Result):

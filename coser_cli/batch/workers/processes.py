@@ -21,7 +21,7 @@ from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, warn_in_one_line
 
 PATIENCE = 10.0
-"""Seconds that a process has to end in, when it is told to."""
+"""Seconds that a process has to end when it is asked to."""
 
 
 class DeviceCrew:
@@ -102,7 +102,7 @@ class Member:
         return [(self._share.pop(0), message)]
 
     def end(self) -> None:
-        """Now, whatever it does: what it writes is complete or not there."""
+        """Kill it: its files are complete or not there."""
         if self.process is None:
             return
         self.process.terminate()
@@ -130,7 +130,7 @@ class Member:
 
 
 def _serve(connection: Connection, device: str, work: Work) -> None:
-    """The life of a process: shares of jobs in, outcomes out, one by one."""
+    """The loop of a process: shares of jobs in, outcomes out, one by one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, and so leaves no part files
     warn_in_one_line()
@@ -149,5 +149,5 @@ def _run_jobs(connection: Connection, jobs: list[Job], load: Load, work: Work) -
             connection.send(result)
     except CoserError as error:
         connection.send(error)
-    except (BrokenPipeError, ConnectionResetError):  # nobody is left to tell
+    except (BrokenPipeError, ConnectionResetError):  # nobody listens any more
         os._exit(1)

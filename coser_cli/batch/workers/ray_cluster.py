@@ -214,7 +214,7 @@ class ClusterCrew:
 
 
 class _Actor:
-    """One actor, and what it is at."""
+    """One actor and its present jobs."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle

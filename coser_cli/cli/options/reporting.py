@@ -1,4 +1,4 @@
-"""The options about what is told of a run, for every command that makes pictures."""
+"""The options about what a run reports, for every command that makes pictures."""
 
 from __future__ import annotations
 

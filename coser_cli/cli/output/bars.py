@@ -64,7 +64,7 @@ class Bars:
             self._batch(0.0)
 
     def stage(self, stage: str, done: int, total: int) -> None:
-        """The picture in hand is so far; see `engine.progress.Progress`."""
+        """Progress of the present picture; see `engine.progress.Progress`."""
         fraction = self._gauge.update(stage, done, total)
         if self._work_began is None:  # until then the model was loaded: that is no rate
             self._work_began = self._picture_began = self._clock()
@@ -82,7 +82,7 @@ class Bars:
         self._batch(0.0)
 
     def ended(self, name: str, *, worked: bool) -> None:
-        """A picture has ended; it tells about the rate only where it was `worked` on."""
+        """A picture has ended; it counts for the rate only where it was `worked` on."""
         if not self._is_counted:
             self._ended += 1
             self._skipped += not worked
@@ -213,7 +213,7 @@ def _progress(console: Console | None) -> Progress:
 
 
 def _fitted(text: str, width: int) -> str:
-    """Exactly so many characters; a long name keeps its end, which tells files apart."""
+    """Exactly so many characters; a long name keeps its end, by which files differ."""
     safe = "".join(each if each.isprintable() else "?" for each in text)
     return safe.ljust(width) if len(safe) <= width else f"…{safe[1 - width :]}"
 

@@ -51,8 +51,8 @@ def listed(rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows to show, and how many are left out."""
     if len(rows) <= MAX_ROWS:
         return list(rows), 0
-    odd = [row for row in rows if row.status not in ("done", "skipped") or row.remark]
-    listed_rows = odd[:MAX_ROWS]
+    notable = [row for row in rows if row.status not in ("done", "skipped") or row.remark]
+    listed_rows = notable[:MAX_ROWS]
     return listed_rows, len(rows) - len(listed_rows)
 
 

@@ -1,4 +1,4 @@
-"""Steps of the denoising networks through torch's compiler, where somebody asks for that."""
+"""Steps of the denoising networks compiled by torch, with `--compile`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Compile = Callable[[Step, Any, str | None], Call]
 
 
 def inductor(step: Step, network: Any, mode: str | None) -> Call:
-    """The step of a network compiled by torch's inductor, for fixed shapes, as it meets them.
+    """The step of a network compiled by torch's inductor, for the shapes that it meets.
 
-    What inductor makes is kept in a folder of ours between runs, unless `TORCHINDUCTOR_CACHE_DIR`
-    names another; that must be set before inductor is imported.
+    Its cache is a folder of this program, unless `TORCHINDUCTOR_CACHE_DIR` names another; the
+    variable must be set before inductor is imported.
     """
     os.environ.setdefault(_KERNELS, str(paths.cache_dir() / "inductor"))
     # it writes to stderr in every process without a GPU that there is none
@@ -41,10 +41,10 @@ def inductor(step: Step, network: Any, mode: str | None) -> Call:
 
 
 class Compiled:
-    """Runs steps compiled (a `step.Execute`): on CUDA as recorded graphs (`reduce-overhead`), too.
+    """Runs steps compiled (a `step.Execute`), on CUDA also as recorded graphs (`reduce-overhead`).
 
-    Where compiling or a compiled step fails, one line says so, and steps are run as they are
-    written from then on. Running out of memory is the caller's: who asks may ask for less.
+    Where compiling or a compiled step fails, one line says so, and further steps run uncompiled.
+    Running out of memory is raised: the caller may retry with less.
     """
 
     def __init__(self, device: torch.device, compile_step: Compile = inductor) -> None:
@@ -56,7 +56,7 @@ class Compiled:
 
     @property
     def in_use(self) -> bool:
-        """Whether any step is compiled: results then may differ in their last bits."""
+        """Whether any step is compiled: results may then differ in their last bits."""
         return bool(self._calls)
 
     def __call__(self, step: Step, network: Any, inputs: Any) -> Any:
@@ -83,7 +83,7 @@ class Compiled:
         return _copied(outputs)  # the next replay of the graph overwrites them
 
     def _give_up(self, reason: str) -> None:
-        """Once, for good."""
+        """Run uncompiled from now on."""
         self._given_up = True
         self._calls.clear()
         free_cache(self._device)
@@ -91,18 +91,19 @@ class Compiled:
 
 
 def _copied(outputs: Any) -> Any:
-    """Tensors, or tuples of them, in memory of their own."""
+    """Copies of tensors, or of tuples of them."""
     return tuple(map(_copied, outputs)) if isinstance(outputs, tuple) else outputs.clone()
 
 
 def require_compilable(offload: str, low_memory: bool) -> None:
-    """Raise `UsageError` where weights are to move: compiled networks notice others in their place,
-    and graphs read from where they were."""
+    """Raise `UsageError` where weights are to move: compiled networks would be compiled again, and
+    recorded graphs read from fixed addresses.
+    """
     if low_memory or offload in ("model", "sequential"):
-        asked = "low memory" if low_memory else f"offload {offload}"
+        cause = "low memory" if low_memory else f"offload {offload}"
         other = "--low-memory" if low_memory else "--offload"
         raise UsageError(
-            f"{asked} moves weights, and --compile needs them where they are",
+            f"{cause} moves weights, and --compile needs them where they are",
             f"leave out --compile or {other}",
         )
 

@@ -28,8 +28,9 @@ PIXEL_BYTES = 4 * 3 * 6
 PROCESS_BYTES = 450 * 2**20
 """Interpreter and libraries (measured on Linux: 0.40 GB)."""
 HEADROOM = 4 * 2**30
-"""Bytes beside the weights that should be free for maps; for models smaller than that, their size
-once more."""
+"""Bytes that should stay free for maps beside the weights; for smaller models, the size of their
+weights again.
+"""
 _CGROUP_LIMIT, _CGROUP_USED = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
 
 
@@ -48,11 +49,10 @@ def available_memory(device: torch.device) -> int | None:
 def choose_offload(
     name: str, sizes: Mapping[str, PartSize], device: torch.device
 ) -> tuple[str, str]:
-    """How the networks share the device's memory, and a line to say so ("" where nothing is given
-    up).
+    """How the networks share the device's memory, and a message ("" where nothing is given up).
 
-    "auto" is "none" where all weights (`sizes` by part) leave `HEADROOM` of the memory that is
-    free, "model" where those of every single stage do, else "sequential". Raises UsageError.
+    "auto" is "none" where all weights (`sizes` by part) leave `HEADROOM` of the free memory,
+    "model" where those of every single stage do, else "sequential". Raises UsageError.
     """
     if name not in OFFLOADS:
         raise UsageError(f"there is no offload {name!r}", f"use {', '.join(OFFLOADS)}")
@@ -78,11 +78,11 @@ def needed_memory(
     weights: int = 0,
     pictures: int = 1,
 ) -> int:
-    """Estimated peak in bytes of enlarging a picture of `size`, or so many `pictures` of it at
-    once, with `weights` bytes of weights that have yet to be loaded.
+    """Estimated peak in bytes for a picture of `size`, or for `pictures` of that size at once, with
+    `weights` bytes of weights still to be loaded.
 
     The widest maps decide: those of the decoder at its finest levels, or of the SRResNet. A decoder
-    that folds squares of pixels into channels has its finest maps that much smaller.
+    that folds squares of pixels into channels has smaller finest maps.
     """
     target = size.scaled(scale)
     work = size_to_work_at(config, size, scale)
@@ -132,7 +132,7 @@ def require_memory(
 
 @contextmanager
 def memory_errors_named(device: torch.device) -> Iterator[None]:
-    """Turn torch's out-of-memory errors into a `DeviceError`: the estimate cannot know all."""
+    """Turn torch's out-of-memory errors into a `DeviceError`: the estimate can be too low."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

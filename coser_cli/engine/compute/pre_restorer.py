@@ -1,9 +1,9 @@
 """A super-resolution network of the user in place of the SRResNet.
 
-It always works in tiles with a margin, whether pictures lie in memory or on disk, so that both
-give the same pixels, and its memory has a limit. Attention and long chains of convolutions see
-farther than the margin: a picture of more than one tile is then a little other than what the
-network makes of it at once, as in the programs that these networks come with.
+It always works in tiles with a margin, in memory and on disk alike, so that both give the same
+pixels and its memory is limited. Attention and long chains of convolutions depend on more than the
+margin: for several tiles the result then differs slightly from that of the whole picture, as in
+other programs that run such networks.
 """
 
 from __future__ import annotations

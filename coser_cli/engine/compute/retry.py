@@ -1,4 +1,4 @@
-"""Again, when memory did not suffice or a result is not a number: less at once, or in float32."""
+"""Retries: smaller batches where memory does not suffice, float32 where a result is not finite."""
 
 from __future__ import annotations
 
@@ -42,16 +42,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says first, as part of a line."""
+    """The first line of an error's message."""
     if is_out_of_memory(error):
         return "the memory does not suffice"
-    first = next(iter(str(error).strip().splitlines()), "") or "no reason told"
+    first = next(iter(str(error).strip().splitlines()), "") or "no reason given"
     return f"{type(error).__name__}, {first[:160].rstrip('.: ')}"
 
 
 def free_cache(device: torch.device) -> None:
-    """Give back what torch and the C library keep for later, after what only reference cycles keep
-    alive."""
+    """Free reference cycles, and the memory that torch and the C library cache."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -75,10 +74,9 @@ def with_smaller_batches(
 ) -> list[Result]:
     """Results of `items`, in order, by calls of `run` on `batch` of them at a time.
 
-    Where the memory of `device` does not suffice, the batch that failed is done again, halved, and
-    the rest goes on with the smaller size; `on_shrink` is told it, so that later calls can begin
-    there. What is finished is not done again. Raises DeviceError, named after `what`, where even a
-    single item does not fit.
+    Where the memory of `device` does not suffice, the failed batch is retried in halves, and the
+    rest goes on with the smaller size, which `on_shrink` gets for later calls. Finished items are
+    not repeated. Raises DeviceError, named after `what`, where even a single item does not fit.
     """
     results: list[Result] = []
     while len(results) < len(items):
@@ -111,9 +109,9 @@ def _unless_out_of_memory(
 def require_finite(
     values: Values, redo: Callable[[], Values] | None = None, what: str = "result"
 ) -> Values:
-    """`values`, if all are finite, else what `redo` computes in their place: once, in float32.
+    """`values` if all are finite, else the result of `redo`, once, in float32.
 
-    Raises NotFiniteError, named after `what`, where there is no `redo` or it does no better.
+    Raises NotFiniteError, named after `what`, without `redo` or where that is not finite either.
     """
     if _is_finite(values):
         return values

@@ -1,4 +1,4 @@
-"""A loaded model, and where and how exactly it computes: what the stages run on."""
+"""A loaded model with its device, number type and memory policy: what the stages run on."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ NATIVE_TIMES = 3
 
 
 def stage(function: Callable[P, Result]) -> Callable[P, Result]:
-    """A stage on a runtime, its first argument: it runs without gradients, and plain `Settings`
-    are resolved."""
+    """A stage on a runtime, its first argument: runs without gradients, and resolves plain
+    `Settings`.
+    """
 
     @wraps(function)
     @torch.inference_mode()
@@ -65,10 +66,11 @@ def stage(function: Callable[P, Result]) -> Callable[P, Result]:
 
 
 class Runtime:
-    """Networks, device and dtype, and what pictures take. Networks are loaded when first needed.
+    """Networks, device and dtype, and how much memory pictures take.
 
-    `note` says in a line what was given up for want of memory, if anything was. With `compile` the
-    steps of its networks are compiled, where weights stay on the device.
+    Networks are loaded when first needed. `note` is a message about what was given up for lack of
+    memory, or "". With `compile` the steps of the networks are compiled, where weights stay on the
+    device.
     """
 
     def __init__(
@@ -118,8 +120,8 @@ class Runtime:
         return runtime
 
     def moved(self, device: str | torch.device | None, dtype: str | torch.dtype | None) -> Runtime:
-        """The same on another device or in another number type, where they are given; this one's
-        networks are dropped. Raises `DeviceError` where that cannot be; nothing has changed then.
+        """The same on another device or in another number type, where given; the networks of this
+        one are dropped. Raises `DeviceError` where that is impossible; nothing has changed then.
         """
         if self._compute is None:
             raise DeviceError("this model does not come from files", "build it where it is used")
@@ -134,12 +136,12 @@ class Runtime:
 
     @property
     def low_memory(self) -> bool:
-        """Whether memory goes before time wherever there is a choice."""
+        """Whether memory is preferred over time."""
         return self.model.placement.low_memory
 
     @property
     def picture_dtype(self) -> torch.dtype:
-        """What pictures are made in: float32 at least, whatever diffusion computes in."""
+        """The dtype of pictures: float32 at least, whatever diffusion computes in."""
         return torch.promote_types(self.dtype, torch.float32)
 
     @property
@@ -148,15 +150,14 @@ class Runtime:
         return self._compiled is not None and self._compiled.in_use
 
     def in_float32(self) -> Runtime:
-        """The same in float32; the networks of this one are dropped, and read again if needed."""
+        """The same in float32; the networks of this one are dropped."""
         if self.model.reload is None:
             raise NotFiniteError("the model cannot be loaded again", "use --dtype float32")
         return self._instead(torch.float32)
 
     def streaming(self) -> Runtime:
-        """The same with weights that stream in layer by layer; this one's networks are dropped.
-
-        Raises `DeviceError` where they stream already.
+        """The same with weights that are loaded layer by layer; the networks of this one are
+        dropped. Raises `DeviceError` where they are loaded so already.
         """
         if self.model.reload is None or self.model.placement.offload == "sequential":
             raise DeviceError("the memory does not suffice", REMEDY)
@@ -171,7 +172,7 @@ class Runtime:
         return Runtime(model, self.device, dtype, self.note, self._compiles)
 
     def run(self, run: Callable[[Runtime], Result]) -> Result:
-        """What `run(self)` makes, or the same in float32 where this dtype's range is exceeded."""
+        """`run(self)`, or the same in float32 where the dtype's range is exceeded."""
         with self.computing():
             try:
                 return run(self)
@@ -183,13 +184,14 @@ class Runtime:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Within it, float32 is float32, and errors that say that memory did not suffice are
-        `DeviceError`."""
+        """A block in which float32 is not rounded to TF32, and out-of-memory errors are
+        `DeviceError`.
+        """
         with full_float32(self.device), memory_errors_named(self.device):
             yield
 
     def enter(self, stage: str) -> None:
-        """Let the networks leave the device that the stage does not use, as they are placed."""
+        """A stage begins: networks that it does not use may leave the device."""
         accelerator = self.device.type != "cpu"
         free = available_memory(self.device) if accelerator and stage == "sample" else None
         self.model.enter(stage, tight=free is not None and free < AMPLE)
@@ -207,7 +209,7 @@ class Runtime:
         return self._texts[prompt]
 
     def why_tiled(self, size: Size, settings: ResolvedSettings, spec: TileSpec) -> str:
-        """Why a picture of that size is done in tiles; "" where it need not be."""
+        """Why a picture of that size needs tiles; "" where it does not."""
         target = size.scaled(settings.scale)
         limit = NATIVE_TIMES * self.model.config.native_size
         if target.long_side > limit:
@@ -220,9 +222,9 @@ class Runtime:
         return f"at once it would need {gib(needed)} GiB of memory, and {gib(free)} may be taken"
 
     def batch_limit(self, size: Size, settings: ResolvedSettings) -> int:
-        """How many pictures of that size are best made at once: one on a CPU, where more were
-        measured to be no faster; one where the result is larger than the model's native size,
-        which keeps an accelerator busy; else as many as memory suffices for.
+        """How many pictures of that size to enlarge at once: one on a CPU, where more were measured
+        to be no faster, and one where the result is larger than the model's native size; else as
+        many as memory suffices for.
         """
         side = size.scaled(settings.scale).long_side
         free = available_memory(self.device)
@@ -235,11 +237,11 @@ class Runtime:
         return max(1, min(MAX_BATCH, int((free * BATCH_SHARE - weights) // each)))
 
     def pending(self, settings: ResolvedSettings) -> int:
-        """Bytes of weights that a picture will still bring."""
+        """Bytes of weights that a picture still has to load."""
         return self.model.pending(STAGES if settings.strength else ("prepare", "decode"))
 
     def needed_memory(self, size: Size, settings: ResolvedSettings) -> int:
-        """Bytes that a picture of that size takes at once, weights among them."""
+        """Bytes that a picture of that size takes at once, including weights."""
         weights = self.pending(settings)
         return needed_memory(self.model.config, size, settings.scale, self.picture_dtype, weights)
 

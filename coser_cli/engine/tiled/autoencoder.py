@@ -51,8 +51,8 @@ class TiledAutoencoder:
         """Latents of a padded picture."""
         self._runtime.enter("prepare")
         latents = self.latents_of(padded)
-        way = encoding(self._runtime.model, Size.of(padded), self._tiling)
-        self._run(way, {"pixels": padded}, latents, "encode")
+        tiled_pass = encoding(self._runtime.model, Size.of(padded), self._tiling)
+        self._run(tiled_pass, {"pixels": padded}, latents, "encode")
         return latents
 
     def encode_placed(self, picture: Map, low_res: LargeLowRes) -> Map:
@@ -70,14 +70,16 @@ class TiledAutoencoder:
         None by the autoencoder's own decoder."""
         self._runtime.enter("decode")
         picture = self._scratch.canvas(padded.shape)
-        way = decoding(self._runtime.model, Size.of(padded), self._tiling, fidelity)
-        self._run(way, {"latents": latents, "pixels": padded}, picture, "decode")
+        tiled_pass = decoding(self._runtime.model, Size.of(padded), self._tiling, fidelity)
+        self._run(tiled_pass, {"latents": latents, "pixels": padded}, picture, "decode")
         return picture
 
-    def _run(self, way: TiledPass, maps: Mapping[str, Readable], target: Map, stage: str) -> None:
+    def _run(
+        self, tiled_pass: TiledPass, maps: Mapping[str, Readable], target: Map, stage: str
+    ) -> None:
         def write(box: Box, values: Tensor) -> None:
             target.write(box, require_finite(values))
 
-        way.run(maps, write, self._scratch, partial(self._progress, stage))
-        if way.note:
-            self._note(way.note)
+        tiled_pass.run(maps, write, self._scratch, partial(self._progress, stage))
+        if tiled_pass.note:
+            self._note(tiled_pass.note)

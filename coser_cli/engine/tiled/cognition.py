@@ -1,4 +1,4 @@
-"""What each tile shows, mixed with what the whole picture shows."""
+"""Cognition of each tile, mixed with that of the whole picture."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from coser_cli.tiling.canvas import Map, Readable, Scratch
 from coser_cli.tiling.grid import Box, Grid
 
 LOCAL_SHARE = 0.5
-"""Of a tile's own embedding in the mixture; the rest is the whole picture's."""
+"""Weight of a tile's own embedding; the rest is the whole picture's."""
 
 
 class TileCognition:
-    """Cognition of given tiles, one entry each; a tile is looked at when first asked for.
+    """Cognition of tiles, one entry each, computed when first used.
 
-    `look(box)` is the embedding `(1, T_e, C)` of a tile alone. Embeddings wait on disk: there may
-    be thousands.
+    `look(box)` is the embedding `(1, T_e, C)` of a tile alone. Embeddings are stored on disk, as
+    there may be thousands.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ def local_cognition(
     grid: Grid,
     scratch: Scratch,
 ) -> TileCognition:
-    """That of the tiles of `grid` on the latents of a picture of `size`; `pre_restored` `(3, H, W)`
-    is what they are looked at in.
+    """Cognition of the tiles of `grid` on the latents of a picture of `size`, computed from
+    `pre_restored` `(3, H, W)`.
     """
     factor = runtime.model.config.downscale * pre_restored.shape[1] / size.height
 
     def look(box: Box) -> Tensor:
         field = box.stretched(factor).inside(Size.of(pre_restored))
-        seen = pre_restored.read(field).to(runtime.device, runtime.dtype)
-        return runtime.model.cognition(seen)
+        pixels = pre_restored.read(field).to(runtime.device, runtime.dtype)
+        return runtime.model.cognition(pixels)
 
     return TileCognition(whole, look, grid, scratch)

@@ -84,8 +84,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Task:
-    """One large picture: `size` of the input, settings, how to cut, and what is there besides:
-    `imported` references, and whether references are written.
+    """One large picture: `size` of the input, settings, how to cut it, the number of `imported`
+    references, and whether references are written.
     """
 
     size: Size
@@ -100,12 +100,12 @@ class Task:
 
     @property
     def samples(self) -> bool:
-        """Whether anything is sampled."""
+        """Whether diffusion runs."""
         return self.settings.strength != 0 or self.want_reference
 
     @property
     def references(self) -> int:
-        """How many references are made or given."""
+        """How many references are imagined or imported."""
         wanted = is_guided(self.settings, bool(self.imported)) or self.want_reference
         return (self.imported or self.settings.references) * wanted
 
@@ -125,9 +125,9 @@ def cost_at_once(runtime: Runtime, task: Task) -> Cost:
 def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: bool) -> Cost:
     """The cost of a task with a model, which may lie on the meta device.
 
-    `weights` and `available` are bytes. Of the ways to cut the largest is chosen that fits
-    `spec.max_memory` or, where nobody says, what is available. Raises `UsageError` where not even
-    the smallest fits `spec.max_memory`, or where the networks do not take such tiles.
+    `weights` and `available` are bytes. Of the ways to cut, the largest is chosen that fits
+    `spec.max_memory` or, without that, the available memory. Raises `UsageError` where even the
+    smallest does not fit `spec.max_memory`, or where the networks do not take such tiles.
     """
     config, spec, settings = model.config, task.spec, task.settings
     padded = _padded(config, task)
@@ -150,7 +150,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
             "smallest plan needs",
             "give more, smaller tiles with --tile-size, or --low-memory",
         )
-    ways = _vae_passes(model, padded, vae)
+    passes = _vae_passes(model, padded, vae)
     steps = _steps(config, task)
     return Cost(
         task.target(),
@@ -163,9 +163,9 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
             _reference_tiles(config, task, grid),
         ),
         vae,
-        sum(way.plan.tile_count for way in ways),
+        sum(one.plan.tile_count for one in passes),
         memory,
-        _disk(config, task, padded) + max(way.plan.scratch_bytes for way in ways),
+        _disk(config, task, padded) + max(one.plan.scratch_bytes for one in passes),
     )
 
 
@@ -240,8 +240,8 @@ def _vae_passes(
 
 
 def _vae_bytes(model: CoSeR, padded: Size, tiling: tiled_vae.Tiling) -> int:
-    counted = max(way.plan.memory_bytes for way in _vae_passes(model, padded, tiling))
-    return round(counted * VAE_MARGIN)
+    bytes_counted = max(each.plan.memory_bytes for each in _vae_passes(model, padded, tiling))
+    return round(bytes_counted * VAE_MARGIN)
 
 
 def _steps(config: ModelConfig, task: Task) -> tuple[int, int]:

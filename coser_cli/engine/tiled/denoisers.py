@@ -49,10 +49,10 @@ def tiles_with_controls(
     references: Sequence[Readable],
     conditions: Mapping[str, Readable] | None = None,
 ) -> PredictTiles:
-    """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile's field.
+    """A `Restorer` and guidance for batches of tiles: the hints are cut to each tile.
 
-    `cognition` of given tiles has one entry for all or one each; `low_res`, the `references` and
-    those of further `conditions` are latents `(4, h, w)` of the whole picture.
+    `cognition` of tiles has one entry for all or one each; `low_res`, the `references` and the
+    `conditions` are latents `(4, h, w)` of the whole picture.
     """
     further = conditions or {}
     times: list[Times] = []  # known from the first tile on: that brings device and dtype
@@ -64,12 +64,12 @@ def tiles_with_controls(
         understood = cognition(tiles)
         if not times:
             times.append(Times.of(model, how.sampler.timesteps, understood.embedding))
-        seen = tuple(hint.to(latents.device) for hint in hints)
+        moved = tuple(hint.to(latents.device) for hint in hints)
         restorer = Restorer(
             model,
             understood,
             times[0],
-            seen,
+            moved,
             how.deep_interval,
             kept,
             tuple(tiles),

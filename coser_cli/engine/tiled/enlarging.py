@@ -1,7 +1,7 @@
-"""`preparation`'s enlargement of pictures that are too large for memory: by tiles, from map to map.
+"""`preparation`'s enlargement of pictures that do not fit memory: by tiles, from map to map.
 
-Each tile is what it is in the enlargement of the whole, as every network and kernel here sees only
-so far: a tile is made with what it sees around it.
+Every network and kernel here has a limited reach, and each tile is computed with that margin, so
+the result equals the enlargement of the whole.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def enlarge(
     scratch: Scratch,
     on_tile: OnTile | None = None,
 ) -> Canvas | None:
-    """Write what `preparation.prepare` has as `padded` of pixels `(3, H, W)` in [0, 1], which are
-    enlarged by `scale` to `size`.
+    """Write `preparation.prepare`'s `padded` of pixels `(3, H, W)` in [0, 1], enlarged by `scale`
+    to `size`.
 
-    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass
-    `(3, 4H, 4W)`, not clamped, where the enlargement is made of it; its space is the scratch's.
+    `padded` is `(3, >= size.height, >= size.width)`. Returns the SRResNet's first pass `(3, 4H,
+    4W)`, not clamped, where the enlargement is made of it; it lies in the scratch.
     """
     if model.config.low_res_source != "srresnet":
         count = _Count(len(cores(size, RESIZE_TILE)), on_tile)
@@ -76,8 +76,8 @@ def pre_restore(
 
 
 def scratch_bytes(size: Size, scale: float, each: int = 4) -> int:
-    """Space at the peak that `enlarge` takes of a scratch for an input of `size`, where the
-    SRResNet is its source, or a network that enlarges `each` times; `padded` is not in it.
+    """Bytes at the peak that `enlarge` takes of a scratch for an input of `size`, with the SRResNet
+    or a network that enlarges `each` times; without `padded`.
     """
     passes = range(1, srresnet_passes(scale, each) + 1)
     first, *later = (3 * 4 * each ** (2 * number) * size.area for number in passes)
@@ -109,7 +109,7 @@ def pad(padded: Map, size: Size) -> None:
 
 
 class _Count:
-    """Tells how many tiles are done."""
+    """Counts and reports the tiles that are done."""
 
     def __init__(self, total: int, on_tile: OnTile | None) -> None:
         self._done, self._total, self._on_tile = 0, total, on_tile
@@ -135,7 +135,7 @@ class _Clamped:
 
 
 class _Continued:
-    """A map, continued on every side by `edge` of its last pixels."""
+    """A map extended on every side by `edge` copies of its last pixels."""
 
     def __init__(self, source: Readable, edge: int) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Predictions of tiles that survive too little memory and too small a range of numbers."""
+"""Predictions of tiles that retry on too little memory and too small a range of numbers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Make = Callable[["Runtime"], PredictTiles]
 class TilePrediction:
     """Predicts batches of tiles, of `batch` at first, with the networks of `runtime`.
 
-    Where memory does not suffice, a batch is done again in halves, down to single tiles, then with
-    weights that stream in layer by layer. Where a prediction is not finite, it is done again in
-    float32. What was learnt serves all later calls; `note` is told of it in words.
+    Where memory does not suffice, a batch is retried in halves, down to single tiles, then with
+    weights loaded layer by layer. Where a prediction is not finite, it is computed again in
+    float32. All later calls begin so; `note` gets a line of text.
     """
 
     def __init__(self, runtime: Runtime, batch: int, note: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ class TilePrediction:
         self._note = note
 
     def of(self, make: Make) -> PredictTiles:
-        """The careful form of what `make` makes. Raises `DeviceError` where nothing helps."""
+        """`make`'s predictor with these retries. Raises `DeviceError` where nothing helps."""
         predict = make(self._runtime)
 
         def attempt(latents: Tensor, tiles: Sequence[Box], timestep: int) -> Tensor:

@@ -1,5 +1,5 @@
-"""References of large pictures: imagined for the frame reduced to what the model is at home with,
-or pictures of the user placed into the frame.
+"""References of large pictures: imagined for the frame at a size that the model was trained for, or
+pictures of the user placed into the frame.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ PLACED_TILE = 512
 
 
 class ReducedReference:
-    """Latents of a reference for a frame of that many cells, which was imagined smaller.
+    """Latents of a reference that was imagined for a smaller frame; `shape` is that of the full
+    frame.
 
-    A tile reads as many cells as it has, around its own place: it sees more of the frame than its
-    part, at the size of detail that the model is at home with. The reference attention looks for
-    what is alike, wherever it is. `low_res` is what the reference was imagined for.
+    A tile reads as many cells as it has, around the same relative position: it gets more of the
+    frame than its part, with detail of the size that the model was trained for. The reference
+    attention finds similar places wherever they are. `low_res` is the input that the reference was
+    imagined for.
     """
 
     def __init__(self, latents: Tensor, low_res: LowRes, frame: Size) -> None:
@@ -57,14 +59,16 @@ def _start(first: int, length: int, frame: int, cells: int) -> int:
 
 
 def frame_size(size: Size, side: int) -> Size:
-    """Size at which a frame of `size` is imagined at once: its own, or reduced until the short side
-    is `side` and the long one at most `LONGEST` times that."""
+    """Size at which a frame of `size` is imagined: its own, or reduced until the short side is
+    `side` and the long one at most `LONGEST` times that.
+    """
     return size.scaled(min(1.0, side / size.short_side, LONGEST * side / size.long_side))
 
 
 def frame_to_imagine(runtime: Runtime, low_res: LargeLowRes, side: int, tile: Size) -> LowRes:
-    """The low-resolution picture at `frame_size`, in memory: what a reference is imagined for. Its
-    latents are at least as large as a tile of `tile` cells."""
+    """The low-resolution picture at `frame_size`, in memory, for imagining a reference. Its latents
+    are at least as large as a tile of `tile` cells.
+    """
     config, size = runtime.model.config, frame_size(low_res.size, side)
     dtype, device = runtime.picture_dtype, runtime.device
     if size == low_res.size:

@@ -1,4 +1,4 @@
-"""What is known of a large picture between the stages, and what becomes of it: maps on disk."""
+"""State of a large picture between the stages, and its result: maps on disk."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class LargeLowRes:
 
 @dataclass(frozen=True)
 class Large:
-    """A result whose pixels are made band by band; valid as long as the scratch it lies in.
+    """A result whose pixels are computed band by band; valid as long as its scratch.
 
-    `references` are the pictures that guided it, where they were wanted; `scores` and `chosen` as
-    in `Upscaled`; `notes` say where something is not exact.
+    `references` are the pictures that guided it, where requested; `scores` and `chosen` as in
+    `Upscaled`; `notes` say where something is not exact.
     """
 
     pixels: Readable

@@ -85,8 +85,9 @@ class TiledWalk:
             for first in range(0, len(boxes), self.batch):
                 tiles = boxes[first : first + self.batch]
                 read = torch.cat([state.read(box) for box in tiles])
-                seen = to_device(read, torch.device(self.device)) * scale
-                for box, values in zip(tiles, predict(seen, tiles, timestep).split(1), strict=True):
+                scaled = to_device(read, torch.device(self.device)) * scale
+                predictions = predict(scaled, tiles, timestep).split(1)
+                for box, values in zip(tiles, predictions, strict=True):
                     blend.add(box, values.float().cpu())
                 done += len(tiles)
                 final = height if tiles[-1] is boxes[-1] else _next_top(grid, tiles[-1])

@@ -1,8 +1,8 @@
-"""CoSeR for pictures of any size: every map lies on disk, every network sees tiles.
+"""CoSeR for pictures of any size: every map lies on disk, every network gets tiles.
 
-The stages are those of `Upscaler`, and so are the pixels where a picture fits one tile. What is
-global stays global: noise is one field, the sampler steps once for the whole latents, cognition,
-colour fix and the autoencoder's statistics see the whole picture, a reference is one picture.
+The stages are those of `Upscaler`, and so are the pixels where a picture fits one tile. Noise is
+one field, the sampler steps the whole latents, and cognition, colour fix and the autoencoder's
+statistics use the whole picture.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
 
 COGNITION_SIZE = Size(224, 224)
-"""Of the picture that cognition is given; its image tower would resize a larger one anyway."""
+"""Size of the picture for cognition; its image tower would reduce a larger one anyway."""
 
 
 class TiledUpscaler:
     """CoSeR for one large picture at a time, with the networks of a `Runtime`.
 
-    `spec` says how pictures are cut, `scratch` holds what does not fit memory; `tile_batch` tiles
-    are predicted at once, and `vae` says how the autoencoder is cut, neither of which shows in the
-    result (see `cost.cost_of`). Raises `UsageError` where the networks do not take such tiles.
+    `spec` says how pictures are cut, `scratch` holds what does not fit memory. `tile_batch` tiles
+    are predicted at once, and `vae` says how the autoencoder is cut; neither changes the result
+    (see `cost.cost_of`). Raises `UsageError` where the networks do not take such tiles.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TiledUpscaler:
         self._side = spec.tile_size
         self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
         self.notes: list[str] = []
-        self._tell = on_progress
+        self._on_progress = on_progress
         self._restored: tuple[LargeLowRes, Readable] | None = None
         tiling = vae or Tiling(spec.tile_size)
         self._vae = TiledAutoencoder(runtime, tiling, scratch, self._note, on_progress)
@@ -100,8 +100,8 @@ class TiledUpscaler:
     ) -> Large:
         """What `Upscaler.upscale` does, of pixels `(3, H, W)` in [0, 1]."""
         with self.runtime.computing():
-            resolved, guides = self.runtime.resolve(settings), (references, conditions or {})
-            return self._upscale(pixels, resolved, want_reference, mask, *guides)
+            resolved, pictures = self.runtime.resolve(settings), (references, conditions or {})
+            return self._upscale(pixels, resolved, want_reference, mask, *pictures)
 
     def _upscale(
         self,
@@ -118,7 +118,7 @@ class TiledUpscaler:
             encode = partial(self._vae.encode_placed, low_res=low_res)
             encoded = {name: encode(picture) for name, picture in conditions.items()}
             low_res = replace(low_res, conditions=encoded)
-        latents, guides = None, References[Readable]()
+        latents, selected = None, References[Readable]()
         aligned: Sequence[Map] = ()
         if self.model.config.align_references and references:
             aligned, references = references, ()
@@ -128,19 +128,19 @@ class TiledUpscaler:
         if settings.strength or imagines:
             cognition = self.understand(low_res, settings)
             if guided or imagines:
-                guides = self.refer(low_res, cognition, settings, references)
-            latents = self.restore(low_res, cognition, guides.latents if guided else (), settings)
-        wanted = guides.latents if want_reference else ()
+                selected = self.refer(low_res, cognition, settings, references)
+            latents = self.restore(low_res, cognition, selected.latents if guided else (), settings)
+        wanted = selected.latents if want_reference else ()
         pictures = tuple(self.decode_reference(each, low_res) for each in wanted)
         picture = self._decoded(latents, low_res, settings)
         if aligned:
             placed = [self._vae.placed(each, low_res) for each in aligned]
             how = settings, self.scratch, partial(self._similarity, low_res=low_res)
-            picture, guides = align(placed, picture, low_res, *how)
-        if want_reference and guides.picture is not None:
-            pictures = (guides.picture,)
+            picture, selected = align(placed, picture, low_res, *how)
+        if want_reference and selected.picture is not None:
+            pictures = (selected.picture,)
         result = low_res.finished(picture, settings.color_fix)
-        return Large(result, pictures, guides.scores, guides.chosen, tuple(self.notes))
+        return Large(result, pictures, selected.scores, selected.chosen, tuple(self.notes))
 
     @torch.inference_mode()
     def candidates(self, pixels: Map, settings: Settings) -> Large:
@@ -162,18 +162,17 @@ class TiledUpscaler:
         size = size_to_work_at(config, Size.of(pixels), settings.scale)
         scale = working_scale(target, size, settings.scale)
         padded = self.scratch.canvas((3, *size.padded(config.pixel_multiple).hw))
-        pre_restored = enlarge(
-            self.model, pixels, size, scale, padded, self.scratch, partial(self._tell, "enlarge")
-        )
+        on_tile = partial(self._on_progress, "enlarge")
+        pre_restored = enlarge(self.model, pixels, size, scale, padded, self.scratch, on_tile)
         encode = cache(partial(self._vae.encode, padded))
         return LargeLowRes(pixels, padded, size, target, encode, pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:
         """Stage 2: what the whole picture shows."""
         low_res.encode()  # before the autoencoder leaves
-        seen = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
-        cognition = stages.cognition_of(self.runtime, seen, settings)
-        self._tell("understand", 1, 1)
+        picture = resample_whole(self._pre_restored(low_res), COGNITION_SIZE)
+        cognition = stages.cognition_of(self.runtime, picture, settings)
+        self._on_progress("understand", 1, 1)
         return cognition
 
     def refer(
@@ -252,9 +251,9 @@ class TiledUpscaler:
         self, low_res: LargeLowRes, cognition: Cognition, settings: ResolvedSettings
     ) -> list[Readable]:
         """Latents of `settings.references` pictures, each from noise of its own: imagined at once,
-        for a frame that is reduced where it is large, or by tiles that are steered one by one.
+        for a frame that is reduced where it is large, or in tiles with cognition of their own.
 
-        Without controls, tiles of a large picture would each imagine a picture of their own.
+        Without controls, tiles of a large picture would each show a scene of their own.
         """
         if not settings.reference_strength:
             return [low_res.latents] * settings.references
@@ -263,9 +262,9 @@ class TiledUpscaler:
         cells, side = Size.of(low_res.latents), max(self.model.config.native_size, self._side)
         tile = Size(min(cells.height, self.tile), min(cells.width, self.tile))
         small = frame_to_imagine(self.runtime, low_res, side, tile)
-        tell = steps_of(self._tell, "imagine")
+        steps = steps_of(self._on_progress, "imagine")
         latents = self.runtime.run(
-            lambda one: stages.imagine(one, small, cognition.to(one.dtype), settings, on_step=tell)
+            lambda one: stages.imagine(one, small, cognition.to(one.dtype), settings, on_step=steps)
         ).cpu()
         if small.size == low_res.size:
             return [TensorMap(each) for each in latents.split(1)]
@@ -306,7 +305,7 @@ class TiledUpscaler:
         begin(state, low_res.latents, self.model.config.schedule, how.sampler.start, start_noise)
         noise_of, batch = partial(draw, state, how.stream), self._prediction.batch
         walk = TiledWalk(how.sampler, noise_of, grid, batch, device=self.runtime.device)
-        walk(self._prediction.of(predict), state, partial(self._tell, how.stream))
+        walk(self._prediction.of(predict), state, partial(self._on_progress, how.stream))
         return state
 
     def _grid(self, latents: Map, seed: int | None, step: int) -> Grid:
@@ -321,7 +320,7 @@ class TiledUpscaler:
         if low_res.pre_restored is not None:
             return low_res.pre_restored
         if self._restored is None or self._restored[0] is not low_res:
-            how = self.scratch, partial(self._tell, "enlarge")
+            how = self.scratch, partial(self._on_progress, "enlarge")
             self._restored = low_res, pre_restore(self.model, low_res.pixels, *how)
         return self._restored[1]
 

@@ -1,19 +1,18 @@
-"""Encoding and decoding of pictures larger than memory: equal to the untiled networks within
-rounding, at any tile size.
+"""The autoencoder for pictures larger than memory: equal to the untiled networks within rounding,
+at any tile size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import nn
 
-from coser_cli.config import AutoencoderConfig, ModelConfig
+from coser_cli.config import AutoencoderConfig
 from coser_cli.engine.tiled.vae_graph import VaeGraph
-from coser_cli.models.build import CoSeR, make_network
+from coser_cli.models.build import CoSeR
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Scratch
 from coser_cli.tiling.graph import Node
@@ -32,24 +31,18 @@ ATTENTION_TOKENS = 65_536
 class Tiling:
     """How the autoencoder is tiled.
 
-    `tile`: side in pixels of what is computed at once (halos come on top). `frugal` needs half to
-    two thirds of the disk and 1.4 to 2.3 times the work; it changes nothing for a network without
-    norms, which stores nothing. `exact` off takes the norms' statistics from each tile alone:
-    nothing but attention is stored, and tiles may differ in tone. Above `attention_tokens`,
-    attention looks through overlapping windows of that many cells.
+    `tile`: side in pixels of what is computed at once (halos come on top). Above
+    `attention_tokens`, attention looks through overlapping windows of that many cells.
     """
 
     tile: int = 512
-    frugal: bool = False
-    exact: bool = True
     attention_tokens: int = ATTENTION_TOKENS
 
 
 @dataclass(frozen=True)
 class TiledPass:
-    """A network ready to run over maps, and what that will cost.
-
-    `plan` tells: `scratch_bytes` on disk, `memory_bytes` of tensors, `tile_count`.
+    """A network ready to run over maps. Its costs are `plan.scratch_bytes` on disk,
+    `plan.memory_bytes` of tensors and `plan.tile_count`.
     """
 
     plan: Plan
@@ -85,7 +78,7 @@ def encoding(model: CoSeR, size: Size, tiling: Tiling) -> TiledPass:
 
     Source: `pixels` `(3, H, W)` in [0, 1]. Result: scaled latents `(4, h, w)`.
     """
-    graph, network = VaeGraph(tiling.attention_tokens, tiling.frugal), model.autoencoder
+    graph, network = VaeGraph(tiling.attention_tokens), model.autoencoder
     pixels = graph.source((3, *size.hw))
     latents = graph.latents(network, pixels)
     return _tiled(network, network.config, latents, graph, {"pixels": pixels}, size, tiling)
@@ -99,7 +92,7 @@ def decoding(model: CoSeR, size: Size, tiling: Tiling, fidelity: float | None) -
     with None the autoencoder's own decoder is used. Result: pixels
     `(3, H, W)`, not clamped.
     """
-    graph = VaeGraph(tiling.attention_tokens, tiling.frugal)
+    graph = VaeGraph(tiling.attention_tokens)
     network = None if fidelity is None else model.cfw
     config = model.autoencoder.config
     latents = graph.source((config.latent_channels, *_cells(config, size).hw))
@@ -116,19 +109,6 @@ def decoding(model: CoSeR, size: Size, tiling: Tiling, fidelity: float | None) -
     return _tiled(network, config, result, graph, sources, size, tiling)
 
 
-def blank(config: ModelConfig, dtype: torch.dtype, *, cfw: bool = True) -> CoSeR:
-    """A model without weights, for asking what a pass would cost; it cannot run."""
-
-    def load(part: str) -> Any:
-        if part == "cfw" and not cfw:
-            return None
-        with torch.device("meta"):
-            network: nn.Module = make_network(config, part)
-        return network.to(dtype)
-
-    return CoSeR(config, load)
-
-
 def _tiled(
     network: Autoencoder | CFWDecoder,
     config: AutoencoderConfig,
@@ -140,7 +120,7 @@ def _tiled(
 ) -> TiledPass:
     weight = next(network.parameters())
     side = max(1, tiling.tile // _factor(config))
-    plan = Plan(graph, output, _cells(config, size), side, weight.dtype, tiling.exact)
+    plan = Plan(graph, output, _cells(config, size), side, weight.dtype)
     return TiledPass(plan, sources, weight.device)
 
 

@@ -42,15 +42,12 @@ _silu = partial(F.silu, inplace=True)
 class VaeGraph(Graph):
     """A graph with the blocks of the autoencoder.
 
-    `attention_tokens`: most cells that its attention sees at once. `frugal`: of a residual block
-    only the result is stored and what lies inside is computed twice, likewise what an upsampler
-    makes: less disk, more work.
+    `attention_tokens`: most cells that its attention sees at once.
     """
 
-    def __init__(self, attention_tokens: int, frugal: bool) -> None:
+    def __init__(self, attention_tokens: int) -> None:
         super().__init__()
         self.attention_tokens = attention_tokens
-        self.frugal = frugal
 
     def latents(self, autoencoder: Autoencoder, pixels: Node) -> Node:
         """`Autoencoder.encode`."""
@@ -110,7 +107,6 @@ class VaeGraph(Graph):
             x = x if fuse is None else fuse(len(decoder.up_blocks) - 1 - index, x)
             for upsampler in level.upsamplers:
                 x = self._convolution(self.double(x), cast("nn.Conv2d", upsampler.conv))
-                self._make_again(x)
         x = self._finish(decoder, x)
         x = x if decoder.patch_size == 1 else self.unfold(x, decoder.patch_size)
         return self.pointwise(lambda maps: (maps + 1) / 2, x)
@@ -120,7 +116,6 @@ class VaeGraph(Graph):
         for upconv in (decoder.upconv1, decoder.upconv2):
             x = self._convolution(self.double(x), upconv)
             x = self.pointwise(decoder.activation, x)
-            self._make_again(x)
         x = self.pointwise(decoder.activation, self._convolution(x, decoder.conv_hr))
         return self._convolution(x, decoder.conv_out)
 
@@ -134,10 +129,6 @@ class VaeGraph(Graph):
         around = module.kernel_size[0] // 2
         return self.convolution(x, module, (around, around))
 
-    def _make_again(self, node: Node) -> None:
-        if self.frugal:
-            self.passing.add(node)
-
     def _activated(self, x: Node, norm: nn.Module) -> Node:
         if isinstance(norm, nn.GroupNorm):
             return self.normalise(x, norm, _silu)
@@ -145,7 +136,6 @@ class VaeGraph(Graph):
 
     def _resnet(self, block: ResnetBlock, x: Node) -> Node:
         h = self._convolution(self._activated(x, block.norm1), block.conv1)
-        self._make_again(h)
         h = self._convolution(self._activated(h, block.norm2), block.conv2)
         skip = x if block.conv_shortcut is None else self._convolution(x, block.conv_shortcut)
         return self.pointwise(torch.add, skip, h)

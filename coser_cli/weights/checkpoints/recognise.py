@@ -66,7 +66,7 @@ def recognise(tensors: Names, folder: bool = False) -> Kind:
     """The kind of a checkpoint by its published names; `folder`: of diffusers' format.
 
     Stable Diffusion's relatives of another text width, or with more than latents going in, are
-    told apart by their shapes.
+    distinguished by their shapes.
     """
     kind = DIFFUSERS
     if not folder:

@@ -42,7 +42,7 @@ class Transient(Exception):  # noqa: N818 (no error yet: it is tried again)
 
 @dataclass(frozen=True)
 class HeadResponse:
-    """What a HEAD request told: final status, and headers of all hops, earlier ones first."""
+    """The result of a HEAD request: final status, and headers of all hops, earlier ones first."""
 
     status: int
     headers: Mapping[str, str]
@@ -85,7 +85,7 @@ class Web:
             raise _translated(error, url) from error
 
     def head(self, url: str) -> HeadResponse:
-        """HEAD requests along the redirects, up to a hop that tells a linked file's hash."""
+        """HEAD requests along the redirects, up to a hop that has a linked file's hash."""
         try:
             hops = self._follow("HEAD", url, {})
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -182,7 +182,7 @@ def validator(response: httpx.Response) -> str:
 
 
 def content_range(response: httpx.Response) -> tuple[int, int | None]:
-    """First byte and total of a 206. Raises SourceError if they are not told."""
+    """First byte and total of a 206. Raises SourceError if they are missing."""
     text = response.headers.get("content-range", "")
     unit, _, rest = text.partition(" ")
     span, _, total = rest.partition("/")

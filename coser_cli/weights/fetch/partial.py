@@ -51,7 +51,7 @@ class Part:
         self._note = target.with_name(f"{target.name}.part.json")
 
     def open(self, on_read: Callable[[int], None]) -> Part:
-        """Open, and hash what is there; `on_read(bytes)` tells how far. Raises WeightsError."""
+        """Open, and hash what is there; `on_read` gets the bytes so far. Raises WeightsError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab+", buffering=0)

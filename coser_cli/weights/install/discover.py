@@ -28,8 +28,8 @@ def discover(
     """Files of the manifest that lie in `folder`, by id: by name, or by size and hash, or, where
     no hash is known for an id, by the names of the tensors in them.
 
-    A name that several files have is told apart by size. Raises UsageError if it is no folder, or
-    if several files could be the same one by their content.
+    Files of one name are distinguished by size. Raises UsageError if it is no folder, or if several
+    files could be the same one by their content.
     """
     if not folder.is_dir():
         raise UsageError(f"{shown(folder)} is no folder", "check --from-dir")

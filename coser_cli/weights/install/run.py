@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.weights.fetch.download import Download, Listener
 from coser_cli.weights.fetch.hosts import Hosts, Patience
+from coser_cli.weights.install.contents import require_contents
 from coser_cli.weights.install.inventory import Inventory, State
 from coser_cli.weights.install.local_files import import_file
 from coser_cli.weights.install.plan import FACTORS, Plan, can_extend, is_complete, is_converted
@@ -42,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Whom an installation tells and asks: a line of text; `progress(label, bytes, total or None)`;
+    """What an installation calls: with a line of text; `progress(label, bytes, total or None)`;
     `consent(ids)` raises UsageError if files may not be fetched.
     """
 
@@ -120,6 +121,7 @@ class Installer:
             self._patience,
             sha256=known,
             room=lambda total: int(total * factor),
+            inspect=lambda path: require_contents(inventory, name, path, readable=False),
             listener=Listener(lambda done, total: count(name, done, total), self._callbacks.say),
         ).run()
         inventory.record(name, fetched.sha256, fetched.url)

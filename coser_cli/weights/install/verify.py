@@ -20,7 +20,7 @@ from coser_cli.weights.urls import display_url
 
 @dataclass(frozen=True)
 class Pin:
-    """What a HEAD request header of one source; what it did not tell is None."""
+    """Headers of a HEAD request to one source; None where a header is missing."""
 
     name: str
     url: str
@@ -36,7 +36,7 @@ class Pin:
 def pins(
     inventory: Inventory, names: Iterable[str], hosts: Hosts, patience: Patience
 ) -> Iterator[Pin]:
-    """One HEAD request to every source of these files. Hugging Face tells a file's SHA-256 as
+    """One HEAD request to every source of these files. Hugging Face gives a file's SHA-256 as
     `X-Linked-Etag` and the commit behind a branch as `X-Repo-Commit`.
     """
     with Web(hosts, patience) as web:

@@ -9,6 +9,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import option
+from coser_cli.cli.output.reporter import Reporter
 from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
 from coser_cli.errors import UsageError
 
@@ -68,4 +69,6 @@ def compare(
 
     sizes = dict.fromkeys(("before_size", "after_size", "shown_size", "more_sizes"))
     named = {"before": str(before), "after": str(after[0]), "more": [str(p) for p in after[1:]]}
-    PageRun("compare", as_json, quiet, named | sizes).run(plan, make, overwrite=overwrite)
+    PageRun("compare", Reporter(as_json=as_json, quiet=quiet), named | sizes).run(
+        plan, make, overwrite=overwrite
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +12,13 @@ import typer
 from coser_cli.cli.consent import Consent, confirm_matches, is_interactive
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import weights as weights_options
-from coser_cli.cli.output.weights import (
-    WeightsReporter,
-    amount_text,
-    license_lines,
-    list_all,
-    show_plan,
-    size_text,
-)
-from coser_cli.errors import Exit, UsageError, shown, writing
+from coser_cli.cli.output.weights import WeightsReporter, list_all
+from coser_cli.cli.output.weights_plan import announce, show_plan
+from coser_cli.errors import Exit, UsageError, WeightsError, shown, writing
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
-    from coser_cli.weights.install.plan import Choice, Plan
+    from coser_cli.weights.install.plan import Choice
 
 
 @dataclass(frozen=True)
@@ -126,7 +120,7 @@ def _act(
         choice = _choice(inventory, request)
         imports = _imports(reporter, inventory, request, asking=mode != "--dry-run")
         if mode == "--dry-run":
-            _dry_run(reporter, inventory, request, choice, [name for name, _ in imports])
+            _dry_run(reporter, inventory, request, choice, dict(imports))
         else:
             _install(reporter, inventory, request, consent, choice, imports)
     raise typer.Exit(reporter.end())
@@ -144,7 +138,9 @@ def _choice(inventory: Inventory, request: Request) -> Choice:
 def _imports(
     reporter: WeightsReporter, inventory: Inventory, request: Request, *, asking: bool
 ) -> list[tuple[str, Path]]:
-    """Ids and files to import. Raises UsageError for an id that the manifest does not have."""
+    """Ids and files to import. Raises UsageError for an id that the manifest does not have, and
+    WeightsError where there is nothing to import, nor anything else to do.
+    """
     from coser_cli.weights.install.discover import discover
 
     files: dict[str, Path] = {}
@@ -158,8 +154,11 @@ def _imports(
         )
         named = {name for _, name in request.imports}
         matches = {name: match for name, match in matches.items() if name not in named}
-        if not matches:
-            reporter.message(f"nothing in {shown(request.from_dir)} is in the manifest")
+        if not matches and not request.imports and not request.sets:
+            raise WeightsError(
+                f"nothing in {shown(request.from_dir)} can be imported",
+                "name a file: --import FILE --as ID; --list shows the ids",
+            )
         recognised = {name: match for name, match in matches.items() if match.description}
         confirm_matches(reporter, recognised, asking=asking and not request.yes)
         files = {name: match.path for name, match in matches.items()}
@@ -200,11 +199,17 @@ def _install(
         return right
 
     plan = make_plan(inventory, choice, coming=coming, check=check)
+    absent = [name for name in plan.fetch if request.offline and name in plan.optional]
+    plan = plan.without(absent)
     require_network(plan, offline=request.offline)
-    _announce(reporter, inventory, plan, imports, request.dtype)
+    for name in absent:
+        reporter.message(f"{name} is left out: it is not there, and no request may be made")
+    is_asked = is_interactive() and bool(plan.fetch)  # a prompt shows each licence
+    announce(reporter, inventory, plan, imports, request.dtype, with_licenses=not is_asked)
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
         _report_left_out(reporter, inventory, name)
+    left_out += absent
     require_space(inventory, plan, request.dtype)
     callbacks = Callbacks(
         reporter.message, reporter.transfer, lambda names: consent.require(names, inventory)
@@ -229,41 +234,6 @@ def _install(
             reporter.outcome(outcome)
 
 
-def _announce(
-    reporter: WeightsReporter,
-    inventory: Inventory,
-    plan: Plan,
-    imports: Sequence[tuple[str, Path]],
-    dtype: str,
-) -> None:
-    """Three lines: what will be done, how much that is, under which licences."""
-    from coser_cli.weights.install.plan import conversion_bytes, download_bytes, free_bytes
-
-    imported = [name for name, _ in imports]
-    steps = {"import": imported, "fetch": plan.fetch, "install": [v.name for v in plan.variants]}
-    todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
-    if not todo:
-        return
-    free = size_text(free_bytes(inventory.root))
-    sizes = []
-    if imports:
-        amount = sum(path.stat().st_size for _, path in imports if path.is_file())
-        sizes.append(f"{size_text(amount)} to import, about as much again for what is made of it")
-    if plan.fetch:
-        fetched = download_bytes(inventory, plan.fetch)
-        disk = size_text(fetched.bytes + conversion_bytes(inventory, plan, dtype))
-        sizes.append(f"{amount_text(fetched)} to fetch, {disk} on disk meanwhile")
-    licenses = inventory.manifest.licenses_of([*plan.fetch, *imported])
-    reporter.message(f"to do: {todo} in {shown(inventory.root)}")
-    reporter.message(f"size: {'; '.join([*sizes, f'{free} are free'])}")
-    needed = [name for name in (*plan.fetch, *imported) if name not in plan.optional]
-    ids = [each.id for each in inventory.manifest.licenses_of(needed)]
-    more = [f"{each.id} (can be left out)" for each in licenses if each.id not in ids]
-    reporter.message(f"licences: {', '.join([*ids, *more])}")
-    if not (is_interactive() and plan.fetch):  # a prompt shows each licence
-        reporter.message("\n".join(license_lines(licenses)))
-
-
 def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
     flags = " ".join(f"--accept-license {each}" for each in inventory.file(name).licenses)
     uses = "; ".join(each.commercial for each in inventory.manifest.licenses_of([name]))
@@ -278,15 +248,18 @@ def _dry_run(
     inventory: Inventory,
     request: Request,
     choice: Choice,
-    coming: list[str],
+    imports: Mapping[str, Path],
 ) -> None:
     from coser_cli.weights.install import plan as planning
 
-    plan = planning.make_plan(inventory, choice, coming=coming)
-    conversion = planning.conversion_bytes(inventory, plan, request.dtype)
+    imported = {name: path for name, path in imports.items() if path.is_file()}
+    plan = planning.make_plan(inventory, choice, coming=imports)
+    plan = planning.with_models_of(inventory, plan, imported)
+    coming = {name: path.stat().st_size for name, path in imported.items()}
+    conversion = planning.conversion_bytes(inventory, plan, request.dtype, coming=coming)
     needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
     free = planning.free_bytes(inventory.root)
-    show_plan(reporter, inventory, plan, needed=needed, conversion=conversion, free=free)
+    show_plan(reporter, inventory, plan, coming, needed=needed, conversion=conversion, free=free)
 
 
 def _all_or(inventory: Inventory, request: Request) -> list[str]:
@@ -308,10 +281,11 @@ def _verify(reporter: WeightsReporter, inventory: Inventory, request: Request) -
     required = set(choice.files) - choice.optional
     for outcome in verify(inventory, _all_or(inventory, request), callbacks, required):
         reporter.outcome(outcome)
+    if not reporter.has_done_anything:
+        reporter.message(f"nothing of it is in {shown(inventory.root)}")
 
 
 def _print_pins(reporter: WeightsReporter, inventory: Inventory, request: Request) -> None:
-    from coser_cli.errors import WeightsError
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.verify import pins
 

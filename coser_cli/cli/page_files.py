@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.declare import choose, option
-from coser_cli.cli.output.json_lines import error_record, print_record
+from coser_cli.cli.output.json_lines import error_record
+from coser_cli.cli.output.reporter import Reporter
 from coser_cli.errors import CoserError, InputError, shown, writing
 
 PageOutput = Annotated[
@@ -47,10 +45,8 @@ class PageRun:
     """One page from plan to record. `facts` holds the record's own keys, with what is known."""
 
     kind: str
-    as_json: bool
-    quiet: bool
+    reporter: Reporter
     facts: dict[str, Any]
-    began: float = field(default_factory=time.monotonic)
 
     def run(
         self, plan: Callable[[], Path], make: Callable[[Path], PageContent], *, overwrite: bool
@@ -63,7 +59,7 @@ class PageRun:
         try:
             target = plan()
             if os.path.lexists(target) and not overwrite:
-                self._message(f"skipped: {shown(target)} exists (--overwrite)")
+                self.reporter.message(f"skipped: {shown(target)} exists (--overwrite)")
                 self._record(target, "skipped")
                 return
             content = make(target)
@@ -74,12 +70,8 @@ class PageRun:
             raise
         self.facts |= content.facts
         for note in content.notes:
-            self._message(f"note: {note}")
+            self.reporter.message(f"note: {note}")
         self._record(target, "done", content.notes)
-
-    def _message(self, text: str) -> None:
-        if not self.quiet:
-            typer.echo(text, err=True)
 
     def _record(
         self,
@@ -89,19 +81,19 @@ class PageRun:
         error: CoserError | None = None,
     ) -> None:
         """One line on stdout: the record; or the path of a page that is there."""
-        if not self.as_json:
-            if error is None and not self.quiet:
-                typer.echo(str(target))
+        if not self.reporter.as_json:
+            if error is None and not self.reporter.quiet:
+                self.reporter.output(str(target))
             return
         record = {
             "target": None if target is None else str(target),
             "status": status,
-            "seconds": round(time.monotonic() - self.began, 3),
+            "seconds": self.reporter.seconds,
             **self.facts,
             "notes": list(notes),
             "error": None if error is None else error_record(error),
         }
-        print_record(self.kind, record)
+        self.reporter.record(self.kind, record)
 
 
 def write_page(path: Path, html: bytes) -> None:

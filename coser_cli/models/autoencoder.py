@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from coser_cli.config import AutoencoderConfig, LightAutoencoderConfig
 from coser_cli.models.attention import Attention, to_maps, to_tokens
 from coser_cli.models.convolution import SILU, activated, added, leaky
+from coser_cli.models.resnet import Upsample
 
 Features = tuple[Tensor, ...]
 Fuse = Callable[[int, Tensor], Tensor]
@@ -65,18 +66,6 @@ class Downsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         halved: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
         return halved
-
-
-class Upsample(nn.Module):
-    """Twice the size: every cell repeated, and a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        doubled: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return doubled
 
 
 def _resnets(

@@ -379,7 +379,9 @@ def test_verify(get, dest):
 
 def test_verify_misses_what_was_named(get, dest):
     """Without a name, what is not there cannot be damaged."""
-    assert get("--verify").code == 0
+    ran = get("--verify")
+    assert (ran.code, ran.out) == (0, "")
+    assert f"nothing of it is in '{dest}'" in ran.err
     ran = get("default", "--verify")
     assert ran.code == 3
     assert "one is not there" in ran.err

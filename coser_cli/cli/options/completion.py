@@ -11,11 +11,13 @@ def complete_model(incomplete: str) -> list[str]:
 
 
 def complete_set(incomplete: str) -> list[str]:
-    """Sets and files of the manifest that SET could mean."""
+    """Sets, models and files of the manifest that SET could mean."""
     from coser_cli.weights.manifest import load_manifest
 
     manifest = load_manifest()
-    return [name for name in (*manifest.sets, *manifest.files) if name.startswith(incomplete)]
+    models = (each.variant for each in manifest.sets.values() if each.variant)
+    names = dict.fromkeys([*manifest.sets, *models, *manifest.files])
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_license(incomplete: str) -> list[str]:

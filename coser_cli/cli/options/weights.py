@@ -21,7 +21,7 @@ Sets = Annotated[
     typer.Argument(
         metavar="[SET]",
         autocompletion=complete_set,
-        help="Sets, or single files by id; `--list` shows them. Without one: `default`.",
+        help="Models, sets, or single files by id; `--list` shows them. Without one: `default`.",
         show_default=False,
     ),
 ]

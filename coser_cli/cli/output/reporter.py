@@ -118,10 +118,15 @@ class Reporter:
             "status": status,
             "exit_code": int(code),
             **self.counts(),
-            "seconds": round(time.monotonic() - self._began, 3),
+            "seconds": self.seconds,
             "error": None if error is None else error_record(error),
         }
         self.record("summary", values)
+
+    @property
+    def seconds(self) -> float:
+        """Since the command began."""
+        return round(time.monotonic() - self._began, 3)
 
     def counts(self) -> dict[str, int]:
         """What the summary counts."""

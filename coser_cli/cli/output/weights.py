@@ -15,7 +15,7 @@ from coser_cli.errors import CoserError, Exit
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
-    from coser_cli.weights.install.plan import Amount, Plan
+    from coser_cli.weights.install.plan import Amount
     from coser_cli.weights.install.run import Outcome
     from coser_cli.weights.install.verify import Pin
     from coser_cli.weights.manifest import License
@@ -30,6 +30,15 @@ class WeightsReporter(Reporter):
         super().__init__(as_json=as_json, quiet=quiet)
         self._total = self._done = self._failed = 0
         self._failure: CoserError | None = None
+        self._errors: set[str] = set()
+        self._paths: dict[Path, None] = {}
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        """Print the paths of what was done, unless that was deleted since."""
+        for path in self._paths:
+            if path.exists():
+                self.output(str(path))
+        super().__exit__(_kind, error, _trace)
 
     def outcome(self, ended: Outcome) -> None:
         """A file or model has ended well or badly."""
@@ -38,7 +47,9 @@ class WeightsReporter(Reporter):
         if ended.error is not None:
             self._failed += 1
             self._failure = ended.error
-            self.error(ended.error)
+            if str(ended.error) not in self._errors:  # one file may fail several models
+                self.error(ended.error)
+            self._errors.add(str(ended.error))
         elif not is_quiet:
             self._done += 1
         if ended.missing and ended.error is None:
@@ -46,7 +57,7 @@ class WeightsReporter(Reporter):
         if self.as_json:
             self.record(ended.kind, outcome_record(ended))
         elif ended.error is None and not is_quiet and not self.quiet:
-            self.output(str(ended.path))
+            self._paths[ended.path] = None
 
     def pin(self, pin: Pin) -> None:
         """What a host says about one source."""
@@ -89,6 +100,11 @@ class WeightsReporter(Reporter):
             self.summary(status, code, self._failure)
         return code
 
+    @property
+    def has_done_anything(self) -> bool:
+        """Whether anything has ended well or badly."""
+        return self._done + self._failed > 0
+
     def counts(self) -> dict[str, int]:
         """Of files and models."""
         return {"total": self._total, "done": self._done, "failed": self._failed}
@@ -126,7 +142,7 @@ def size_text(size: int | None) -> str:
 
 def amount_text(amount: Amount) -> str:
     """An amount for people, with what is not known about it."""
-    if not amount.bytes and len(amount.unknown) == 1:
+    if not amount.bytes and amount.unknown:
         return size_text(None)
     text = size_text(amount.bytes) if amount.bytes or not amount.unknown else ""
     if amount.estimated:
@@ -192,47 +208,3 @@ def _table(rows: list[list[str]]) -> None:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
     typer.echo()
-
-
-def show_plan(
-    reporter: WeightsReporter,
-    inventory: Inventory,
-    plan: Plan,
-    *,
-    needed: int,
-    conversion: int,
-    free: int,
-) -> None:
-    """`--dry-run`: what would be fetched and installed, and what that takes."""
-    from coser_cli.weights.install.plan import download_bytes
-
-    amount = download_bytes(inventory, plan.fetch)
-    licenses = inventory.manifest.licenses_of(plan.fetch)
-    if reporter.as_json:
-        reporter.record(
-            "plan",
-            {
-                "present": list(plan.there),
-                "fetch": list(plan.fetch),
-                "install": [variant.name for variant in plan.variants],
-                "download_bytes": amount.bytes,
-                "estimated_sizes": list(amount.estimated),
-                "unknown_sizes": list(amount.unknown),
-                "disk_bytes": needed,
-                "free_bytes": free,
-                "licenses": [each.id for each in licenses],
-            },
-        )
-        return
-    for name in plan.there:
-        typer.echo(f"there: {name}")
-    for name in plan.fetch:
-        typer.echo(f"would fetch: {name}, {amount_text(download_bytes(inventory, [name]))}")
-    for variant in plan.variants:
-        typer.echo(f"would install: {variant.name} in {inventory.folder(variant)}")
-    typer.echo(f"download: {amount_text(amount)}")
-    typer.echo(f"disk: {size_text(needed)}, of it {size_text(conversion)} for conversion")
-    typer.echo(f"free: {size_text(free)} in {inventory.root}")
-    if licenses:
-        typer.echo("licences:")
-        typer.echo("\n".join(license_lines(licenses)))

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from coser_cli.config import VARIANTS, ModelConfig
 from coser_cli.errors import WeightsError, shown
 from coser_cli.weights.checkpoints.names import Names, as_linear, first_few, translate
 from coser_cli.weights.checkpoints.open import Origin, TensorMap, open_checkpoint
-from coser_cli.weights.checkpoints.recognise import recognise
+from coser_cli.weights.checkpoints.recognise import Kind, recognise
 from coser_cli.weights.manifest import Variant
 
 Key = str
@@ -128,6 +129,16 @@ class Checkpoint:
             )
 
 
+def require_kind(kind: Kind, file_id: str, path: Path, *, is_base: bool) -> None:
+    """Raise WeightsError if a checkpoint of this kind cannot be the file of that id."""
+    allowed = KINDS.get(role_of(file_id), _BASES if is_base else set())
+    if not kind.name or (allowed and kind.name not in allowed):
+        raise WeightsError(
+            f"{shown(path)} is {kind.description}; it cannot serve as {file_id!r}",
+            f"give the file that the manifest calls {file_id!r}",
+        )
+
+
 def open_sources(
     variant: Variant, origins: Mapping[str, Origin], *, strict: bool = False
 ) -> dict[str, Checkpoint]:
@@ -138,12 +149,7 @@ def open_sources(
     for file_id, origin in origins.items():
         tensors = open_checkpoint(origin)
         kind = recognise(tensors, folder=origin.format == "diffusers")
-        allowed = KINDS.get(role_of(file_id), _BASES if file_id == variant.base else set())
-        if not kind.name or (allowed and kind.name not in allowed):
-            raise WeightsError(
-                f"{shown(origin.path)} is {kind.description}; it cannot serve as {file_id!r}",
-                f"give the file that the manifest calls {file_id!r}",
-            )
+        require_kind(kind, file_id, origin.path, is_base=file_id == variant.base)
         names, unknown = translate(kind.name, tensors, config)
         unknown |= set(tensors.others)
         sources[file_id] = Checkpoint(origin, kind.name, tensors, names, unknown)

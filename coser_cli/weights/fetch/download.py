@@ -58,7 +58,8 @@ class Download:
     """One file on its way to `target`.
 
     `sha256` is the hash that it must have, None if none is known. `room(total)` are the bytes that
-    must be free beside the rest of a file of `total` bytes, for its conversion.
+    must be free beside the rest of a file of `total` bytes, for its conversion. `inspect(path)`
+    raises WeightsError if a file without a known hash is another.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Download:
         *,
         sha256: str | None = None,
         room: Callable[[int], int] = lambda total: 0,
+        inspect: Callable[[Path], None] = lambda path: None,
         listener: Listener | None = None,
     ) -> None:
         self._file = file
@@ -78,6 +80,7 @@ class Download:
         self._patience = patience
         self._sha256 = sha256
         self._room = room
+        self._inspect = inspect
         self._listener = listener or Listener()
         self._address = ""
         self._is_drive = False
@@ -284,8 +287,13 @@ class Download:
         part, sha256 = self._part, self._part.sha256
         if self._sha256 is not None and sha256 != self._sha256:
             bad = part.set_aside()
+            first_use = (
+                "" if self._file.sha256 else "the hash is that of the first file taken for it"
+            )
             raise SourceError(
-                f"the SHA-256 is {sha256}, not {self._sha256}; the file is kept as {shown(bad)}"
+                f"the SHA-256 is {sha256}, not {self._sha256}; the file is kept as {shown(bad)}",
+                first_use
+                and f"{first_use}: to take another, remove its entry in weights.lock.json",
             )
         if self._sha256 is None:
             self._check_format()
@@ -297,6 +305,7 @@ class Download:
         """Where no hash is known, the file must at least look like weights."""
         try:
             require_format(self._part.path, self._file.format, self._file.id)
+            self._inspect(self._part.path)
         except WeightsError as error:
             bad = self._part.set_aside()
             raise SourceError(f"{error.message}; it is kept as {shown(bad)}") from error

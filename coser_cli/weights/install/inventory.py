@@ -103,6 +103,13 @@ class Inventory:
         record = self.records.files.get(name)
         return self.file(name).sha256 or (record.sha256 if record else None)
 
+    def way_round(self, name: str) -> str:
+        """How another file can be taken, as the end of a hint, where only first use decided."""
+        if self.file(name).sha256:
+            return ""
+        lock = shown(self.records.path)
+        return f"; to take this one from now on, remove the entry {name!r} from {lock}"
+
     def bytes_of(self, name: str) -> int | None:
         """Size of the published file, if it is known or has been record."""
         record = self.records.files.get(name)

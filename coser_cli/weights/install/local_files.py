@@ -11,6 +11,7 @@ from pathlib import Path
 from coser_cli.errors import WeightsError, reading, shown
 from coser_cli.weights.fetch.partial import CHUNK, cannot_write
 from coser_cli.weights.file_kinds import AGAIN, HEAD_BYTES, not_weights, require_format
+from coser_cli.weights.install.contents import require_contents
 from coser_cli.weights.install.inventory import Inventory, OnBytes, hash_of
 from coser_cli.weights.manifest import WeightFile
 
@@ -25,9 +26,11 @@ def import_file(
     """
     file, target, known = inventory.file(name), inventory.path(name), inventory.known_hash(name)
     _refuse(source, file, known)
+    if known is None:
+        require_contents(inventory, name, source, readable=True)
     if target.exists() and os.path.samefile(source, target):
         if not inventory.check(name, on_bytes):
-            raise _other(source, name, hash_of(source, on_bytes), known)
+            raise _other(inventory, source, name, hash_of(source, on_bytes))
         return
     part = target.with_name(f".{target.name}.import")
     try:
@@ -36,7 +39,7 @@ def import_file(
         sha256 = _linked(source, part, on_bytes) if link else None
         sha256 = sha256 or _copied(source, part, on_bytes)
         if known is not None and sha256 != known:
-            raise _other(source, name, sha256, known)
+            raise _other(inventory, source, name, sha256)
         os.replace(part, target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -60,10 +63,10 @@ def _refuse(source: Path, file: WeightFile, known: str | None) -> None:
         require_format(source, file.format)
 
 
-def _other(source: Path, name: str, sha256: str, known: str | None) -> WeightsError:
+def _other(inventory: Inventory, source: Path, name: str, sha256: str) -> WeightsError:
     return WeightsError(
-        f"{shown(source)} is not {name}: its SHA-256 is {sha256}, not {known}",
-        "it is damaged or another file; fetch it again",
+        f"{shown(source)} is not {name}: its SHA-256 is {sha256}, not {inventory.known_hash(name)}",
+        "it is damaged or another file; fetch it again" + inventory.way_round(name),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,14 +44,19 @@ class Plan:
 
 
 def choose(manifest: Manifest, names: Sequence[str]) -> Choice:
-    """What sets and files of these names mean; none: the set `default`. Raises UsageError."""
+    """What sets, models and files of these names mean; none: the set `default`; a model: its set.
+
+    Raises UsageError.
+    """
+    models = {each.variant: each for each in manifest.sets.values() if each.variant}
+    sets = {**models, **manifest.sets}
     files: list[str] = []
     variants: list[Variant] = []
     optional: set[str] = set()
     explicit: set[str] = set()
     for name in names or [DEFAULT_SET]:
-        if name in manifest.sets:
-            chosen = manifest.sets[name]
+        if name in sets:
+            chosen = sets[name]
             files += chosen.files
             if chosen.variant is not None:
                 variants.append(manifest.variants[chosen.variant])
@@ -60,8 +65,12 @@ def choose(manifest: Manifest, names: Sequence[str]) -> Choice:
             files.append(name)
             explicit.add(name)
         else:
-            known = ", ".join([*manifest.sets, *manifest.files])
-            raise UsageError(f"there is no set and no file {name!r}", f"known are {known}")
+            if name in manifest.variants and manifest.variants[name].bundled:
+                raise UsageError(
+                    f"the model {name!r} comes with coser", "there is nothing to fetch"
+                )
+            known = ", ".join([*sets, *manifest.files])
+            raise UsageError(f"there is no set, model or file {name!r}", f"known are {known}")
     single = [each for name in files for each in (manifest.files[name].parts or (name,))]
     return Choice(tuple(dict.fromkeys(single)), tuple(variants), frozenset(optional - explicit))
 
@@ -104,6 +113,25 @@ def can_extend(inventory: Inventory, variant: Variant) -> bool:
     required = [name for name in variant.files if name not in variant.optional]
     required += [variant.base] if variant.base else []
     return bool(required) and all(inventory.is_in(name, variant) for name in required)
+
+
+def with_models_of(inventory: Inventory, plan: Plan, coming: Collection[str]) -> Plan:
+    """The plan with models that can be installed once these files have been imported, as far as
+    ids tell: for what is said beforehand, for nothing is fetched for such a model.
+    """
+    models = list(plan.variants)
+    for variant in inventory.manifest.variants.values():
+        own = [name for name in (*variant.files, variant.base) if name]
+        at_hand = {
+            name
+            for name in own
+            if name in coming or inventory.state(name, variant) in (State.VERIFIED, State.INSTALLED)
+        }
+        is_new = any(name in coming and not inventory.is_in(name, variant) for name in own)
+        required = {name for name in own if name not in variant.optional}
+        if is_new and at_hand >= required and variant not in models:
+            models.append(variant)
+    return replace(plan, variants=tuple(models))
 
 
 def _is_needed(
@@ -151,12 +179,23 @@ def is_converted(manifest: Manifest, name: str) -> bool:
     return any(name in used for used in users)
 
 
-def conversion_bytes(inventory: Inventory, plan: Plan, dtype: str, *, guess: bool = True) -> int:
-    """Bytes that conversion will write; `guess`: estimated sizes count, too."""
+def conversion_bytes(
+    inventory: Inventory,
+    plan: Plan,
+    dtype: str,
+    *,
+    guess: bool = True,
+    coming: Mapping[str, int] | None = None,
+) -> int:
+    """Bytes that conversion will write; `guess`: estimated sizes count, too; `coming`: bytes of
+    files that are about to be imported.
+    """
+    coming = coming or {}
     names = {name for each in plan.variants for name in (*each.files, each.base) if name}
     total = 0
-    for name in names & {*plan.there, *plan.fetch}:
-        total += inventory.bytes_of(name) or (guess and inventory.file(name).estimate) or 0
+    for name in names & {*plan.there, *plan.fetch, *coming}:
+        size = coming.get(name) or inventory.bytes_of(name)
+        total += size or (guess and inventory.file(name).estimate) or 0
     return int(total * FACTORS[dtype])
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.weights.fetch.download import Download, Listener
 from coser_cli.weights.fetch.hosts import Hosts, Patience
+from coser_cli.weights.install.contents import require_contents
 from coser_cli.weights.install.inventory import Inventory, State
 from coser_cli.weights.install.local_files import import_file
 from coser_cli.weights.install.plan import FACTORS, Plan, can_extend, is_complete, is_converted
@@ -120,6 +121,7 @@ class Installer:
             self._patience,
             sha256=known,
             room=lambda total: int(total * factor),
+            inspect=lambda path: require_contents(inventory, name, path, readable=False),
             listener=Listener(lambda done, total: count(name, done, total), self._callbacks.say),
         ).run()
         inventory.record(name, fetched.sha256, fetched.url)

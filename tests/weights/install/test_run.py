@@ -147,6 +147,23 @@ def test_download_install_and_enlarge(get, coser, host, dest, tmp_path):
         assert picture.size == (24, 16)
 
 
+def test_only_what_is_still_there_is_printed(get, dest):
+    """Published files are deleted once they have been converted."""
+    assert get(*ALL).out == f"{dest / 'sd21'}\n"
+    ran = get()
+    assert ran.out == f"{dest / 'sd21'}\n"
+    assert "there is nothing to do" in ran.err
+
+
+def test_a_model_stands_for_its_set(get, host, dest):
+    plan = get("sd21", "--dry-run", "--json").records[0]
+    assert (plan["fetch"], plan["install"]) == (["coser", "cfw"], ["sd21"])
+    assert get("sd21", *ALL).out == f"{dest / 'sd21'}\n"
+    ran = get("sd22")
+    assert ran.code == 2
+    assert "known are sd21, turbo, default, coser" in ran.err
+
+
 def test_again_asks_nobody(get, host, dest):
     get(*ALL)
     before = tree(dest)
@@ -515,7 +532,75 @@ def test_a_dry_run_asks_nothing(get, unpinned, usb, dest):
     ran = get("--from-dir", usb, "--dry-run")
     assert ran.code == 0
     assert "is a CoSeR checkpoint" in ran.err
+    size = (usb / ODD_NAME).stat().st_size
+    assert f"would import: coser, {size / 1e6:.3g} MB\n" in ran.out
+    assert f"would install: sd21 in {dest / 'sd21'}\n" in ran.out
+    plan = get("--from-dir", usb, "--dry-run", "--json").records[0]
+    assert (plan["import"], plan["install"]) == (["coser", "cfw"], ["sd21"])
+    assert plan["disk_bytes"] == size + (usb / "more/last.ckpt").stat().st_size
     assert not dest.exists()
+
+
+def test_a_folder_without_any_of_them(get, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ran = get("--from-dir", tmp_path / "empty")
+    assert ran.code == 3
+    assert "nothing in" in ran.err and "--import FILE --as ID" in ran.err
+
+
+@pytest.mark.parametrize("wrong", ["qformer", "sd21-base", "foreign"])
+def test_a_wrong_file_is_not_taken_for_the_right_one(
+    get, unpinned, usb, published, all_tensors, tmp_path, dest, wrong
+):
+    """Its hash would be recorded, and the right file refused from then on."""
+    own = tmp_path / "own"
+    if wrong == "foreign":
+        with importable("some.body.Own") as cls:
+            torch.save({"state_dict": all_tensors["coser"], "x": cls()}, own)
+    else:
+        own.write_bytes(published[wrong])
+    ran = get("--import", own, "--as", "coser")
+    assert ran.code == 3
+    assert len([line for line in ran.err.splitlines() if line.startswith("coser: ")]) == 1
+    assert "own' is" in ran.err
+    assert tree(dest) == [".download.lock"]
+    assert get("--import", usb / ODD_NAME, "--as", "coser").code == 0
+
+
+def test_a_wrong_file_at_the_source_is_not_held_to(get, unpinned, usb, published, dest, host):
+    host.put("/coser", published["sd21-base"])
+    ran = get(*ALL, "--trust-first-use")
+    assert ran.code == 3
+    assert "is Stable Diffusion 2; it cannot serve as 'coser'" in ran.err
+    assert (dest / "originals/coser.bad").read_bytes() == published["sd21-base"]
+    host.put("/coser", (usb / ODD_NAME).read_bytes())
+    assert get(*ALL, "--trust-first-use").code == 0
+
+
+def test_a_file_of_a_foreign_class_is_kept(get, unpinned, all_tensors, dest, host, tmp_path):
+    """It may be right, and is large: with the line in the manifest it need not be fetched again."""
+    with importable("some.body.Own") as own:
+        torch.save({"state_dict": all_tensors["coser"], "x": own()}, tmp_path / "own.ckpt")
+    host.put("/coser", (tmp_path / "own.ckpt").read_bytes())
+    assert get(*FREE, "--trust-first-use").code == 3
+    line = 'safe_globals = ["some.body.Own"]'
+    unpinned.write_text(unpinned.read_text().replace("[file.coser]", f"[file.coser]\n{line}", 1))
+    ran = get(*FREE, "--offline")
+    assert (ran.code, ran.out) == (0, f"{dest / 'sd21'}\n")
+    assert "cfw is left out: it is not there, and no request may be made" in ran.err
+    assert asked(host) == ["/coser"]
+
+
+def test_another_file_than_at_first_use(get, unpinned, usb, all_tensors, dest):
+    get("--import", usb / ODD_NAME, "--as", "coser")
+    newer = save_from_training(usb, all_tensors["coser"] | {"x": torch.zeros(2)}, "newer.ckpt")
+    ran = get("--import", newer, "--as", "coser")
+    assert ran.code == 3
+    assert f"remove the entry 'coser' from '{dest / 'weights.lock.json'}'" in ran.err
+    lock = json.loads((dest / "weights.lock.json").read_text())
+    del lock["files"]["coser"]
+    (dest / "weights.lock.json").write_text(json.dumps(lock))
+    assert get("--import", newer, "--as", "coser").code == 0
 
 
 class Evil:

@@ -34,7 +34,7 @@ Config = TypeVar("Config")
 
 
 def available_models() -> list[str]:
-    """Names of the models that are bundled or installed, sorted."""
+    """Names of the bundled and installed models, sorted."""
     roots = (bundled_weights_dir(), weights_dir())
     return sorted({file.parent.name for root in roots for file in root.glob(f"*/{MODEL_FILE}")})
 
@@ -81,7 +81,7 @@ def install_command(name: str) -> str:
 
 
 def repair_hint(folder: Path) -> str:
-    """What helps where a model's folder is not whole."""
+    """A hint for a model's folder that is not complete."""
     if folder.parent == bundled_weights_dir():
         return "install the package again: pip install --force-reinstall coser-cli"
     command = install_command(folder.name) if folder.parent == weights_dir() else ""

@@ -196,9 +196,9 @@ def stage_folders(folder: Path) -> Iterator[Path]:
 
 
 @lru_cache(maxsize=8)
-def _averaged(folder: Path, changed: int) -> dict[str, Tensor]:
-    """EMA weights of a checkpoint, which every network of a stage asks for; `changed` is when it
-    was written."""
+def _averaged(folder: Path, _changed: int) -> dict[str, Tensor]:
+    """EMA weights of a checkpoint, which every network of a stage asks for, by when it was
+    written."""
     state = checkpoint.read(folder)
     averaged: dict[str, Tensor] = {} if state is None else state["averaged"]
     return averaged

@@ -178,7 +178,7 @@ ReferenceStrength = Annotated[
     ),
 ]
 
-_WEIGHT: dict[str, Any] = {"min": 0.0, "max": names.MAX_WEIGHT, "metavar": "WEIGHT"}
+_WEIGHT = {"min": 0.0, "max": names.MAX_WEIGHT}
 ControlWeight = Annotated[
     float,
     option(

@@ -64,13 +64,14 @@ ONE_STEP: dict[str, Any] = {
     "reference_strength": 1.0,
     "deep_interval": 1,
 }
-"""What these settings are for a model that makes one step, whatever the user says. Its own
-`sampler` stands for none."""
+"""Values of these settings for a model that makes one step, whatever the user sets; `sampler` is
+the model's own.
+"""
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Which model, and where and how exactly it computes; see `Upscaler.from_pretrained`."""
+    """The model, and where and how it computes; see `Upscaler.from_pretrained`."""
 
     model: str = "auto"
     device: str = "auto"
@@ -83,13 +84,13 @@ class Compute:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to enlarge one picture. `None` means: the model's own default (see `resolve`), for
-    `reference_steps` as many as `steps`; `preset` says which of the model's defaults.
+    """How to enlarge one picture. `None` means the model's own default (see `resolve`), for
+    `reference_steps` as many as `steps`; `preset` selects among the model's defaults.
 
-    `guidance_interval` is the part of the steps that is guided, as shares from the noisiest step
-    on. Features are computed at every step, or at every n-th where `deep_interval` is more than
-    1: an approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the
-    field where a value is out of range.
+    `guidance_interval` is the guided part of the steps, as shares from the noisiest step on.
+    Features are computed at every step, or at every n-th where `deep_interval` is more than 1: an
+    approximation (see `engine/feature_cache.py`). Raises `UsageError` that names the field where a
+    value is out of range.
     """
 
     scale: float = 4.0
@@ -121,9 +122,9 @@ class Settings:
                 check(name, value)
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
-        """The same settings with every `None` replaced by the default of the model and preset; they
-        need no preset any more. What has no effect in a one-step model gets one fixed value. Raises
-        `UsageError` where the model has no such preset.
+        """The same settings with every `None` replaced by the default of the model and preset.
+        Settings without effect in a one-step model get one fixed value. Raises `UsageError` where
+        the model has no such preset.
         """
         if self.preset != "balanced" and self.preset not in config.presets:
             raise UsageError(
@@ -150,7 +151,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSettings(Settings):
-    """Settings that leave nothing open; `Settings.resolve` makes them."""
+    """Settings without `None`, made by `Settings.resolve`."""
 
     steps: int
     sampler: str
@@ -166,13 +167,13 @@ class ResolvedSettings(Settings):
     reference_mode: str
 
     def resolve(self, config: ModelConfig) -> ResolvedSettings:
-        """These settings: there is nothing left to resolve."""
+        """These settings: they are resolved."""
         return self
 
 
 @dataclass(frozen=True)
 class TileSpec:
-    """How a large picture is cut up: lengths are pixels of the result, memory is bytes.
+    """How a large picture is cut: lengths are pixels of the result, memory is bytes.
 
     `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step
     to step. Raises `UsageError` where a value is out of range.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 LONGEST = 3
-"""Least sizes to work at, of which the long side of a picture that is made larger has at most so
-many: a strip is not to grow without end."""
+"""The long side of a picture that is enlarged to a least size has at most this many least sizes, so
+that narrow strips stay small.
+"""
 
 
 class Shaped(Protocol):
@@ -32,7 +33,7 @@ class Size:
 
     @classmethod
     def of(cls, maps: Shaped) -> Size:
-        """That of maps `(..., H, W)`."""
+        """Size of maps `(..., H, W)`."""
         height, width = maps.shape[-2:]
         return cls(height, width)
 
@@ -80,7 +81,7 @@ class Size:
 
     @property
     def turned(self) -> Size:
-        """That of the picture on its side."""
+        """Width and height exchanged."""
         return Size(self.width, self.height)
 
     def padded(self, multiple: int) -> Size:
@@ -91,13 +92,14 @@ class Size:
         return Size(self.height // divisor, self.width // divisor)
 
     def __str__(self) -> str:
-        """Width × height, as people say it."""
+        """Width × height."""
         return f"{self.width}×{self.height}"
 
 
 def srresnet_passes(scale: float, each: int = 4) -> int:
-    """How often the SRResNet, or another network that enlarges `each` times, runs for an
-    enlargement by `scale`; at least once."""
+    """Passes of the SRResNet, or of another network that enlarges `each` times, for an enlargement
+    by `scale`; at least one.
+    """
     return max(1, math.ceil(math.log(scale / math.sqrt(2), each)))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from coser_cli.errors import CoserError, InputError, UsageError, reason_of, shown
 from coser_cli.imageio.sniff import PICTURE_SUFFIXES, REFUSED, sniff
 
-# Refused formats that nobody takes for photos; in a folder they are passed by in silence.
+# Refused formats that are no photos; in a folder they are skipped silently.
 _DOCUMENTS = ("PDF", "SVG")
 
 

@@ -164,7 +164,7 @@ def plan_page(output: str | None, default: Path, inputs: Sequence[Path]) -> Path
 
 
 def output_is_folder(output: str | None) -> bool:
-    """Whether each result has a name of its own; without `output` it lies beside its input."""
+    """Whether each result gets a name of its own; without `output` it lies beside its input."""
     return output is None or _is_folder(output)
 
 
@@ -200,7 +200,7 @@ def _numbered(path: Path, count: int) -> tuple[Path, ...]:
 def _without_results(sources: Sequence[Source], jobs: Sequence[Job]) -> list[Source]:
     """Leave out what a folder search found and this call would write.
 
-    A result that is called like its source is never left out: it may be somebody's original.
+    A result with the name of its source is never left out: it may be an original.
     """
     ours = {
         _place(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,17 +40,27 @@ class NamedHash:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What all records of a run have in common: the model's name, its weights' fingerprint and its
-    configuration, the user's reference files and pre-restorer, and the number type that was asked
-    for.
+    """What all records of a run have in common: the folder of the model and its configuration, the
+    user's reference files and pre-restorer, and the number type that was asked for.
     """
 
-    model: str
-    weights: str
+    folder: Path
     config: ModelConfig
     references: tuple[NamedHash, ...] = ()
     dtype: str = "auto"
     pre_restorer: NamedHash | None = None
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.folder.name
+
+    @cached_property
+    def weights(self) -> str:
+        """Their fingerprint. A command that is served has no need of it. Raises `WeightsError`."""
+        from coser_cli.weights.lock import fingerprint
+
+        return fingerprint(self.folder)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -77,7 +87,6 @@ def provenance(compute: Compute, references: Sequence[Path]) -> Provenance:
     """Of a run with an installed model. Raises `WeightsError`, and OSError where a reference or the
     pre-restorer cannot be read.
     """
-    from coser_cli.weights.lock import fingerprint
     from coser_cli.weights.store import model_folder, read_model_config
 
     folder = model_folder(compute.model)
@@ -89,7 +98,7 @@ def provenance(compute: Compute, references: Sequence[Path]) -> Provenance:
     if compute.pre_restorer is not None:
         own = hashed(Path(compute.pre_restorer))
         config = config.pre_restored()  # its scale is not known yet
-    return Provenance(folder.name, fingerprint(folder), config, hashes, compute.dtype, own)
+    return Provenance(folder, config, hashes, compute.dtype, own)
 
 
 def hashed(path: Path) -> NamedHash:

@@ -1,7 +1,7 @@
 """One picture through pipes: `-` as an input is stdin, `-o -` is stdout.
 
-Both become files in a folder of their own, so that everything else works as with any file: the
-content decides the format, and stdout receives a whole picture or nothing.
+Both become files in a temporary folder, so that everything else works as with any file: the content
+decides the format, and stdout receives a whole picture or nothing.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ STREAM = "-"
 
 
 class Pipes:
-    """What of a run goes through stdin and stdout; a context manager round the run.
+    """The part of a run that goes through stdin and stdout; a context manager around the run.
 
-    `inputs` and `output` are what the run is given instead of `-`. Raises `UsageError` where stdin
-    or stdout would have to be two things at once.
+    `inputs` and `output` replace `-` for the run. Raises `UsageError` where stdin or stdout would
+    have two uses.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Pipes:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _saved_stdin(self, path: Path) -> Path:
-        """A file with what stdin brings, where the input is `-`."""
+        """A file with the content of stdin, where the input is `-`."""
         if str(path) != STREAM or self._folder is None:
             return path
         spool = self._folder / "stdin"
@@ -74,7 +74,7 @@ class Pipes:
         return spool
 
     def require_single(self, jobs: Sequence[Job]) -> None:
-        """`UsageError` where stdout would receive other than one picture."""
+        """`UsageError` unless stdout would receive exactly one picture."""
         if self.to_stdout and len(jobs) != 1:
             raise UsageError(f"-o - is one picture for {len(jobs)} inputs", "name a folder with -o")
         if self.to_stdout and any(self._is_temporary(path) for path in jobs[0].outputs[1:]):
@@ -86,7 +86,7 @@ class Pipes:
         return self._folder is not None and self._folder in path.parents
 
     def finish(self, result: Result) -> Result:
-        """Send the picture off, and call its ends by what they are in what is reported."""
+        """Write the picture to stdout, and name stdin and stdout in the result as the user did."""
         if self._folder is None:
             return result
         if self.to_stdout and result.status == "done":
@@ -103,7 +103,7 @@ class Pipes:
 
 
 def _copied_to_stdout(result: Result) -> Result:
-    """Copy a finished picture to stdout; the result has failed where nobody takes it."""
+    """Copy a finished picture to stdout; the result has failed where the reader is gone."""
     try:
         with result.job.target.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)

@@ -1,4 +1,4 @@
-"""A run by the server where there is one, and by this process for what the server leaves."""
+"""A run by the server where there is one, and by this process for the jobs that it leaves."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def run_warm(
 ) -> Generator[Result]:
     """`workers.run.run`, by the server if one of this installation runs.
 
-    `warm` starts one if need be; with False, none is asked. What the server cannot do, or has not
-    done when it ends, is done here. `progress`: whether somebody looks at it.
+    `warm` starts one if necessary; False uses none. What the server cannot do, or has not done when
+    it ends, is done here. `progress`: whether progress is shown.
     """
     from coser_cli.server.client import NoAnswerError, ServerGoneError, UnservedError
 
@@ -46,7 +46,7 @@ def run_warm(
 
 
 def _can_be_served(jobs: Sequence[Job], request: Request) -> bool:
-    """Several devices, and clusters, have workers of their own; a traceback belongs here."""
+    """Several devices and clusters have workers of their own; tracebacks are shown here."""
     shared_out = min(len(request.devices), len(jobs)) > 1 or request.cluster is not None
     return not shared_out and not os.environ.get("COSER_DEBUG")
 
@@ -83,7 +83,7 @@ def _connection(emit: Emit, *, start: bool) -> Connection:
 
 
 def _starts_once(emit: Emit) -> Emit:
-    """The same listener, which hears of each job's start once, whoever begins it again."""
+    """The same listener, which gets each job's start once, whichever process begins it again."""
     started: set[Job] = set()
 
     def emit_once(event: Event) -> None:

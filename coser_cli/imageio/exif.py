@@ -1,7 +1,7 @@
-"""EXIF: kept byte by byte, with the few values put right that enlarging changes.
+"""EXIF: kept byte by byte, with the few values corrected that enlarging changes.
 
-Values are changed where they stand, and nothing is moved. So tags that nobody here knows survive,
-and offsets inside of a maker note still lead where they led.
+Values are changed in place, and nothing is moved. So unknown tags survive, and offsets inside a
+maker note stay valid.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def exif_for_size(exif: bytes | None, size: Size, source: Size | None = None) ->
 
 
 def without_orientation(exif: bytes) -> bytes:
-    """The same EXIF without a word about orientation."""
+    """The same EXIF without orientation."""
     block = _Block(exif)
     entry = find(block.main, ORIENTATION)
     if entry is not None:
@@ -217,7 +217,7 @@ def _fraction(entry: Entry | None, layout: Layout) -> float:
 
 
 def exif_of_resolution(dpi: tuple[float, float]) -> bytes:
-    """EXIF that says nothing but the resolution: for formats with no other place for it."""
+    """EXIF with the resolution alone, for formats with no other place for it."""
     layout = Layout()
     return _as_exif(
         {
@@ -230,7 +230,7 @@ def exif_of_resolution(dpi: tuple[float, float]) -> bytes:
 
 
 def exif_of_tiff(read: ifd.ReadAt, offset: int, layout: Layout) -> bytes | None:
-    """What a directory of a TIFF file says of the photograph, as EXIF; None for nothing."""
+    """The tags about the photograph in a directory of a TIFF file, as EXIF; None without any."""
     entries, _ = ifd.directory_at(read, offset, layout)
     kept = _copied(read, entries, layout, DESCRIPTIVE)
     described = kept.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, ORIENTATION}
@@ -238,7 +238,7 @@ def exif_of_tiff(read: ifd.ReadAt, offset: int, layout: Layout) -> bytes | None:
 
 
 def exif_of_comment(text: bytes) -> bytes:
-    """EXIF that says nothing but a comment of the user, given in UTF-8."""
+    """EXIF with a user comment alone, given in UTF-8."""
     layout = Layout(">")  # EXIF's Unicode is in the byte order of the block; readers expect this
     data = b"UNICODE\0" + text.decode(errors="replace").encode("utf-16-be")
     return _as_exif({EXIF_IFD: {_USER_COMMENT: (ifd.UNDEFINED, len(data), data)}}, layout)

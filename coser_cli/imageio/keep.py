@@ -1,4 +1,4 @@
-"""Which metadata of a source a result gets: corrected for its size, as far as its format goes."""
+"""The metadata of a source that a result gets: corrected for its size, as its format allows."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 @dataclass(frozen=True)
 class Kept:
-    """What a file gets beside its pixels; `more_xmp` is a JPEG's continuation of `xmp`. `lost`
-    says in words what its format cannot hold.
+    """The metadata of a file; `more_xmp` is a JPEG's continuation of `xmp`. `lost` lists in words
+    what its format cannot hold.
     """
 
     exif: bytes | None = None
@@ -38,7 +38,7 @@ class Kept:
 
 
 def kept_of(source: Photo, size: Size, row: Format, record: Record | None = None) -> Kept:
-    """What a result of `size` in the format `row` keeps of its source."""
+    """The metadata that a result of `size` in the format `row` keeps of its source."""
     metadata, lost = source.metadata, []
     exif = exif_for_size(metadata.exif, size, source.size) if row.exif else None
     if exif and row.name == "JPEG" and len(exif) > jpeg.EXIF_LIMIT:

@@ -1,4 +1,4 @@
-"""What a picture file says beside its pixels, whatever format it has it in."""
+"""Metadata of a picture file, in any format."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Metadata:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """Metadata, the colour profile that counts, and what the user should know.
+    """Metadata, the colour profile in effect, and notes for the user.
 
-    `is_made`: the file has no profile; this one stands for what it says otherwise.
+    `is_made`: the file has no profile; this one is made from what the file says otherwise.
     """
 
     metadata: Metadata = Metadata()
@@ -64,7 +64,7 @@ class FileInfo:
 
 
 def of_png(header: png.PngHeader, *, grey: bool) -> FileInfo:
-    """What a PNG says."""
+    """Of a PNG."""
     density = header.density
     dpi = (density[0] * 0.0254, density[1] * 0.0254) if density and density[2] == 1 else None
     raw = header.profiles.get("iptc") or header.profiles.get("8bim") or b""
@@ -123,7 +123,7 @@ def _profile_of_gamma(chunks: Mapping[bytes, bytes], grey: bool) -> bytes | None
 
 
 def of_jpeg(header: JpegHeader) -> FileInfo:
-    """What a JPEG says."""
+    """Of a JPEG."""
     dpi = None
     if header.density and header.density[0] in (1, 2):
         per_inch = 1.0 if header.density[0] == 1 else 2.54
@@ -163,7 +163,7 @@ def of_pillow(info: Mapping[Any, Any], code_points: tuple[int, int] | None = Non
 
 
 def of_tiff(tag: Any, read: ifd.ReadAt, offset: int, layout: ifd.Layout) -> FileInfo:
-    """What the directory at `offset` says; `tag` gives a tag's value."""
+    """Of the directory at `offset`; `tag` gives a tag's value."""
     resources = tag(_PHOTOSHOP_TAG)
     resources = resources if isinstance(resources, bytes) else b""
     entries, _ = ifd.directory_at(read, offset, layout)
@@ -197,7 +197,7 @@ def _file_info(
     comments: tuple[bytes, ...] = (),
     chunks: tuple[Chunk, ...] = (),
 ) -> FileInfo:
-    """The parts, checked; what is said without a profile is Adobe RGB where EXIF names it."""
+    """The checked parts; without a profile, Adobe RGB is used where EXIF names it."""
     raw = exif if isinstance(exif, bytes) else None
     block = usable_exif(raw)
     notes = (_DAMAGED_EXIF,) if raw and block is None else ()
@@ -213,7 +213,7 @@ def _file_info(
 
 
 def _usable(dpi: object) -> Resolution | None:
-    """A resolution that files can hold."""
+    """A resolution that files can hold; else None."""
     try:
         across, down = (float(value) for value in dpi)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ZeroDivisionError):

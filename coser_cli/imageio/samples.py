@@ -1,4 +1,4 @@
-"""Pixels of a result → values of its file: rounded, in its colours, with its transparency."""
+"""Pixels of a result → values of its file: rounded, in its colour space, with its transparency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A super-resolution network from a file of the user, by `spandrel`, and whether it will do."""
+"""A super-resolution network from a file of the user, loaded by `spandrel` and tried."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ SUFFIXES = (".safetensors", ".pth", ".ckpt")
 SIDE = 16
 """Of the picture that a network is tried with."""
 MARGIN = 2.5
-"""What a network takes beyond the layer with the largest input and output (measured on a CPU with
-256² pixels: Real-ESRGAN 1.5, Compact 2.2, SwinIR-S 2.3)."""
+"""Memory of a network over that of the layer with the largest input and output (measured on a CPU
+with 256² pixels: Real-ESRGAN 1.5, Compact 2.2, SwinIR-S 2.3).
+"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _network(path: Path) -> Any:
 
 
 def _fault(network: Any) -> str:
-    """Why it does not do; "" where it does."""
+    """Why it cannot be used; "" where it can."""
     kind = network.architecture.name
     if network.scale <= 1:
         return f"{kind} of scale {network.scale} does not enlarge"

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -33,7 +34,7 @@ Config = TypeVar("Config")
 
 
 def available_models() -> list[str]:
-    """Names of the models that are bundled or installed, sorted."""
+    """Names of the bundled and installed models, sorted."""
     roots = (bundled_weights_dir(), weights_dir())
     return sorted({file.parent.name for root in roots for file in root.glob(f"*/{MODEL_FILE}")})
 
@@ -80,7 +81,7 @@ def install_command(name: str) -> str:
 
 
 def repair_hint(folder: Path) -> str:
-    """What helps where a model's folder is not whole."""
+    """A hint for a model's folder that is not complete."""
     if folder.parent == bundled_weights_dir():
         return "install the package again: pip install --force-reinstall coser-cli"
     command = install_command(folder.name) if folder.parent == weights_dir() else ""
@@ -112,7 +113,7 @@ def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
     Raises TypeError for a field that the dataclass does not have, and ValueError for a value that
     is none of a `Literal`'s.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     unknown = data.keys() - {field.name for field in fields(cls)}  # type: ignore[arg-type]
     if unknown:
         raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
@@ -123,6 +124,11 @@ def config_from_dict(cls: type[Config], data: Mapping[str, Any]) -> Config:
                 f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}"
             )
     return cls(**{name: _value(hints[name], value) for name, value in data.items()})
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _value(hint: Any, value: Any) -> Any:

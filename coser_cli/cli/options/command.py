@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from coser_cli.cli.options.plain import spare_validators
 from coser_cli.cli.output.errors import closest
 from coser_cli.cli.output.help import command_help, group_help
 from coser_cli.errors import Exit, UsageError
@@ -29,6 +30,10 @@ class Command(TyperCommand):
     often: ClassVar[Sequence[str]] = ()
     """The parameters that `--help` shows; all, where there are none."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All its options."""
+        return spare_validators(super().get_params(ctx))
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of this command."""
         formatter.write(command_help(ctx, self.often, everything=False))
@@ -36,6 +41,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A command of commands, with plain help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All its options."""
+        return spare_validators(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands, of the root command with examples."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-import typer
-
 from coser_cli import settings as names
 from coser_cli.cli.options.common import REFERENCE, SAMPLING
 from coser_cli.cli.options.declare import choose, option
@@ -203,23 +201,16 @@ ReferenceWeight = Annotated[
 APPROXIMATIONS = "Approximations (off by default)"
 
 
-def _every(flag: str, variable: str, what: str) -> Any:
-    """An option that says every how many steps `what` is computed."""
-    return typer.Option(
-        flag,
-        min=1,
-        max=names.MAX_STEPS,
-        metavar="N",
-        envvar=variable,
-        help=f"Compute {what} at every N-th step only.",
-        rich_help_panel=APPROXIMATIONS,
-    )
-
-
 DeepInterval = Annotated[
     int,
-    _every(
-        "--deep-interval", "COSER_DEEP_INTERVAL", "all levels of the networks but the finest one"
+    option(
+        "--deep-interval",
+        APPROXIMATIONS,
+        "Compute all levels of the networks but the finest one at every N-th step only.",
+        metavar="N",
+        min=1,
+        max=names.MAX_STEPS,
+        envvar="COSER_DEEP_INTERVAL",
     ),
 ]
 

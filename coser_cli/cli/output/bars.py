@@ -1,6 +1,5 @@
-"""Bars on a terminal: one for the picture in hand over all its stages, one for the whole batch.
-
-Whether there is a terminal is decided by who uses them.
+"""Progress bars on a terminal: one for the present picture over all its stages, one for the batch,
+or one for a transfer.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ if TYPE_CHECKING:
 
 NAME_WIDTH, WORD_WIDTH, BAR_WIDTH = 24, 13, 24
 EARLY = 0.1
-"""Before this part of a picture is done, the remaining time would be a guess, and is not shown."""
+"""Before this part of a picture is done, the remaining time would be a guess and is not shown."""
 
 
 def seconds_left(elapsed: float, done: float, rest: float) -> float | None:
-    """What the rest takes at the rate so far; None while too little is done to say."""
+    """Remaining seconds at the rate so far; None while too little is done to say."""
     return elapsed / done * rest if done >= EARLY else None
 
 
 class Bars:
-    """Draws the bars. With one picture in `total` there is no bar for the batch; where pictures are
-    done by other processes, there is none for the picture. `expected` is for the `Gauge`.
+    """Bars for pictures, or for other units. With one picture in `total` there is no bar for the
+    batch; where pictures are computed by other processes, there is none for the picture. `expected`
+    is for the `Gauge`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Bars:
         self._batch(fraction)
 
     def count(self, ended: int) -> None:
-        """So many pictures have ended in other processes; the first call begins to time them."""
+        """So many pictures have ended in other processes; timing begins with the first call."""
         if not self._is_counted:
             self._is_counted, self._work_began, self._untimed = True, self._clock(), ended
         self._ended = ended
@@ -106,8 +106,9 @@ class Bars:
         self._erase()
 
     def _batch(self, fraction: float) -> None:
-        """What ended, and what was begun before the picture in hand, is done: files may be written
-        while the next picture is in hand."""
+        """Pictures that ended, and those begun before the present one, count as done: files may be
+        written while the next picture is computed.
+        """
         if self._total < 2:
             return
         before = self._ended if self._is_counted else max(self._ended, self._begun - 1)
@@ -145,7 +146,7 @@ class Bars:
             self._drawn.update(self._tasks[row], **shown)
 
     def _erase(self) -> None:
-        """A drawing that was stopped is not drawn again: rich would go up over what follows it."""
+        """Stop the drawing. It is never started again: rich would move up over what follows it."""
         if self._drawn is not None:
             self._drawn.stop()
         self._drawn, self._tasks = None, {}

@@ -33,7 +33,7 @@ class Reporter:
     ) -> None:
         self.as_json, self.quiet = as_json, quiet
         self.live = sys.stderr.isatty() and not quiet
-        """Whether somebody looks at progress."""
+        """Whether progress is shown."""
         self.bars: Bars | TransferBar | None = None
         self._log = log
         self._began = time.monotonic()

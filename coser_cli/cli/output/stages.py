@@ -32,8 +32,9 @@ COSTS = {
     "decode": 1.0,
     "write": 0.1,
 }
-"""Relative to decoding, those of `imagine` and `restore` per step (docs/speed.md). They count only
-until a picture of the run has been timed."""
+"""Relative to decoding, those of `imagine` and `restore` per step (docs/speed.md). They are used
+until a picture of the run has been timed.
+"""
 ALMOST = 0.99
 """No bar is fuller than this while work goes on."""
 
@@ -60,10 +61,10 @@ def expected_costs(
 
 
 class Gauge:
-    """How much of a picture is done, from 0 to 1, over all stages; it never goes back.
+    """The finished share of a picture, from 0 to 1, over all stages; it never decreases.
 
-    Stages are weighted by `expected` costs, and from the second picture on by the seconds that
-    they took in the one before.
+    Stages are weighted by `expected` costs, and from the second picture on by the seconds that they
+    took in the previous one.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Gauge:
         self.begin()
 
     def begin(self) -> None:
-        """The next picture begins; the one before, if it was decoded, is its measure."""
+        """The next picture begins; the previous one, if it was decoded, sets the weights."""
         if self._seconds.get("decode"):
             self._costs = self._seconds
         self._seconds = {}
@@ -85,7 +86,7 @@ class Gauge:
         self.fraction = 0.0
 
     def update(self, stage: str, done: int, total: int) -> float:
-        """A stage is `done` of `total` steps far; what part of the picture that makes."""
+        """A stage is `done` of `total` steps far; returns the share of the picture."""
         now = self._clock()
         self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._since
         self._since = now

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or without a reader: the work goes on."""
+"""Standard streams that are closed, full, or without a reader do not stop the work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_line(text: str, *, err: bool = False) -> None:
 
 
 def flush_stdout() -> None:
-    """Empty stdout now, so that a reader that has gone is no traceback at exit."""
+    """Flush stdout now, so that a reader that is gone causes no traceback at exit."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -42,7 +42,7 @@ def flush_stdout() -> None:
 
 
 def _abandon(stream: TextIO, error: OSError) -> None:
-    """Write to nowhere from now on, and say so; a reader that has gone knows."""
+    """Write to /dev/null from now on, with one message, unless the reader is gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from coser_cli.batch.results import Result
 
 MAX_ROWS = 50
-"""Of more pictures, only those are listed that were not simply made."""
+"""Of more pictures, only those with a problem or a note are listed."""
 HEADINGS = ("picture", "status", "size", "seconds", "")
 
 

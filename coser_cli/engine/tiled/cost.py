@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 MAPS_PER_BRANCH = 24
 """Maps of the U-Net's widest level at its peak, per guidance branch (measured with `mini`: 23)."""
 ENLARGING_BYTES = 160 * 2**20
-"""Tiles on their way through the SRResNet; their size is fixed."""
+"""Tiles in the SRResNet; their size is fixed."""
 INPUT_BYTES = 4 * 3 * 2
 """Per pixel of the input: decoded, and as float32."""
 BATCHES = (8, 4, 2, 1)
-"""Of tiles, tried in this order where nobody says; a CPU is busy with one tile."""
+"""Tiles at once, tried in this order without an explicit number; one keeps a CPU busy."""
 SMALLEST_VAE_TILE = 64
 VAE_MARGIN = 2.6
 """What a CPU's convolutions and allocator take beyond the tensors that a plan counts (measured:

@@ -26,7 +26,7 @@ from coser_cli.tiling.grid import Box, Grid, bands
 PredictTiles = Callable[[Tensor, Sequence[Box], int], Tensor]
 """(latents of equal tiles `(B, C, t, t)`, their boxes, timestep) -> prediction, same shape."""
 NoiseRows = Callable[[int, range], Tensor]
-"""(step, rows) -> white noise `(1, C, len(rows), width)`, the same for a row whoever asks."""
+"""(step, rows) -> white noise `(1, C, len(rows), width)`, always the same for a row."""
 OnTiles = Callable[[int, int], None]
 """(tiles done, tiles in all), over all steps."""
 

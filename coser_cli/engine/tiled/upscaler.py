@@ -114,7 +114,7 @@ class TiledUpscaler:
     ) -> Large:
         require_conditions(self.model.config, conditions)
         low_res = replace(self.prepare(pixels, settings), mask=mask)
-        if settings.strength:  # else nobody looks at them
+        if settings.strength:  # else they are not used
             encode = partial(self._vae.encode_placed, low_res=low_res)
             encoded = {name: encode(picture) for name, picture in conditions.items()}
             low_res = replace(low_res, conditions=encoded)

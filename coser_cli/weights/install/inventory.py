@@ -1,4 +1,4 @@
-"""A weights folder and what it holds of a manifest: files, conversions, models, their hashes."""
+"""A weights folder and its files of a manifest: downloads, conversions, models, their hashes."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Inventory:
         self.records = Record.read(root)
 
     def _restore(self) -> None:
-        """Put back models that a killed installation had just moved aside; another process that
-        is at work there needs no help.
+        """Put back models that a killed installation had just moved aside, unless another process
+        is at work there.
         """
         if any(self.root.glob(".*.former")):
             with suppress(Timeout, OSError), FileLock(self.root / LOCK, timeout=0):
@@ -54,9 +54,8 @@ class Inventory:
 
     @contextmanager
     def locked(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Nobody else writes into the folder; waits for somebody who does. Reads the record anew.
-
-        Raises WeightsError where the folder cannot be written to.
+        """A block in which no other process writes into the folder; waits for one that does. Reads
+        the record anew. Raises WeightsError where the folder cannot be written to.
         """
         lock = FileLock(self.root / LOCK)
         try:
@@ -104,14 +103,14 @@ class Inventory:
         return self.file(name).sha256 or (record.sha256 if record else None)
 
     def way_round(self, name: str) -> str:
-        """How another file can be taken, as the end of a hint, where only first use decided."""
+        """The end of a hint: how to take another file, where the hash is that of first use."""
         if self.file(name).sha256:
             return ""
         lock = shown(self.records.path)
         return f"; to take this one from now on, remove the entry {name!r} from {lock}"
 
     def bytes_of(self, name: str) -> int | None:
-        """Size of the published file, if it is known or has been record."""
+        """Size of the published file, if it is known or recorded."""
         record = self.records.files.get(name)
         return self.file(name).size or (record.size if record else None)
 
@@ -121,7 +120,7 @@ class Inventory:
         return stamp.size if stamp else 0
 
     def state(self, name: str, variant: Variant | None = None) -> State:
-        """How far a single file is; as a part of `variant`, if one is source. Hashes nothing."""
+        """How far a single file is, as a part of `variant` where one is given. Hashes nothing."""
         if variant is not None and self.is_in(name, variant):
             return State.INSTALLED
         path = self.path(name)
@@ -163,16 +162,15 @@ class Inventory:
         return None
 
     def substitute(self, name: str) -> str | None:
-        """The id of the file at hand that serves as `name`, itself first."""
+        """The id of the file present that serves as `name`, itself first."""
         for candidate in (name, *self.file(name).alternatives):
             if all(self.state(each) is State.VERIFIED for each in self.single([candidate])):
                 return candidate
         return None
 
     def check(self, name: str, on_bytes: OnBytes) -> bool:
-        """Hash the file at its place; whether it is the right one, which is then recorded.
-
-        A file without a known hash that somebody put there is taken as it is.
+        """Hash the file at its place; whether it is the right one, which is then recorded. A file
+        without a known hash that the user put there is accepted.
         """
         path, known = self.path(name), self.known_hash(name)
         size = self.file(name).size

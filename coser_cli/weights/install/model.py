@@ -74,7 +74,7 @@ def missing_files(
     variant: Variant, origins: Mapping[str, Origin], *, strict: bool = False
 ) -> list[str]:
     """Ids of files that are still needed beside `origins`: the variant's own files and its base
-    first; where these are there, those of `variant.fallback` that hold what they lack.
+    first; where these are there, those of `variant.fallback` that hold the missing networks.
 
     Reads names only. Raises WeightsError as `install_model` does for a wrong file, and where a
     network is missing that no fallback holds.

@@ -209,13 +209,13 @@ class ModelConfig:
     `plain_result`: what strength 0 gives: those latents "decoded", as published, or the enlargement
     itself ("low_res"), where a small autoencoder would only take from it. `cfw` None: the
     autoencoder's own decoder makes the result. `align_references`: see `engine/alignment.py`.
-    `working_size`: least short side in pixels that the networks work at (see `size.working_size`);
-    `native_size`: side of the pictures that its diffusion networks are at home with. `presets`:
-    fields of `defaults` that are others under a preset's name.
+    `working_size`: least short side in pixels that the networks work at, and `working_scale` least
+    enlargement (see `size.size_to_work_at`). `native_size`: side of the pictures that its diffusion
+    networks are at home with. `presets`: `defaults` that are others under a preset's name.
     `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
     model imagines references; None: not at all, so that only pictures of the user can guide it.
-    `pass_scale`: how much a pass of the SRResNet enlarges each side; a network of the user in its
-    place, which takes `pass_memory` bytes, has a scale of its own.
+    `pass_scale`: how much a pass of the SRResNet, or of a network of the user in its place, which
+    takes `pass_memory` bytes, enlarges each side.
     """
 
     name: str
@@ -234,6 +234,7 @@ class ModelConfig:
     align_references: bool = False
     native_size: int = 512
     working_size: int = 0
+    working_scale: float = 0.0
     one_step: OneStep | None = None
     reference: OneStep | None = None
     defaults: Defaults = field(default_factory=Defaults)

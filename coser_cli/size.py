@@ -13,6 +13,15 @@ that narrow strips stay small.
 """
 
 
+class Works(Protocol):
+    """A model's configuration, as far as `size_to_work_at` needs it."""
+
+    @property
+    def working_size(self) -> int: ...
+    @property
+    def working_scale(self) -> float: ...
+
+
 class Shaped(Protocol):
     """A tensor or a map, whose shape ends with height and width."""
 
@@ -109,6 +118,16 @@ def working_size(target: Size, least: int) -> Size:
     """
     factor = min(least / target.short_side, LONGEST * least / target.long_side)
     return target if factor <= 1 else target.scaled(factor)
+
+
+def size_to_work_at(model: Works, size: Size, scale: float) -> Size:
+    """Size at which a model works to enlarge a picture of `size` by `scale`: that of the result, or
+    larger, where the short side or the enlargement is less than what the model is made for.
+    """
+    work = working_size(size.scaled(scale), model.working_size)
+    if scale >= model.working_scale:
+        return work
+    return max(work, size.scaled(model.working_scale), key=lambda each: each.area)
 
 
 def working_scale(target: Size, work: Size, scale: float) -> float:

@@ -1,11 +1,13 @@
 """Sizes that networks work at."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coser_cli.size import LONGEST, Size, working_scale, working_size
+from coser_cli.size import LONGEST, Size, size_to_work_at, working_scale, working_size
 
 SIDES = st.integers(1, 4000)
 
@@ -78,3 +80,25 @@ def test_padded_sides_are_the_next_multiples(height, width, multiple):
     assert 0 <= padded.height - height < multiple
     assert 0 <= padded.width - width < multiple
     assert padded // multiple == Size(-(-height // multiple), -(-width // multiple))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a model is made for."""
+
+    working_size: int = 0
+    working_scale: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("made", "scale", "expected"),
+    [
+        (Made(), 2.0, Size(60, 40)),
+        (Made(working_scale=4), 2.0, Size(120, 80)),
+        (Made(working_scale=4), 1.5, Size(120, 80)),
+        (Made(working_scale=4), 5.0, Size(150, 100)),
+        (Made(working_size=160, working_scale=4), 2.0, Size(240, 160)),
+    ],
+)
+def test_what_a_model_is_made_for(made: Made, scale: float, expected: Size) -> None:
+    assert size_to_work_at(made, Size(30, 20), scale) == expected

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from coser_cli.imageio.decode import Animations
 
 Phase = TypeVar("Phase")
+NO_THREAD = "can't start new thread"
+"""What `threading` says where there is no memory for a thread's stack."""
 
 
 class Worker:
@@ -136,13 +138,13 @@ def attempt(worker: Worker, job: Job, phase: Callable[[], Phase]) -> Phase | Res
         reason = reason_of(error)
         message = f"cannot enlarge {shown(job.source)}: {reason}"
         return Result(job, "failed", error=InputError(message, "check the file and the disk"))
-    except MemoryError:
-        message = f"cannot enlarge {shown(job.source)}: out of memory"
-        return Result(job, "failed", error=InputError(message, "use a smaller scale or picture"))
     except Exception as error:  # a bug must not take the other pictures with it
-        if os.environ.get("COSER_DEBUG"):
+        if isinstance(error, MemoryError) or NO_THREAD in str(error):
+            message, remedy = "out of memory", "use a smaller scale or picture"
+        elif os.environ.get("COSER_DEBUG"):
             raise
-        detail = " ".join(f"{type(error).__name__}: {error}".split())
-        message = f"cannot enlarge {shown(job.source)}: {detail}"
-        remedy = "this is a bug in coser; COSER_DEBUG=1 shows where"
+        else:
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            remedy = "this is a bug in coser; COSER_DEBUG=1 shows where"
+        message = f"cannot enlarge {shown(job.source)}: {message}"
         return Result(job, "failed", error=InputError(message, remedy))

@@ -28,7 +28,7 @@ SEARCH = 192
 
 
 def align_maps(
-    picture: Map, references: Sequence[Readable], target: Map, weight: float = 1.0
+    picture: Readable, references: Sequence[Readable], target: Map, weight: float = 1.0
 ) -> None:
     """`alignment.aligned` of maps `(3, H, W)` in [0, 1] of one size, multiples of 4, into `target`;
     the change is multiplied by `weight`.

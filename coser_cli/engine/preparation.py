@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.errors import InputError
-from coser_cli.size import Size, srresnet_passes, working_scale, working_size
+from coser_cli.size import Size, size_to_work_at, srresnet_passes, working_scale
 
 if TYPE_CHECKING:
     from coser_cli.models.build import CoSeR
@@ -90,7 +90,7 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     encoding waits until it is needed.
     """
     target = Size.of(pixels).scaled(scale)
-    size = working_size(target, model.config.working_size)
+    size = size_to_work_at(model.config, Size.of(pixels), scale)
     scale = working_scale(target, size, scale)
     pre_restored = None
     if model.config.low_res_source == "srresnet":
@@ -101,11 +101,6 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
     padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
     encode = cache(partial(_encode, model, padded))
     return LowRes(pixels, padded, size, target, encode, pre_restored)
-
-
-def enlarged_as(model: CoSeR, low_res: LowRes, padded: Tensor) -> LowRes:
-    """The same picture with another enlargement, padded like the first."""
-    return replace(low_res, padded=padded, encode=cache(partial(_encode, model, padded)))
 
 
 def known(latents: Tensor) -> Encode:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coser_cli.engine import preparation
 from coser_cli.engine.alignment_blocks import align_maps
 from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.decoding import decode_references, finish
@@ -138,12 +137,16 @@ def encode(model: CoSeR, pictures: Iterable[Tensor], low_res: LowRes) -> Tensor:
 
 @torch.inference_mode()
 def align(
-    model: CoSeR, pictures: Sequence[Tensor], low_res: LowRes, settings: ResolvedSettings
-) -> tuple[LowRes, References[Tensor]]:
-    """`low_res` whose enlargement has, weighted by `reference_weight`, the detail of pictures `(1,
-    3, H, W)` in [0, 1] that are placed into the frame and aligned. The `References` hold no
-    latents, but that enlargement as their picture. With `reference_select` "clip" only the picture
-    most like the input is used.
+    model: CoSeR,
+    pictures: Sequence[Tensor],
+    pixels: Tensor,
+    low_res: LowRes,
+    settings: ResolvedSettings,
+) -> tuple[Tensor, References[Tensor]]:
+    """`pixels` of the padded size, float32 on the CPU, with `reference_weight` of what pictures
+    `(1, 3, H, W)` in [0, 1] know better: each is placed into the frame, and from there what fits
+    is brought to where it fits. The `References` hold no latents, but those pixels as their
+    picture. With `reference_select` "clip" only the picture that is most like the input counts.
     """
     placed = [place(picture, low_res.size) for picture in pictures]
     scores, best = None, None
@@ -151,15 +154,13 @@ def align(
         scores = score(model, torch.cat(placed), low_res)
         best = nearest(scores)
         placed = [placed[best]]
-    padded, multiple = low_res.padded, model.config.pixel_multiple
+    multiple = model.config.pixel_multiple
     known = [TensorMap(pad_to_multiple(each, multiple).cpu()) for each in placed]
-    guided = torch.empty(padded.shape)
-    for each, target in zip(padded.float().cpu().split(1), guided.split(1), strict=True):
+    guided = torch.empty(pixels.shape)
+    for each, target in zip(pixels.float().cpu().split(1), guided.split(1), strict=True):
         align_maps(TensorMap(each), known, TensorMap(target), settings.reference_weight)
     picture = finish(guided, low_res, "none").cpu()
-    return preparation.enlarged_as(model, low_res, guided.to(padded)), References(
-        (), scores, best, picture
-    )
+    return guided, References((), scores, best, picture)
 
 
 @torch.inference_mode()

@@ -131,15 +131,19 @@ def import_references(runtime: Runtime, pictures: Sequence[Tensor], low_res: Low
 
 @stage
 def align(
-    runtime: Runtime, pictures: Sequence[Tensor], low_res: LowRes, settings: ResolvedSettings
-) -> tuple[LowRes, References[Tensor]]:
-    """Instead of stage 3, for models that align references: the enlargement with the detail of
-    pictures `(1, 3, H, W)` in [0, 1] (see `reference.align`). Raises `InputError`.
+    runtime: Runtime,
+    pictures: Sequence[Tensor],
+    pixels: Tensor,
+    low_res: LowRes,
+    settings: ResolvedSettings,
+) -> tuple[Tensor, References[Tensor]]:
+    """For models that align references: `decoded` pixels with what pictures `(1, 3, H, W)` in
+    [0, 1] know better (see `reference.align`). Raises `InputError`.
     """
     for picture in pictures:
         require_picture(picture)
     runtime.enter("prepare")
-    return reference.align(runtime.model, pictures, low_res, settings)
+    return reference.align(runtime.model, pictures, pixels, low_res, settings)
 
 
 @stage
@@ -180,8 +184,23 @@ def decode(
 
     Raises `DeviceError` where they are not finite.
     """
+    return finish(decoded(runtime, latents, low_res, settings), low_res, settings)
+
+
+@stage
+def decoded(
+    runtime: Runtime, latents: Tensor | None, low_res: LowRes, settings: ResolvedSettings
+) -> Tensor:
+    """The first part of stage 5: pixels of the padded size, not clamped. Raises `DeviceError`
+    where they are not finite.
+    """
     runtime.enter("decode")
-    pixels = require_finite(decoding.decode_result(runtime.model, latents, low_res, settings))
+    pixels = decoding.decode_result(runtime.model, latents, low_res, settings)
+    return require_finite(pixels)
+
+
+def finish(pixels: Tensor, low_res: LowRes, settings: ResolvedSettings) -> Tensor:
+    """The rest of stage 5."""
     return decoding.finish_result(pixels, low_res, settings.color_fix)
 
 

@@ -48,14 +48,16 @@ def upscale(
         on_progress("prepare", 1, 1)
         selected: References[Tensor] | None
         if references and runtime.model.config.align_references:
-            low_res, selected = stages.align(runtime, references, low_res, settings)
             alone = replace(settings, reference_mode="none")
             latents, _ = _diffuse(runtime, low_res, alone, on_progress, False, ())
+            decoded = stages.decoded(runtime, latents, low_res, settings)
+            aligned, selected = stages.align(runtime, references, decoded, low_res, settings)
+            result = stages.finish(aligned, low_res, settings)
         else:
             latents, selected = _diffuse(
                 runtime, low_res, settings, on_progress, want_reference, references
             )
-        result = stages.decode(runtime, latents, low_res, settings)
+            result = stages.decode(runtime, latents, low_res, settings)
         pictures = None
         if selected is not None and want_reference:
             pictures = selected.picture

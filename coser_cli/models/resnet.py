@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.models.attention import match_batch
-from coser_cli.models.dense import DenseBlock
+from coser_cli.models.dense import ResidualInResidual
 
 EPS = 1e-5
 LONGEST_PERIOD = 10_000
@@ -106,8 +106,8 @@ class ResnetBlock(nn.Module):
 
 
 class DenseResnetBlock(nn.Module):
-    """A `ResnetBlock` of dense blocks, a fifth of whose result is added: no norms; the time is
-    added at the input.
+    """A `ResnetBlock` of residual-in-residual dense blocks, as ESRGAN has them: no norms; the time
+    is added at the input.
     """
 
     GROWTH = 32
@@ -119,7 +119,9 @@ class DenseResnetBlock(nn.Module):
         wider = in_channels != out_channels
         self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1) if wider else None
         self.time_emb_proj = nn.Linear(time_channels, out_channels)
-        self.blocks = nn.Sequential(*(DenseBlock(out_channels, self.GROWTH) for _ in range(blocks)))
+        self.blocks = nn.Sequential(
+            *(ResidualInResidual(out_channels, self.GROWTH) for _ in range(blocks))
+        )
         self.time_index = 0
 
     def time_shift(self, time: Tensor) -> Tensor:
@@ -132,7 +134,8 @@ class DenseResnetBlock(nn.Module):
         if self.conv_shortcut is not None:
             x = self.conv_shortcut(x)
         x = x + match_batch(time.shifts[self.time_index], x.shape[0])[:, :, None, None]
-        return x + 0.2 * self.blocks(x)
+        result: Tensor = self.blocks(x)
+        return result
 
 
 class Downsample(nn.Module):

@@ -86,6 +86,7 @@ def test_pixels_arrive_unchanged(pictures):
         (torch.OutOfMemoryError("CUDA out of memory"), "out of memory", Exit.DEVICE),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory", Exit.DEVICE),
         (MemoryError(), "out of memory", Exit.FAILED),
+        (RuntimeError("can't start new thread"), "out of memory", Exit.FAILED),
         (DeviceError("needs 9 GiB"), "needs 9 GiB", Exit.DEVICE),
         (InputError("too odd"), "too odd", Exit.FAILED),
         (OSError(28, "No space left on device"), "no space left", Exit.FAILED),

@@ -50,9 +50,16 @@ def test_large_results_are_left_alone(make_toy):
     )
 
 
-@pytest.mark.parametrize("source", ["bicubic", "srresnet"])
-def test_tiles_do_the_same(make_toy, source):
-    upscaler, pixels = make_toy(working_size=48, low_res_source=source).upscaler, photo(8, 10)
+@pytest.mark.parametrize(
+    "made_for",
+    [
+        {"working_size": 48},
+        {"working_size": 48, "low_res_source": "srresnet"},
+        {"working_scale": 6.0, "low_res_source": "srresnet"},
+    ],
+)
+def test_tiles_do_the_same(make_toy, made_for):
+    upscaler, pixels = make_toy(**made_for).upscaler, photo(8, 10)
     expected = upscaler.upscale(pixels, SETTINGS, want_reference=True)
     with Scratch() as scratch:
         tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(32))

@@ -14,7 +14,7 @@ from coser_cli.engine.compute.retry import REMEDY, is_out_of_memory
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES, peak
 from coser_cli.settings import OFFLOADS
-from coser_cli.size import Size, srresnet_passes, working_scale, working_size
+from coser_cli.size import Size, size_to_work_at, srresnet_passes, working_scale
 
 if TYPE_CHECKING:
     from coser_cli.config import ModelConfig, PartSize
@@ -85,7 +85,7 @@ def needed_memory(
     that folds squares of pixels into channels has smaller finest maps.
     """
     target = size.scaled(scale)
-    work = working_size(target, config.working_size)
+    work = size_to_work_at(config, size, scale)
     widths = config.autoencoder.block_out_channels
     # enlarging brings the next level's channels along to the finer resolution
     finest = max(widths[0], widths[min(1, len(widths) - 1)])

@@ -14,7 +14,7 @@ from coser_cli.engine.tiled.reference import frame_size
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import start_timestep
 from coser_cli.settings import ResolvedSettings, TileSpec
-from coser_cli.size import Size, working_scale, working_size
+from coser_cli.size import Size, size_to_work_at, working_scale
 from coser_cli.tiling.grid import Grid, make_grid
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _reference_tiles(config: ModelConfig, task: Task, grid: Grid) -> int:
     if task.settings.reference_mode == "tile":
         return len(grid)
     side = max(config.native_size, task.spec.tile_size)
-    frame = frame_size(working_size(task.target(), config.working_size), side)
+    frame = frame_size(size_to_work_at(config, task.size, task.settings.scale), side)
     tile = grid.tile_size.area * config.downscale**2
     return max(1, -(-frame.area // tile))
 
@@ -214,7 +214,7 @@ def _largest(
 
 def _padded(config: ModelConfig, task: Task) -> Size:
     """Size that the networks work at."""
-    return working_size(task.target(), config.working_size).padded(config.pixel_multiple)
+    return size_to_work_at(config, task.size, task.settings.scale).padded(config.pixel_multiple)
 
 
 def _grid(config: ModelConfig, padded: Size, spec: TileSpec) -> Grid:
@@ -264,7 +264,7 @@ def _disk(config: ModelConfig, task: Task, padded: Size) -> int:
     picture = 3 * 4 * padded.area
     latents = config.autoencoder.latent_channels * 4 * padded.area // config.downscale**2
     target = task.target()
-    work = working_size(target, config.working_size)
+    work = size_to_work_at(config, task.size, task.settings.scale)
     scale = working_scale(target, work, task.settings.scale)
     by_network = config.low_res_source == "srresnet"
     enlarged = scratch_bytes(task.size, scale if by_network else 4, config.pass_scale)

@@ -5,8 +5,6 @@ pictures of the user placed into the frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -109,20 +107,19 @@ def place_large(picture: Readable, padded: Map, size: Size) -> None:
 
 def align(
     placed: Sequence[Readable],
+    picture: Readable,
     low_res: LargeLowRes,
     settings: ResolvedSettings,
     scratch: Scratch,
-    encode: Callable[[Map], Map],
     score: Callable[[Readable], float],
-) -> tuple[LargeLowRes, References[Readable]]:
-    """`reference.align` for pictures that are already placed into the frame and padded."""
+) -> tuple[Readable, References[Readable]]:
+    """What `reference.align` does, of pictures that are `placed` into the frame and padded."""
     scores, best = None, None
     if settings.reference_select == "clip" and len(placed) > 1:
         scores = tuple(map(score, placed))
         best = nearest(scores)
         placed = [placed[best]]
     guided = scratch.canvas(low_res.padded.shape)
-    align_maps(low_res.padded, placed, guided, settings.reference_weight)
+    align_maps(picture, placed, guided, settings.reference_weight)
     shown = reduced(Part(guided, Box.whole(low_res.size)), low_res.target)
-    guided_low_res = replace(low_res, padded=guided, encode=cache(partial(encode, guided)))
-    return guided_low_res, References[Readable]((), scores, best, shown)
+    return guided, References[Readable]((), scores, best, shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from coser_cli.engine.color_fix import StreamedColorFix
 from coser_cli.engine.mask import Regions
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable
@@ -38,6 +39,11 @@ class LargeLowRes:
     def colors(self) -> Readable:
         """`LowRes.colors`; beyond `size` there may be padding."""
         return self.padded if self.pre_restored is None else reduced(self.pixels, self.size)
+
+    def finished(self, picture: Readable, color_fix: str) -> Readable:
+        """The rest of stage 5, as in `decoding.finish_result`, where it is read."""
+        fixed = StreamedColorFix(color_fix, picture, self.colors, self.size)
+        return self.masked_result(reduced(fixed, self.target))
 
     def masked_latents(self, restored: Readable, downscale: int) -> Readable:
         """Latents that are restored where the mask says so."""

@@ -37,7 +37,7 @@ from coser_cli.engine.tiled.results import Large, LargeLowRes
 from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk, begin, jitter
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
-from coser_cli.size import Size, working_scale, working_size
+from coser_cli.size import Size, size_to_work_at, working_scale
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
 from coser_cli.tiling.derived import Mixed, reduced
 from coser_cli.tiling.grid import Grid, make_grid
@@ -119,13 +119,12 @@ class TiledUpscaler:
             encoded = {name: encode(picture) for name, picture in conditions.items()}
             low_res = replace(low_res, conditions=encoded)
         latents, selected = None, References[Readable]()
-        if references and self.model.config.align_references:
-            placed = [self._vae.placed(picture, low_res) for picture in references]
-            tools = self.scratch, self._vae.encode, partial(self._similarity, low_res=low_res)
-            low_res, selected = align(placed, low_res, settings, *tools)
-            settings, references = replace(settings, reference_mode="none"), ()
+        aligned: Sequence[Map] = ()
+        if self.model.config.align_references and references:
+            aligned, references = references, ()
+            settings = replace(settings, reference_mode="none")
         guided = is_guided(settings, bool(references))
-        imagines = want_reference and selected.picture is None
+        imagines = want_reference and not aligned
         if settings.strength or imagines:
             cognition = self.understand(low_res, settings)
             if guided or imagines:
@@ -133,9 +132,14 @@ class TiledUpscaler:
             latents = self.restore(low_res, cognition, selected.latents if guided else (), settings)
         wanted = selected.latents if want_reference else ()
         pictures = tuple(self.decode_reference(each, low_res) for each in wanted)
+        picture = self._decoded(latents, low_res, settings)
+        if aligned:
+            placed = [self._vae.placed(each, low_res) for each in aligned]
+            how = settings, self.scratch, partial(self._similarity, low_res=low_res)
+            picture, selected = align(placed, picture, low_res, *how)
         if want_reference and selected.picture is not None:
             pictures = (selected.picture,)
-        result = self.decode(latents, low_res, settings)
+        result = low_res.finished(picture, settings.color_fix)
         return Large(result, pictures, selected.scores, selected.chosen, tuple(self.notes))
 
     @torch.inference_mode()
@@ -155,7 +159,7 @@ class TiledUpscaler:
         """Stage 1: enlarge and pad; encode when that is asked for."""
         config = self.model.config
         target = Size.of(pixels).scaled(settings.scale)
-        size = working_size(target, config.working_size)
+        size = size_to_work_at(config, Size.of(pixels), settings.scale)
         scale = working_scale(target, size, settings.scale)
         padded = self.scratch.canvas((3, *size.padded(config.pixel_multiple).hw))
         on_tile = partial(self._on_progress, "enlarge")
@@ -215,6 +219,12 @@ class TiledUpscaler:
         self, latents: Readable | None, low_res: LargeLowRes, settings: ResolvedSettings
     ) -> Readable:
         """Stage 5: pixels in [0, 1] of the unpadded size, made when asked for."""
+        return low_res.finished(self._decoded(latents, low_res, settings), settings.color_fix)
+
+    def _decoded(
+        self, latents: Readable | None, low_res: LargeLowRes, settings: ResolvedSettings
+    ) -> Readable:
+        """The first part of stage 5: pixels of the padded size, not clamped."""
         config, picture = self.model.config, cast("Readable", low_res.padded)
         if decodes(settings, config):
             latents = low_res.latents if latents is None else latents
@@ -226,8 +236,7 @@ class TiledUpscaler:
             if config.plain_result == "decoded":
                 plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
             picture = Mixed(plain, picture, settings.strength)
-        fixed = StreamedColorFix(settings.color_fix, picture, low_res.colors, low_res.size)
-        return low_res.masked_result(reduced(fixed, low_res.target))
+        return picture
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
         """A reference as a picture: what the VAE alone makes of it."""

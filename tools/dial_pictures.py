@@ -22,12 +22,14 @@ EXAMPLES = ROOT / "examples"
 DETAIL = (44, 24, 100, 80)
 """Of `cat.jpg`: an eye and the nose, 56 × 56 pixels, 224 × 224 in a panel."""
 DIFFUSED = {"strength": 0.3}
+FULL = {"strength": 1.0}
+"""Where the part is too weak to be seen at less."""
 Panel = tuple[str, Mapping[str, Any]]
 STRIPS: dict[str, tuple[Mapping[str, Any], Sequence[Panel]]] = {
     "strength": ({}, [(f"{v:g}", {"strength": v}) for v in (0.0, 0.2, 0.5, 1.0)]),
     "fidelity": (DIFFUSED, [(f"{v:g}", {"fidelity": v}) for v in (0.0, 0.5, 1.0)]),
-    "control-weight": (DIFFUSED, [(f"{v:g}", {"control_weight": v}) for v in (0.0, 1.0, 2.0)]),
-    "guidance-scale": (DIFFUSED, [(f"{v:g}", {"guidance_scale": v}) for v in (1.0, 1.5, 5.0)]),
+    "control-weight": (FULL, [(f"{v:g}", {"control_weight": v}) for v in (0.0, 1.0, 2.0)]),
+    "guidance-scale": (FULL, [(f"{v:g}", {"guidance_scale": v}) for v in (1.0, 1.5, 5.0)]),
     "steps": (DIFFUSED, [(f"{v}", {"steps": v}) for v in (1, 4, 20)]),
     "seed": (DIFFUSED, [(f"{v}", {"seed": v}) for v in (1, 2, 3)]),
     "color-fix": (DIFFUSED, [(v, {"color_fix": v}) for v in ("none", "wavelet", "adain")]),
@@ -35,9 +37,13 @@ STRIPS: dict[str, tuple[Mapping[str, Any], Sequence[Panel]]] = {
         {"reference": "cat_reference.jpg"},
         [(f"{v:g}", {"reference_weight": v}) for v in (0.0, 0.5, 1.0, 2.0)],
     ),
-    "imagined-reference-weight": (
+    "reference-weight, imagined": (
         DIFFUSED,
         [(f"{v:g}", {"reference_weight": v}) for v in (0.0, 1.0, 2.0)],
+    ),
+    "reference-strength": (
+        FULL,
+        [(f"{v:g}", {"reference_strength": v}) for v in (0.1, 0.5, 1.0)],
     ),
     "mask": ({"strength": 0.5}, [("without", {}), ("left half black", {"mask": True})]),
 }
@@ -84,7 +90,8 @@ def main() -> None:
         for value, image in panels.items():
             difference = np.abs(np.asarray(image, np.float32) - first).mean()
             sys.stdout.write(f"{name}\t{value}\t{difference:.2f}\n")
-        strip(panels, name).save(folder / f"{name}.jpg", quality=QUALITY)
+        file = name.replace(", ", "-")
+        strip(panels, name.partition(",")[0]).save(folder / f"{file}.jpg", quality=QUALITY)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def plans(jobs: Sequence[Job], load: Load, work: Work) -> Iterator[Plan]:
         if missing is not None and plan.error is None:
             plan = replace(plan, error=missing)
         if plan.error is None and plan.cost is not None and upscaler is not None:
-            rates = rates or _calibrate(upscaler, work)
+            rates = rates or _calibrate(upscaler, work, tuple(job.conditions))
             evaluated = _evaluated(plan, plan.cost, work.request.tiles.tile_size)
             plan = replace(plan, seconds=rates.seconds(plan.cost, evaluated))
         yield plan
@@ -96,7 +96,8 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
     if work.request.always_tiles or upscaler.runtime.low_memory:
         why = why or "asked for"
     references = plan.job.kind == "reference" or bool(plan.job.references)
-    task = Task(plan.source_size, settings, tiles, len(work.references), references)
+    imported, conditions = len(work.references), len(plan.job.conditions)
+    task = Task(plan.source_size, settings, tiles, imported, references, conditions)
     if not why:
         return replace(plan, cost=cost_at_once(upscaler.runtime, task))
     for path in plan.job.outputs:
@@ -129,8 +130,9 @@ class _Rates:
         return cost.padded.area * self.pixel + evaluated * sampled
 
 
-def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
-    """Time one step of each stage in a second run, when everything is loaded."""
+def _calibrate(upscaler: Upscaler, work: Work, conditions: Sequence[str]) -> _Rates:
+    """Time one step of each stage in a second run, when everything is loaded; with pictures of
+    these conditions."""
     import torch
 
     scale, tile_size = work.settings.scale, work.request.tiles.tile_size
@@ -138,6 +140,7 @@ def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
     area = round(side * scale) ** 2
     pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     settings = replace(work.settings, steps=1, reference_steps=1, references=1)
+    beside = dict.fromkeys(conditions, pixels)
     moments: list[tuple[str, float]] = []
 
     def on_progress(stage: str, done: int, total: int) -> None:
@@ -147,7 +150,7 @@ def _calibrate(upscaler: Upscaler, work: Work) -> _Rates:
     for _ in range(2):
         began = time.monotonic()
         moments.clear()
-        upscaler.upscale(pixels, settings, on_progress=on_progress)
+        upscaler.upscale(pixels, settings, conditions=beside, on_progress=on_progress)
     rates, before = _Rates(), began
     for stage, moment in moments:
         rate, before = (moment - before) / area, moment

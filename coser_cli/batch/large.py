@@ -49,6 +49,7 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
         tiles,
         imported=len(loaded.work.references),
         want_reference=loaded.want_reference or loaded.job.kind == "reference",
+        conditions=len(loaded.job.conditions),
     )
     cost = cost_in_tiles(loaded.upscaler.runtime, task)
     for path in loaded.missing:

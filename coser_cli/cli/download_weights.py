@@ -205,7 +205,7 @@ def _install(
     for name in absent:
         reporter.message(f"{name} is left out: it is not there, and no request may be made")
     is_asked = is_interactive() and bool(plan.fetch)  # a prompt shows each licence
-    announce(reporter, inventory, plan, imports, request.dtype, with_licenses=not is_asked)
+    announce(reporter, inventory, plan, dict(imports), request, with_licenses=not is_asked)
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
         _report_left_out(reporter, inventory, name)
@@ -258,6 +258,7 @@ def _dry_run(
     coming = {name: path.stat().st_size for name, path in imported.items()}
     conversion = planning.conversion_bytes(inventory, plan, request.dtype, coming=coming)
     needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
+    needed += planning.copied_bytes(inventory, imported, keep=request.keep_originals)
     free = planning.free_bytes(inventory.root)
     show_plan(reporter, inventory, plan, coming, needed=needed, conversion=conversion, free=free)
 

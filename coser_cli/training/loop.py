@@ -145,8 +145,10 @@ class Loop:
         with self._alone():
             progress = None
             if self.accelerator.is_main_process:
+                world, device = self.share.world, self.accelerator.device.type
+                processes = f"{world} {'process' if world == 1 else 'processes'} ({device})"
                 steps, board = self.config.steps, self.tensorboard
-                progress = Progress(self.folder, self.step, steps, tensorboard=board)
+                progress = Progress(self.folder, self.step, steps, processes, tensorboard=board)
             try:
                 self._run(
                     load(examples, self.share, self.step, self.config.workers), held_out, progress

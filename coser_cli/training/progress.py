@@ -21,13 +21,18 @@ LOG = "log.jsonl"
 class Progress:
     """Of the main process alone: others make none.
 
-    Lines of the log behind `first_step` are of a run that was interrupted: they are taken out, as
-    these steps are done again.
+    It says where it begins, and how many processes there are: some launchers start fewer than
+    asked. Lines of the log behind `first_step` are of a run that was interrupted: they are taken
+    out, as these steps are done again.
     """
 
-    def __init__(self, folder: Path, first_step: int, steps: int, *, tensorboard: bool) -> None:
+    def __init__(
+        self, folder: Path, first_step: int, steps: int, processes: str, *, tensorboard: bool
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        words = f"{folder.name}: from step {first_step} of {steps}, {processes}"
+        print(words, file=sys.stderr)  # noqa: T201
         self._forget_behind(first_step)
         self.bar = tqdm(
             total=steps,

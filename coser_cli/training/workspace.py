@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +195,18 @@ def stage_folders(folder: Path) -> Iterator[Path]:
     yield from (each.parent for each in sorted(folder.glob(f"**/{checkpoint.FILE}")))
 
 
-def _of_part(folder: Path, part: str) -> dict[str, Tensor]:
+@lru_cache(maxsize=8)
+def _averaged(folder: Path, _changed: int) -> dict[str, Tensor]:
+    """EMA weights of a checkpoint, which every network of a stage asks for, by when it was
+    written."""
     state = checkpoint.read(folder)
-    head = f"networks.{part}."
     averaged: dict[str, Tensor] = {} if state is None else state["averaged"]
+    return averaged
+
+
+def _of_part(folder: Path, part: str) -> dict[str, Tensor]:
+    averaged = _averaged(folder, (folder / checkpoint.FILE).stat().st_mtime_ns)
+    head = f"networks.{part}."
     return {k.removeprefix(head): v for k, v in averaged.items() if k.startswith(head)}
 
 

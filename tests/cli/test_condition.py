@@ -118,3 +118,21 @@ def test_a_model_without_conditions_and_two_of_one_name(coser, photo, tmp_path):
     assert "the model toy has no condition 'edges'; it has none" in ran.err
     twice = ("--condition", "edges=s.png", "--condition", "edges=s.png")
     assert "--condition edges is there twice" in coser("upscale", "a.png", *twice).err
+
+
+def test_a_dry_run_counts_it(coser, edgy, photo, tmp_path):
+    """One more picture to encode and to keep; without diffusion none of it."""
+    photo("a.png")
+    sketch(tmp_path / "s.png")
+
+    small = "--tile-size", 64, "--overlap", 32
+
+    def cost(*words):
+        ran = coser("tile", "a.png", *COMMON, *small, *words, "--dry-run", "--json")
+        assert ran.code == Exit.OK, ran.err
+        return {key: ran.records[0][key] for key in ("vae_tiles", "disk_bytes")}
+
+    plain, edges = cost(), cost("--condition", "edges=s.png")
+    assert edges["vae_tiles"] > plain["vae_tiles"] and edges["disk_bytes"] > plain["disk_bytes"]
+    off = "--strength", 0
+    assert cost(*off, "--condition", "edges=s.png") == cost(*off)

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from coser_cli.engine.tiled.cost import Task, sampling_bytes
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.errors import InputError, UsageError
 from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import Size
 from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from coser_cli.tiling.grid import Box, make_grid
 from tests.toy import TOY
 
 ALONE = Settings(scale=2, steps=2, strength=1.0, reference_mode="none", guidance_scale=1.5)
@@ -31,6 +33,18 @@ def guided(make_toy):
     for parameter in controlnet.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return toy.upscaler
+
+
+def test_each_needs_memory_for_its_maps(guided):
+    settings, grid = guided.runtime.resolve(ALONE), make_grid(Size(16, 16), 8, 4)
+
+    def need(conditions, strength=1.0):
+        own = replace(settings, strength=strength)
+        task = Task(Size(8, 8), own, TileSpec(), conditions=conditions)
+        return sampling_bytes(guided.model.config, grid, 1, task)
+
+    assert need(2) - need(1) == need(1) - need(0) > 0
+    assert need(2, strength=0) == need(0)
 
 
 def test_each_has_an_effect_of_its_own(guided):

@@ -53,6 +53,7 @@ def test_a_stage_prints_its_folder(recipes, classes, tmp_path, capsys):
     assert main(["train", "cognition", *map(str, args), "--accumulation", "2"]) == 0
     output = capsys.readouterr()
     assert output.out.strip() == str(tmp_path / "work" / "cognition")
+    assert output.err.startswith("cognition: from step 0 of 3, 1 process (cpu)\n")
     assert '"loss"' in output.err
     assert (tmp_path / "work" / "cognition" / "checkpoint.pt").is_file()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated
 
 from coser_cli import settings as names
 from coser_cli.cli.options.common import REFERENCE, SAMPLING
@@ -176,7 +176,7 @@ ReferenceStrength = Annotated[
     ),
 ]
 
-_WEIGHT: dict[str, Any] = {"min": 0.0, "max": names.MAX_WEIGHT, "metavar": "WEIGHT"}
+_WEIGHT = {"min": 0.0, "max": names.MAX_WEIGHT}
 ControlWeight = Annotated[
     float,
     option(

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from coser_cli.cli.output.help import argument_of, usage_of, value_of
+from coser_cli.cli.output.help import argument_of, usage_of
 from coser_cli.cli.output.json_lines import error_record, picture_counts, print_record
 from coser_cli.errors import CoserError, InputError, UsageError, shown
 
@@ -90,9 +90,8 @@ def _bad_value(error: typer.TyperException, parameter: Any, words: Sequence[str]
         return UsageError(f"{name} takes one of {', '.join(choices)}{tail}", hint)
     if parameter.min is not None:
         kind = "whole numbers" if parameter.type_descriptor.annotation is int else "numbers"
-        return UsageError(
-            f"{name} takes {kind} from {value_of(parameter).replace('–', ' to ')}{tail}"
-        )
+        end = "on" if parameter.max is None else f"to {parameter.max:.12g}"
+        return UsageError(f"{name} takes {kind} from {parameter.min:.12g} {end}{tail}")
     reason = error.message.rstrip(".").removeprefix("Value error, ")
     return UsageError(f"{name}: {reason[:1].lower()}{reason[1:]}", "check the value")
 

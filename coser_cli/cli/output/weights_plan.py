@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -21,39 +21,50 @@ if TYPE_CHECKING:
     from coser_cli.weights.install.plan import Plan
 
 
+class Storage(Protocol):
+    """How weights are to be stored."""
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def keep_originals(self) -> bool: ...
+
+
 def announce(
     reporter: WeightsReporter,
     inventory: Inventory,
     plan: Plan,
-    imports: Sequence[tuple[str, Path]],
-    dtype: str,
+    imports: Mapping[str, Path],
+    storage: Storage,
     *,
     with_licenses: bool,
 ) -> None:
     """Three lines: what will be done, how much that is, under which licences."""
     from coser_cli.weights.install.plan import (
         conversion_bytes,
+        copied_bytes,
         download_bytes,
         free_bytes,
         with_models_of,
     )
 
-    imported = {name: path for name, path in imports if path.is_file()}
+    imported = {name: path for name, path in imports.items() if path.is_file()}
     plan = with_models_of(inventory, plan, imported)
     models = [variant.name for variant in plan.variants]
-    steps = {"import": [name for name, _ in imports], "fetch": plan.fetch, "install": models}
+    steps = {"import": list(imports), "fetch": plan.fetch, "install": models}
     todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
     if not todo:
         reporter.message(f"there is nothing to do: everything is in {shown(inventory.root)}")
         return
     coming = {name: path.stat().st_size for name, path in imported.items()}
-    disk = conversion_bytes(inventory, plan, dtype, coming=coming)
+    disk = conversion_bytes(inventory, plan, storage.dtype, coming=coming)
+    disk += copied_bytes(inventory, imported, keep=storage.keep_originals)
     fetched = download_bytes(inventory, plan.fetch)
     sizes = [f"{size_text(sum(coming.values()))} to import"] if coming else []
     sizes += [f"{amount_text(fetched)} to fetch"] if plan.fetch else []
     if not fetched.unknown:
         sizes.append(f"{size_text(fetched.bytes + disk)} on disk meanwhile")
-    names = [*plan.fetch, *(name for name, _ in imports)]
+    names = [*plan.fetch, *imports]
     licenses = inventory.manifest.licenses_of(names)
     reporter.message(f"to do: {todo} in {shown(inventory.root)}")
     reporter.message(f"size: {', '.join(sizes)}; {size_text(free_bytes(inventory.root))} are free")

@@ -93,6 +93,7 @@ class Task:
     spec: TileSpec
     imported: int = 0
     want_reference: bool = False
+    conditions: int = 0
 
     def target(self) -> Size:
         """Size of the result."""
@@ -102,6 +103,11 @@ class Task:
     def samples(self) -> bool:
         """Whether diffusion runs."""
         return self.settings.strength != 0 or self.want_reference
+
+    @property
+    def encoded_conditions(self) -> int:
+        """Further conditions that the networks see: none without diffusion of the result."""
+        return self.conditions if self.settings.strength else 0
 
     @property
     def references(self) -> int:
@@ -129,7 +135,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     `spec.max_memory` or, without that, the available memory. Raises `UsageError` where even the
     smallest does not fit `spec.max_memory`, or where the networks do not take such tiles.
     """
-    config, spec, settings = model.config, task.spec, task.settings
+    config, spec = model.config, task.spec
     padded = _padded(config, task)
     grid = _grid(config, padded, spec)
     fixed = PROCESS_BYTES + weights + task.size.area * INPUT_BYTES
@@ -138,10 +144,10 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
     batch = 1
     if task.samples:
         batches = (spec.tile_batch,) if spec.tile_batch else BATCHES[-1:] if cpu else BATCHES
-        batch = _largest(batches, lambda each: sampling_bytes(config, grid, each, settings), budget)
+        batch = _largest(batches, lambda each: sampling_bytes(config, grid, each, task), budget)
     vae = _largest(list(_vae_tilings(spec)), lambda each: _vae_bytes(model, padded, each), budget)
     at_once = max(batch, _reference_tiles(config, task, grid))
-    sampling = sampling_bytes(config, grid, at_once, settings) if task.samples else 0
+    sampling = sampling_bytes(config, grid, at_once, task) if task.samples else 0
     enlarging = ENLARGING_BYTES if config.pass_memory is None else config.pass_memory
     memory = fixed + max(sampling, _vae_bytes(model, padded, vae), enlarging)
     if spec.max_memory and memory > spec.max_memory:
@@ -151,6 +157,8 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
             "give more, smaller tiles with --tile-size, or --low-memory",
         )
     passes = _vae_passes(model, padded, vae)
+    vae_tiles = sum(one.plan.tile_count for one in passes)
+    vae_tiles += task.encoded_conditions * passes[0].plan.tile_count
     steps = _steps(config, task)
     return Cost(
         task.target(),
@@ -163,7 +171,7 @@ def cost_of(model: CoSeR, task: Task, weights: int, available: int | None, cpu: 
             _reference_tiles(config, task, grid),
         ),
         vae,
-        sum(one.plan.tile_count for one in passes),
+        vae_tiles,
         memory,
         _disk(config, task, padded) + max(one.plan.scratch_bytes for one in passes),
     )
@@ -179,12 +187,14 @@ def whole_cost(config: ModelConfig, task: Task, memory: int) -> Cost:
     return Cost(task.target(), padded, diffusion, tiling, 2, memory, 0)
 
 
-def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, settings: ResolvedSettings) -> int:
+def sampling_bytes(config: ModelConfig, grid: Grid, batch: int, task: Task) -> int:
     """Estimated peak of predicting `batch` tiles, weights not counted: all networks compute in
     float32 at most.
     """
+    settings = task.settings
     branches = 1 + (settings.guidance_scale != 1 or settings.reference_guidance_scale != 1)
-    hints = max(0, settings.references - 1)  # each further reference is one more hint
+    # each further reference or condition is one more hint
+    hints = max(0, settings.references - 1) + task.encoded_conditions
     maps = MAPS_PER_BRANCH * branches + MAPS_PER_BRANCH * hints // 2
     return batch * grid.tile_size.area * config.unet.block_out_channels[0] * maps * 4
 
@@ -270,5 +280,6 @@ def _disk(config: ModelConfig, task: Task, padded: Size) -> int:
     enlarged = scratch_bytes(task.size, scale if by_network else 4, config.pass_scale)
     pictures = 2 + (task.references if task.want_reference or task.imported else 0)
     pictures += config.one_step is not None and task.settings.strength not in (0, 1)  # two results
-    walked = (task.settings.strength != 0) + task.references
-    return pictures * picture + (1 + walked) * latents + enlarged
+    pictures += task.encoded_conditions
+    maps = 1 + (task.settings.strength != 0) + task.references + task.encoded_conditions
+    return pictures * picture + maps * latents + enlarged

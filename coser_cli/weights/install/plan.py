@@ -199,11 +199,26 @@ def conversion_bytes(
     return int(total * FACTORS[dtype])
 
 
+def copied_bytes(inventory: Inventory, imports: Mapping[str, Path], *, keep: bool) -> int:
+    """Bytes of imported files that are copied: those that stay, or lie on another file system."""
+    device = _existing(inventory.root).stat().st_dev
+    return sum(
+        path.stat().st_size
+        for name, path in imports.items()
+        if keep or not is_converted(inventory.manifest, name) or path.stat().st_dev != device
+    )
+
+
 def free_bytes(folder: Path) -> int:
     """Free space where `folder` is or will be."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder
 
 
 def require_space(inventory: Inventory, plan: Plan, dtype: str) -> None:

@@ -690,3 +690,11 @@ def test_a_model_that_lost_a_file_is_installed_again(get, coser, dest, host, usb
     assert ran.code == 3 or "then: coser download-weights" in ran.err
     assert get(*ALL).code == 0
     assert part.exists()
+
+
+def test_copies_count_where_there_is_no_link(get, unpinned, usb, dest):
+    """Files that stay are copied, and so are those on another file system."""
+    words = ("--from-dir", usb, "--yes", "--dry-run", "--json")
+    size = sum((usb / name).stat().st_size for name in (ODD_NAME, "more/last.ckpt"))
+    assert get(*words).records[0]["disk_bytes"] == size
+    assert get(*words, "--keep-originals").records[0]["disk_bytes"] == 2 * size

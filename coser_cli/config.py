@@ -205,7 +205,8 @@ class Defaults:
 @dataclass(frozen=True)
 class ModelConfig:
     """A whole model. `low_res_source` is what the latents and CFW features of the LR image are
-    made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet").
+    made of: its bicubic enlargement ("bicubic", as published) or the SRResNet's ("srresnet");
+    with `latents_of` "bicubic" the latents alone are made of a bicubic one all the same.
     `plain_result`: what strength 0 gives: those latents "decoded", as published, or the enlargement
     itself ("low_res"), where a small autoencoder would only take from it. `cfw` None: the
     autoencoder's own decoder makes the result. `align_references`: see `engine/alignment.py`.
@@ -229,6 +230,7 @@ class ModelConfig:
     controlnet: ControlNetConfig = field(default_factory=ControlNetConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     low_res_source: Literal["bicubic", "srresnet"] = "bicubic"
+    latents_of: Literal["enlargement", "bicubic"] = "enlargement"
     plain_result: Literal["decoded", "low_res"] = "decoded"
     reference_roundtrip: bool = False
     align_references: bool = False
@@ -267,14 +269,6 @@ class ModelConfig:
         return self.downscale * 2 ** (len(self.unet.block_out_channels) - 1)
 
 
-_MINI_AUTOENCODER = AutoencoderConfig(
-    patch_size=2,
-    block_out_channels=(48, 96),
-    layers_per_block=1,
-    norm_num_groups=0,
-    mid_block_attention=False,
-    scaling_factor=1.0,
-)
 # Nobody has measured these presets: sister methods' default (DiffBIR), and the paper's steps
 SD21 = ModelConfig(
     name="sd21",
@@ -300,44 +294,50 @@ MINI = ModelConfig(
         encoder_width=160,
         cross_attention_frequency=1,
     ),
-    autoencoder=_MINI_AUTOENCODER,
-    cfw=CFWConfig(
-        _MINI_AUTOENCODER,
-        fuse_levels=(1, 0),
-        num_fuse_blocks=1,
-        growth_channels=16,
-        own_encoder=False,
+    autoencoder=AutoencoderConfig(
+        patch_size=4,
+        block_out_channels=(64,),
+        latent_channels=64,
+        norm_num_groups=0,
+        mid_block_attention=False,
+        scaling_factor=1.0,
+        light=LightAutoencoderConfig(up_width=48),
     ),
+    cfw=None,
     unet=UNetConfig(
-        block_out_channels=(48, 96, 144),
+        in_channels=64,
+        out_channels=64,
+        block_out_channels=(64, 96, 128),
         layers_per_block=1,
         attention_factors=(4,),
-        head_dim=48,
+        head_dim=32,
         context_dim=384,
-        norm_num_groups=16,
+        norm_num_groups=0,
+        project_reference=True,
+        dense_blocks=3,
+        direct_controls=True,
     ),
     controlnet=ControlNetConfig(
-        block_out_channels=(48, 96, 144),
+        in_channels=64,
+        block_out_channels=(64, 96, 128),
         layers_per_block=1,
         attention_factors=(4,),
-        head_dim=48,
+        head_dim=32,
         context_dim=384,
-        norm_num_groups=16,
+        norm_num_groups=0,
     ),
-    schedule=ScheduleConfig(prediction_type="v_prediction"),
     low_res_source="srresnet",
+    latents_of="bicubic",
     plain_result="low_res",
     align_references=True,
+    working_scale=4.0,
+    one_step=OneStep(100),
+    reference=OneStep(100),
+    # feeding the imagined reference back brings nothing (docs/figures.md)
     defaults=Defaults(
-        steps=4,
-        sampler="ddim",
-        guidance_scale=1.5,
-        guidance_interval=(0.2, 0.8),
-        reference_guidance_scale=1.5,
-        strength=0.0,
-        reference_strength=0.2,
-        fidelity=1.0,
+        steps=1, guidance_scale=1.0, reference_guidance_scale=1.0, reference_mode="none"
     ),
+    presets={"fast": {"strength": 0.0}},
 )
 VARIANTS = {config.name: config for config in (MINI, SD21)}
 

@@ -177,7 +177,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
         "cfw": "decodes with CFW",
         "vae": "decodes with the plain VAE: CFW is not installed, and --fidelity has no effect",
     }
-    lines = [decoders[model["decoder"]]] if model["decoder"] else []
+    lines = [decoders[model["decoder"]]] if model["decoder"] and not model["bundled"] else []
     for each in model["licenses"]:
         lines.append(f"{each['name']}; commercial use: {each['commercial']}")
     if not model["installed"] and model["set"]:

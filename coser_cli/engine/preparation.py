@@ -67,9 +67,7 @@ class LowRes:
         """
         if self.pre_restored is None:
             return self.enlarged.float()
-        return F.interpolate(
-            self.pixels.float(), self.size.hw, mode="bicubic", antialias=True
-        ).clamp(0, 1)
+        return enlarge_smoothly(self.pixels, self.size)
 
 
 def require_picture(pixels: Tensor) -> None:
@@ -98,8 +96,10 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
         enlarged = enlarge_srresnet(model.srresnet, pre_restored, scale, size)
     else:
         enlarged = enlarge_bicubic(pixels, size)
-    padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
-    encode = cache(partial(_encode, model, padded))
+    padded = source = pad_to_multiple(enlarged, model.config.pixel_multiple)
+    if model.config.latents_of == "bicubic":
+        source = pad_to_multiple(enlarge_smoothly(pixels, size), model.config.pixel_multiple)
+    encode = cache(partial(_encode, model, source.to(padded)))
     return LowRes(pixels, padded, size, target, encode, pre_restored)
 
 
@@ -124,6 +124,11 @@ def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:
     published code.
     """
     return F.interpolate(pixels, size=size.hw, mode="bicubic").clamp(0, 1)
+
+
+def enlarge_smoothly(pixels: Tensor, size: Size) -> Tensor:
+    """Pixels `(B, 3, H, W)` at `size`, float32: bicubic as Pillow's, clamped to [0, 1]."""
+    return F.interpolate(pixels.float(), size.hw, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def enlarge_srresnet(network: Enlarger, pre_restored: Tensor, scale: float, size: Size) -> Tensor:

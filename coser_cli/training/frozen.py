@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from coser_cli.engine.preparation import enlarge_smoothly
 from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.models.clip import ClipText, token_lengths
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
+from coser_cli.size import Size
 from coser_cli.training.examples import Batch
 
 
@@ -61,10 +63,13 @@ class Understanding:
     texts: Texts
     vae: Autoencoder | None
     low_res_source: str
+    latents_of: str = "enlargement"
 
     @torch.no_grad()
     def picture(self, low: Tensor, restored: Tensor) -> Tensor:
         """The enlarged LR picture `(B, 3, H, W)` in [0, 1] that latents are made of."""
+        if self.latents_of == "bicubic":
+            return enlarge_smoothly(low, Size.of(low).scaled(4))
         if self.low_res_source == "srresnet":
             return restored.clamp(0, 1)
         return F.interpolate(low, scale_factor=4.0, mode="bicubic").clamp(0, 1)

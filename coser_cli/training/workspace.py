@@ -186,8 +186,8 @@ class Workspace:
         assert isinstance(restorer, SRResNet)
         assert coder is None or isinstance(coder, Autoencoder)
         encoder = self.network("cognitive_encoder", before).eval() if embedding else None
-        source = self.recipe.model.low_res_source
-        return Understanding(restorer, encoder, self.texts(), coder, source)
+        source = self.recipe.model.low_res_source, self.recipe.model.latents_of
+        return Understanding(restorer, encoder, self.texts(), coder, *source)
 
 
 def stage_folders(folder: Path) -> Iterator[Path]:

@@ -116,7 +116,7 @@ def test_info_as_json(coser, weights):
     mini, sd21, _ = facts["models"]
     assert not sd21["installed"]
     assert (sd21["decoder"], sd21["parts"], sd21["set"]) == (None, [], "default")
-    assert mini["decoder"] == "cfw"
+    assert mini["decoder"] == "vae"
     assert {"vae", "unet"} <= set(mini["parts"])
     assert facts["compute"]["device"] == "cpu"
     assert facts["compute"]["dtype"] == "float32"

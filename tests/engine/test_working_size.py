@@ -55,7 +55,7 @@ def test_large_results_are_left_alone(make_toy):
     [
         {"working_size": 48},
         {"working_size": 48, "low_res_source": "srresnet"},
-        {"working_scale": 6.0, "low_res_source": "srresnet"},
+        {"working_scale": 6.0, "low_res_source": "srresnet", "latents_of": "bicubic"},
     ],
 )
 def test_tiles_do_the_same(make_toy, made_for):

@@ -9,10 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from coser_cli.config import LightAutoencoderConfig
+from coser_cli.engine.preparation import enlarge_smoothly
 from coser_cli.errors import UsageError
 from coser_cli.models.build import make_network
 from coser_cli.models.realesrgan import RRDBNet
 from coser_cli.models.resnet import DenseResnetBlock
+from coser_cli.size import Size
 from coser_cli.training.teacher_start import start_from_teacher
 
 from .conftest import LIKE_MINI
@@ -20,7 +22,7 @@ from .conftest import LIKE_MINI
 WIDTH, SIGNAL, SIGMA = 8, 0.96, 0.28
 
 
-def model(up_width=WIDTH, dense_blocks=3):
+def model(up_width=WIDTH, dense_blocks=1):
     light = LightAutoencoderConfig(WIDTH, up_width)
     return replace(
         LIKE_MINI,
@@ -39,7 +41,9 @@ def teacher():
 
 @pytest.fixture
 def low():
-    return torch.from_numpy(np.random.default_rng(0).random((2, 3, 12, 16), np.float32))
+    """Smooth pictures, which come back from their enlargement."""
+    coarse = torch.from_numpy(np.random.default_rng(0).random((2, 3, 4, 5), np.float32))
+    return F.interpolate(coarse, (12, 16), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def started(config, teacher, low):
@@ -49,22 +53,18 @@ def started(config, teacher, low):
 
 
 def restored(networks, low):
-    """One step without controls, of the picture repeated to four times its size."""
+    """One step without controls, of the picture's bicubic enlargement."""
     vae, unet = networks["vae"], networks["unet"]
-    latents = vae.encode(F.interpolate(low, scale_factor=4.0, mode="nearest"))
+    latents = vae.encode(enlarge_smoothly(low, Size(48, 64)))
     context = unet.prepare_context([torch.zeros(len(low), 4, 384)])
     noise = unet(latents, torch.tensor([100]), context, None)
     return vae.decode((latents - SIGMA * noise) / SIGNAL)
 
 
-def test_a_start_is_the_teacher_but_for_the_signals_share(teacher, low):
+def test_a_start_is_the_teacher(teacher, low):
     """A trunk of three blocks fits whole, so all of the teacher is there."""
-    features = teacher.first(low)
-    x = features / SIGNAL + teacher.after_body(teacher.body(features))
-    for layer in teacher.enlarge:
-        x = F.leaky_relu(layer(F.interpolate(x, scale_factor=2.0, mode="nearest")), 0.2)
-    expected = teacher.last(F.leaky_relu(teacher.high(x), 0.2))
-    torch.testing.assert_close(restored(started(model(), teacher, low), low), expected)
+    change = restored(started(model(), teacher, low), low) - teacher(low)
+    assert change.abs().max() < 0.02 * teacher(low).std()
 
 
 def test_a_narrower_tail_keeps_what_matters(teacher, low):

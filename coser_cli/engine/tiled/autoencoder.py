@@ -10,10 +10,11 @@ from torch import Tensor
 
 from coser_cli.engine.compute.retry import require_finite
 from coser_cli.engine.progress import Progress
-from coser_cli.engine.tiled.reference import place_large
+from coser_cli.engine.tiled.reference import fill, place_large
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Map, Readable, Scratch
+from coser_cli.tiling.derived import reduced
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class TiledAutoencoder:
         tiled_pass = encoding(self._runtime.model, Size.of(padded), self._tiling)
         self._run(tiled_pass, {"pixels": padded}, latents, "encode")
         return latents
+
+    def encode_smooth(self, picture: Readable, padded: Map, size: Size) -> Map:
+        """Latents of the bicubic enlargement of a picture to `size`, padded as `padded`."""
+        smooth = self._scratch.canvas(padded.shape)
+        fill(reduced(picture, size), smooth)
+        return self.encode(smooth)
 
     def encode_placed(self, picture: Map, low_res: LargeLowRes) -> Map:
         """Latents of a picture of the user, placed into the frame of the result."""

@@ -279,6 +279,7 @@ def _disk(config: ModelConfig, task: Task, padded: Size) -> int:
     by_network = config.low_res_source == "srresnet"
     enlarged = scratch_bytes(task.size, scale if by_network else 4, config.pass_scale)
     pictures = 2 + (task.references if task.want_reference or task.imported else 0)
+    pictures += config.latents_of == "bicubic" and task.samples
     pictures += config.one_step is not None and task.settings.strength not in (0, 1)  # two results
     pictures += task.encoded_conditions
     maps = 1 + (task.settings.strength != 0) + task.references + task.encoded_conditions

@@ -99,9 +99,14 @@ def noise_of_candidate(
 
 def place_large(picture: Readable, padded: Map, size: Size) -> None:
     """`place` of a picture `(3, H, W)` into the top left `size` of a map, and its padding."""
-    placed = reduced(Part(picture, centre_cut(Size.of(picture), size)), size)
+    fill(reduced(Part(picture, centre_cut(Size.of(picture), size)), size), padded)
+
+
+def fill(picture: Readable, padded: Map) -> None:
+    """A picture `(3, H, W)` into the top left of a map, and its padding."""
+    size = Size.of(picture)
     for box in cores(size, PLACED_TILE):
-        padded.write(box, placed.read(box))
+        padded.write(box, picture.read(box))
     pad(padded, size)
 
 

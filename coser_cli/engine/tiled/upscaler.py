@@ -165,6 +165,8 @@ class TiledUpscaler:
         on_tile = partial(self._on_progress, "enlarge")
         pre_restored = enlarge(self.model, pixels, size, scale, padded, self.scratch, on_tile)
         encode = cache(partial(self._vae.encode, padded))
+        if config.latents_of == "bicubic":
+            encode = cache(partial(self._vae.encode_smooth, pixels, padded, size))
         return LargeLowRes(pixels, padded, size, target, encode, pre_restored)
 
     def understand(self, low_res: LargeLowRes, settings: ResolvedSettings) -> Cognition:

@@ -278,6 +278,15 @@ SD21 = ModelConfig(
         "best": {"steps": 200},
     },
 )
+_MINI_LEVELS: dict[str, Any] = {
+    "in_channels": 64,
+    "block_out_channels": (64, 96, 128),
+    "layers_per_block": 1,
+    "attention_factors": (4,),
+    "head_dim": 32,
+    "context_dim": 384,
+    "norm_num_groups": 0,
+}
 MINI = ModelConfig(
     name="mini",
     srresnet=SRResNetConfig(64, 14, upsampling="nearest", up_feat=32, edge=4),
@@ -305,27 +314,13 @@ MINI = ModelConfig(
     ),
     cfw=None,
     unet=UNetConfig(
-        in_channels=64,
+        **_MINI_LEVELS,
         out_channels=64,
-        block_out_channels=(64, 96, 128),
-        layers_per_block=1,
-        attention_factors=(4,),
-        head_dim=32,
-        context_dim=384,
-        norm_num_groups=0,
         project_reference=True,
         dense_blocks=3,
         direct_controls=True,
     ),
-    controlnet=ControlNetConfig(
-        in_channels=64,
-        block_out_channels=(64, 96, 128),
-        layers_per_block=1,
-        attention_factors=(4,),
-        head_dim=32,
-        context_dim=384,
-        norm_num_groups=0,
-    ),
+    controlnet=ControlNetConfig(**_MINI_LEVELS),
     low_res_source="srresnet",
     latents_of="bicubic",
     plain_result="low_res",
@@ -335,7 +330,11 @@ MINI = ModelConfig(
     reference=OneStep(100),
     # feeding the imagined reference back brings nothing (docs/figures.md)
     defaults=Defaults(
-        steps=1, guidance_scale=1.0, reference_guidance_scale=1.0, reference_mode="none"
+        steps=1,
+        guidance_scale=1.0,
+        reference_guidance_scale=1.0,
+        strength=0.5,
+        reference_mode="none",
     ),
     presets={"fast": {"strength": 0.0}},
 )

@@ -12,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from coser_cli.engine.preparation import enlarge_srresnet
+from coser_cli.engine.settings_check import is_guided
+from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.evaluation.pairs import Picture, read_pixels
@@ -69,7 +71,8 @@ def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSet
 def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     blind = upscaler.understand(low_res, settings).without_embedding()
-    reference = upscaler.imagine(low_res, blind, settings)
+    guided = is_guided(settings, False)
+    reference = upscaler.imagine(low_res, blind, settings) if guided else None
     return upscaler.decode(upscaler.restore(low_res, blind, reference, settings), low_res, settings)
 
 

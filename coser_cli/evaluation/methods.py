@@ -13,7 +13,6 @@ from torch import Tensor
 
 from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.settings_check import is_guided
-from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
 from coser_cli.evaluation.pairs import Picture, read_pixels

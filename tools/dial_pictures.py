@@ -1,8 +1,9 @@
-"""What each option does to a picture, as strips: `python -m tools.dial_pictures [FOLDER]`.
+"""What options do to a picture, as strips: `python -m tools.dial_pictures [FOLDER]`.
 
-One JPEG per option: a detail, enlarged four times, for each value. stdout gets the mean difference
-to the first value, in levels of 255. Everything else is as `mini` has it by default, except where
-diffusion is needed. Writes to `docs/dials` if no folder is given.
+One JPEG per option that shows with `mini`: a detail, enlarged four times, for each value. stdout
+gets what `docs/limits.md` says of it: the mean differences to the first value, in levels of 255.
+Everything that is not named is as `mini` has it by default. Writes to `docs/dials` if no folder is
+given.
 """
 
 from __future__ import annotations
@@ -21,32 +22,22 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 DETAIL = (44, 24, 100, 80)
 """Of `cat.jpg`: an eye and the nose, 56 × 56 pixels, 224 × 224 in a panel."""
-DIFFUSED = {"strength": 0.3}
 FULL = {"strength": 1.0}
-"""Where the part is too weak to be seen at less."""
+"""The step's picture alone."""
 Panel = tuple[str, Mapping[str, Any]]
 STRIPS: dict[str, tuple[Mapping[str, Any], Sequence[Panel]]] = {
-    "strength": ({}, [(f"{v:g}", {"strength": v}) for v in (0.0, 0.2, 0.5, 1.0)]),
-    "fidelity": (DIFFUSED, [(f"{v:g}", {"fidelity": v}) for v in (0.0, 0.5, 1.0)]),
+    "strength": ({}, [(f"{v:g}", {"strength": v}) for v in (0.0, 0.25, 0.5, 1.0)]),
     "control-weight": (FULL, [(f"{v:g}", {"control_weight": v}) for v in (0.0, 1.0, 2.0)]),
-    "guidance-scale": (FULL, [(f"{v:g}", {"guidance_scale": v}) for v in (1.0, 1.5, 5.0)]),
-    "steps": (DIFFUSED, [(f"{v}", {"steps": v}) for v in (1, 4, 20)]),
-    "seed": (DIFFUSED, [(f"{v}", {"seed": v}) for v in (1, 2, 3)]),
-    "color-fix": (DIFFUSED, [(v, {"color_fix": v}) for v in ("none", "wavelet", "adain")]),
     "reference-weight": (
         {"reference": "cat_reference.jpg"},
         [(f"{v:g}", {"reference_weight": v}) for v in (0.0, 0.5, 1.0, 2.0)],
     ),
-    "reference-weight, imagined": (
-        DIFFUSED,
-        [(f"{v:g}", {"reference_weight": v}) for v in (0.0, 1.0, 2.0)],
-    ),
-    "reference-strength": (
-        FULL,
-        [(f"{v:g}", {"reference_strength": v}) for v in (0.1, 0.5, 1.0)],
-    ),
-    "mask": ({"strength": 0.5}, [("without", {}), ("left half black", {"mask": True})]),
+    "reference-mode": (FULL, [(v, {"reference_mode": v}) for v in ("none", "global")]),
+    "mask": ({}, [("without", {}), ("left half black", {"mask": True})]),
+    "color-fix": ({}, [(v, {"color_fix": v}) for v in ("none", "wavelet", "adain")]),
 }
+UNSEEN = ("control-weight", "reference-mode")
+"""Too weak to be seen: numbers only."""
 GAP, CAPTION, QUALITY = 6, 16, 85
 
 
@@ -86,12 +77,11 @@ def main() -> None:
     upscaler = Upscaler.from_pretrained("mini", device="cpu")
     for name, (common, values) in STRIPS.items():
         panels = {value: panel(upscaler, {**common, **options}) for value, options in values}
-        first = np.asarray(next(iter(panels.values())), np.float32)
-        for value, image in panels.items():
-            difference = np.abs(np.asarray(image, np.float32) - first).mean()
-            sys.stdout.write(f"{name}\t{value}\t{difference:.2f}\n")
-        file = name.replace(", ", "-")
-        strip(panels, name.partition(",")[0]).save(folder / f"{file}.jpg", quality=QUALITY)
+        first, *others = (np.asarray(image, np.float32) for image in panels.values())
+        differences = ", ".join(f"{np.abs(each - first).mean():.2f}" for each in others)
+        sys.stdout.write(f"`--{name}`: {differences}.\n")
+        if name not in UNSEEN:
+            strip(panels, name).save(folder / f"{name}.jpg", quality=QUALITY)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,6 @@ OWNERS = {
     "imagecodecs": {"imageio"},
     "ray": {"batch.workers"},
     "matplotlib": {"evaluation"},
-    "triton": {"models"},
     "spandrel": {"weights"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}

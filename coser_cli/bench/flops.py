@@ -12,12 +12,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from coser_cli.config import CFWConfig, ClipTextConfig, ModelConfig
-from coser_cli.models.aia import OneHotAttention
 from coser_cli.models.build import make_network, skeleton
 
 
@@ -29,55 +27,22 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 _UNKNOWN_TO_TORCH = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
 """Operators that torch's counter passes by (2.14)."""
 
-ONE_HOT = "one-hot attention"
-
 
 @contextmanager
 def counting() -> Iterator[FlopCounterMode]:
     """Count what runs within; `get_total_flops()` may be asked at any time.
 
     Torch's one-kernel path for whole attention layers is closed meanwhile, since the counter does
-    not see into it; nor does it into a fused kernel of the one-hot attention, whose operations are
-    added.
+    not see into it.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     counter = FlopCounterMode(display=False, custom_mapping=_UNKNOWN_TO_TORCH)
-    unseen = _UnseenOneHot(counter)
-    hooks = register_module_forward_pre_hook(unseen.before), register_module_forward_hook(unseen)
     try:
         with counter:
             yield counter
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for hook in hooks:
-            hook.remove()
-
-
-class _UnseenOneHot:
-    """Hooks round every module that add what the counter has missed of a one-hot attention."""
-
-    def __init__(self, counter: FlopCounterMode) -> None:
-        self._counter = counter
-        self._before = 0
-
-    def before(self, module: nn.Module, inputs: Any) -> None:
-        if isinstance(module, OneHotAttention):
-            self._before = self._counter.get_total_flops()
-
-    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(module, OneHotAttention):
-            flops = self._counter.get_total_flops() - self._before
-            missed = max(0, _of_one_hot(module, *inputs) - flops)
-            self._counter.flop_counts["Global"][ONE_HOT] += missed
-
-
-def _of_one_hot(module: OneHotAttention, tokens: Tensor, context: Tensor | None = None) -> int:
-    """Projections and similarities of a one-hot attention; the choice and its value are free."""
-    (batch, queries, dim), inner = tokens.shape, module.to_q.out_features
-    keys, width = queries if context is None else context.shape[1], module.to_k.in_features
-    projections = 2 * queries * dim * inner + 2 * keys * width * inner
-    return 2 * batch * (projections + queries * keys * inner)
 
 
 def flops_of(run: Callable[[], object]) -> int:

@@ -9,6 +9,7 @@ their levels, and importing them imports every autoencoder diffusers has.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from torch import Tensor, nn
@@ -16,14 +17,12 @@ from torch.nn import functional as F
 
 from coser_cli.config import AutoencoderConfig, LightAutoencoderConfig
 from coser_cli.models.attention import Attention, to_maps, to_tokens
-from coser_cli.models.convolution import SILU, activated, added, leaky
 from coser_cli.models.resnet import Upsample
 
 Features = tuple[Tensor, ...]
 Fuse = Callable[[int, Tensor], Tensor]
 
 EPS = 1e-6
-LIGHT = leaky(0.2)
 
 
 def _norm(config: AutoencoderConfig, channels: int) -> nn.Module:
@@ -48,12 +47,9 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.silu(self.norm1(x))
-        if isinstance(self.norm2, nn.Identity):
-            h = activated(self.conv1, h, SILU)
-        else:
-            h = F.silu(self.norm2(self.conv1(h)))
+        h = F.silu(self.norm2(self.conv1(h)))
         skip = x if self.conv_shortcut is None else self.conv_shortcut(x)
-        return added(self.conv2, h, skip)
+        return skip + self.conv2(h)
 
 
 class Downsample(nn.Module):
@@ -214,7 +210,7 @@ class EnlargingDecoder(nn.Module):
     twice, as ESRGAN's generator ends (Wang et al. 2018): no mesh by construction.
     """
 
-    activation = staticmethod(LIGHT.function)
+    activation = staticmethod(partial(F.leaky_relu, negative_slope=0.2))
 
     def __init__(self, latent_channels: int, shape: LightAutoencoderConfig) -> None:
         super().__init__()
@@ -227,8 +223,8 @@ class EnlargingDecoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         x = latents
         for upconv in (self.upconv1, self.upconv2):
-            x = activated(upconv, F.interpolate(x, scale_factor=2.0, mode="nearest"), LIGHT)
-        pixels: Tensor = self.conv_out(activated(self.conv_hr, x, LIGHT))
+            x = self.activation(upconv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+        pixels: Tensor = self.conv_out(self.activation(self.conv_hr(x)))
         return pixels
 
 

@@ -6,10 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-
-from coser_cli.models.convolution import activated, leaky
-
-LEAKY = leaky(0.2)
+from torch.nn import functional as F
 
 
 class DenseBlock(nn.Module):
@@ -26,7 +23,7 @@ class DenseBlock(nn.Module):
         grown = x
         for index in range(1, 5):
             module = cast("nn.Conv2d", self.get_submodule(f"conv{index}"))
-            grown = torch.cat((grown, activated(module, grown, LEAKY)), dim=1)
+            grown = torch.cat((grown, F.leaky_relu(module(grown), 0.2)), dim=1)
         return torch.add(x, self.conv5(grown), alpha=0.2)
 
 

@@ -1,11 +1,9 @@
 """One-hot reference attention (CoSeR sec. 3.3) without the matrix of similarities.
 
 For each query the value of the most similar key, times that similarity: no softmax, and no square
-matrix, which at 4096 × 4096 tokens would be 64 MB per head. On a GPU it is one fused kernel
-(`one_hot_triton`); elsewhere, for gradients, and where that kernel is not available, it is PyTorch
-in chunks.
+matrix, which at 4096 × 4096 tokens would be 64 MB per head: a chunk of queries at a time.
 
-All forms take query `(B, heads, N, d)`, key and value `(B, heads, M, d)` of any strides and return
+It takes query `(B, heads, N, d)`, key and value `(B, heads, M, d)` of any strides and returns
 `(B, heads, N, d)` in the same number type. The similarity is q·k/√d and may be negative; M may be
 the tokens of several references. Of equally similar keys the first is taken; a NaN similarity makes
 the result of its query NaN.
@@ -13,15 +11,8 @@ the result of its query NaN.
 
 from __future__ import annotations
 
-import math
-import os
-import warnings
-from functools import cache
-
 import torch
 from torch import Tensor
-
-from coser_cli.errors import CoserWarning
 
 CPU_CHUNK_BYTES = 8 * 2**20
 """Similarities at a time on a CPU: they stay in its cache. 4 to 16 MB are equally fast."""
@@ -29,31 +20,9 @@ CHUNK_BYTES = 32 * 2**20
 """Similarities at a time elsewhere: few launches, and in total well below 64 MB."""
 RUN = 64
 """Keys whose maximum is taken together when the first maximum of a row is looked for."""
-KERNEL_TYPES = (torch.float16, torch.bfloat16, torch.float32)
-MIN_CAPABILITY = (8, 0)
-"""Least compute capability that Triton supports, for all of these number types."""
-CHECKED_QUERIES = 64
-"""Queries of the first call whose results by the kernel are compared with those in chunks."""
-
-_given_up = False
-"""Whether this process works without the kernel; there is one warning and one attempt."""
-_checked: set[tuple[torch.device, torch.dtype, int]] = set()
 
 
-def one_hot_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """One-hot attention by the fastest form that is available; see the module.
-
-    Warns once per process (`CoserWarning`) where a GPU cannot use the kernel. The two forms add in
-    different orders: of keys that are equal but for rounding they may choose different ones.
-    """
-    if _kernel_is_for(query, key, value) and not _given_up:
-        result = _fused(query, key, value)
-        if result is not None:
-            return result
-    return chunked_one_hot_attention(query, key, value)
-
-
-def chunked_one_hot_attention(
+def one_hot_attention(
     query: Tensor, key: Tensor, value: Tensor, limit: int | None = None
 ) -> Tensor:
     """One-hot attention in PyTorch: as many queries at a time as have `limit` bytes of
@@ -116,81 +85,3 @@ def _first_maximum(x: Tensor) -> Tensor:
 def _wide(x: Tensor) -> Tensor:
     """At least float32."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _kernel_is_for(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether the kernel can compute this.
-
-    `COSER_FUSED=0` switches it off, for a driver that crashes with it.
-    """
-    if os.environ.get("COSER_FUSED") == "0":
-        return False
-    differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    return query.is_cuda and query.dtype in KERNEL_TYPES and not differentiated
-
-
-def _fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
-    """The kernel's result, or `None` after a warning: then it is not tried again."""
-    global _given_up
-    result, obstacle = None, _obstacle(query.device)
-    if not obstacle:
-        try:
-            from coser_cli.models.one_hot_triton import fused_one_hot_attention
-
-            result = fused_one_hot_attention(query, key, value)
-            obstacle = _doubt(result, query, key, value)
-        except torch.OutOfMemoryError:  # chunks would need more
-            raise
-        except (
-            Exception
-        ) as error:  # Triton and its compiler, driver and linker raise what they like
-            obstacle = _one_line(error)
-    if not obstacle:
-        return result
-    _given_up = True
-    warnings.warn(
-        f"the fused kernel of the reference attention cannot be used ({obstacle}); it is computed"
-        " in chunks instead: as right, but slower",
-        CoserWarning,
-        stacklevel=3,
-    )
-    return None
-
-
-@cache
-def _obstacle(device: torch.device) -> str:
-    """Why a device cannot run the kernel; empty if it can. AMD's versions are 9 and above."""
-    capability = torch.cuda.get_device_capability(device)
-    if capability >= MIN_CAPABILITY:
-        return ""
-    has, needs = (".".join(map(str, version)) for version in (capability, MIN_CAPABILITY))
-    return f"it needs compute capability {needs}, this GPU has {has}"
-
-
-def _doubt(result: Tensor, query: Tensor, key: Tensor, value: Tensor) -> str:
-    """What is wrong with the kernel's first result of a kind; empty if nothing is.
-
-    A few queries are also computed in chunks, once for each device, number type and head size.
-    Nearly equal keys may be exchanged, so one query in eight may differ. Not checked where numbers
-    are not finite, nor while a CUDA graph is recorded.
-    """
-    kind = (query.device, query.dtype, query.shape[-1])
-    if kind in _checked or (query.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return ""
-    few = query[:, :, :CHECKED_QUERIES]
-    expected = chunked_one_hot_attention(few, key, value)
-    scale = expected.abs().amax().item()
-    if not math.isfinite(scale):
-        return ""
-    near = 0.02 * scale
-    is_near = (result[:, :, :CHECKED_QUERIES] - expected).abs().amax(-1) <= near
-    if is_near.float().mean().item() < 7 / 8:
-        return "its results are wrong on this GPU"
-    _checked.add(kind)
-    return ""
-
-
-def _one_line(error: Exception) -> str:
-    """An exception as one line of at most 160 characters."""
-    words = " ".join(f"{type(error).__name__}: {error}".split())
-    return words if len(words) <= 160 else f"{words[:157]}..."

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coser_cli.config import SRResNetConfig
-from coser_cli.models.convolution import RELU, activated, added, leaky
 
-LEAKY = leaky(0.1)
 UPSAMPLINGS = ("pixel_shuffle", "nearest")
 RECONSTRUCT_REACH = 2
 """Pixel shuffle: one convolution at each resolution and two at the last, 1 + ⌈(1 + ⌈2/2⌉)/2⌉.
@@ -35,7 +33,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return added(self.conv2, activated(self.conv1, x, RELU), x)
+        return x + self.conv2(F.relu(self.conv1(x)))
 
 
 class SRResNet(nn.Module):
@@ -73,7 +71,7 @@ class SRResNet(nn.Module):
 
     def extract(self, pixels: Tensor) -> Tensor:
         """Features `(B, num_feat, H, W)`; each sees `2·num_block + 1` pixels around it."""
-        features: Tensor = self.body(activated(self.conv_first, pixels, LEAKY))
+        features: Tensor = self.body(F.leaky_relu(self.conv_first(pixels), 0.1))
         return features
 
     def reconstruct(self, features: Tensor, pixels: Tensor) -> Tensor:
@@ -82,10 +80,11 @@ class SRResNet(nn.Module):
         """
         for upconv in (self.upconv1, self.upconv2):
             features = self._double(upconv, features)
-        residual = self.conv_last(activated(self.conv_hr, features, LEAKY))
+        residual = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.1))
         return residual + F.interpolate(pixels, scale_factor=4.0, mode="bilinear")
 
     def _double(self, upconv: nn.Conv2d, features: Tensor) -> Tensor:
         if self.shuffles:
-            return F.pixel_shuffle(activated(upconv, features, LEAKY), 2)
-        return activated(upconv, F.interpolate(features, scale_factor=2.0, mode="nearest"), LEAKY)
+            return F.pixel_shuffle(F.leaky_relu(upconv(features), 0.1), 2)
+        larger = F.interpolate(features, scale_factor=2.0, mode="nearest")
+        return F.leaky_relu(upconv(larger), 0.1)

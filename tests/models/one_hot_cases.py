@@ -1,15 +1,8 @@
-"""Inputs of one-hot attention that are hard in some way, and the kernel run on all of them by
-Triton's interpreter: `report`, for a process of its own, since TRITON_INTERPRET counts when triton
-is first imported.
-"""
+"""Inputs of one-hot attention that are hard in some way, and its definition."""
 
-import json
-import os
 from typing import NamedTuple
 
 import torch
-
-TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Case(NamedTuple):
@@ -75,89 +68,3 @@ def agreement(found, expected):
     alike = (found - expected).abs() <= near * scale
     alike |= found.isnan() & expected.isnan()
     return alike.all(-1).double().mean().item()
-
-
-def repair_bfloat16():
-    """The interpreter keeps bfloat16 as 16-bit integers and multiplies these in `tl.dot`."""
-    import numpy as np
-    import triton.language as tl
-    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
-
-    dot = InterpreterBuilder.create_dot
-
-    def widened(x):
-        if x.dtype.scalar != tl.bfloat16:
-            return x
-        return TensorHandle((x.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
-
-    def repaired(self, a, b, *rest):
-        return dot(self, widened(a), widened(b), *rest)
-
-    InterpreterBuilder.create_dot = repaired
-
-
-def report():
-    """Print the agreement of the kernel with the definition as JSON, by case and number type."""
-    os.environ["TRITON_INTERPRET"] = "1"
-    from coser_cli.models.one_hot_triton import fused_one_hot_attention
-
-    repair_bfloat16()
-    shares = {}
-    for name, dtype in TYPES.items():
-        for case in CASES:
-            tensors = inputs(case, dtype)
-            found, expected = fused_one_hot_attention(*tensors), plain_one_hot_attention(*tensors)
-            assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-            assert found.transpose(1, 2).is_contiguous()
-            shares[f"{name} {case}"] = agreement(found, expected)
-    print(json.dumps(shares))
-
-
-def compiled():
-    """Print what Triton's compilers make of the kernel, as JSON: bytes of the machine's code, of
-    shared memory, and of what did not fit the registers, by compute capability and number type.
-    """
-    import re
-
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    from coser_cli.models import one_hot_triton
-
-    kernel, made = one_hot_triton._kernel, {}
-    for capability, name, head_dim in (
-        (80, "fp32", 48),
-        (90, "bf16", 64),
-        (100, "bf16", 64),
-    ):
-        dtype = torch.float32 if name == "fp32" else torch.float16
-        cut = one_hot_triton.tiles(dtype, 64)
-        fixed = {
-            "head_dim": head_dim,
-            "padded": 64,
-            "block_queries": cut.queries,
-            "tile_keys": cut.keys,
-            "whole_tiles": capability != 80,
-        }
-        fixed |= {f"{x}_channel": 1 for x in ("query", "key", "value")}
-        signature = dict.fromkeys(kernel.arg_names, "i32") | {"scale": "fp32"}
-        signature |= {x: f"*{name}" for x in kernel.arg_names if x.endswith("_ptr")}
-        signature |= dict.fromkeys(fixed, "constexpr")
-        aligned = {
-            (i,): [["tt.divisibility", 16]]
-            for i, x in enumerate(kernel.arg_names)
-            if x not in fixed and x not in ("scale", "heads", "queries", "keys")
-        }
-        result = triton.compile(
-            ASTSource(fn=kernel, signature=signature, constexprs=fixed, attrs=aligned),
-            target=GPUTarget("cuda", capability, 32),
-            options={"num_warps": cut.warps, "num_stages": cut.stages},
-        )
-        ptx = result.asm["ptx"]
-        made[f"{capability} {name}"] = {
-            "code": len(result.asm["cubin"]),
-            "shared": result.metadata.shared,
-            "products": sorted(set(re.findall(r"wgmma\.mma_async|tcgen05\.mma|mma\.sync", ptx))),
-        }
-    print(json.dumps(made))

@@ -251,7 +251,6 @@ guidance-scale = 2.5
 | `COSER_CACHE_DIR` | folder of what `--compile` keeps, instead of the user's cache folder |
 | `COSER_CONFIG` | TOML file, as `--config` |
 | `COSER_DEBUG` | when set, errors keep their traceback |
-| `COSER_FUSED` | `0`: do without the fused GPU kernel of the reference attention |
 | `COSER_OFFLINE`, `HF_HUB_OFFLINE` | when set, `coser download-weights` makes no request |
 | `HF_ENDPOINT` | host to ask instead of huggingface.co |
 | `HF_TOKEN` | token for huggingface.co and `HF_ENDPOINT`; no other host gets it |

@@ -128,7 +128,7 @@ class UNetConfig:
     `attention_factors` are the down-factors (1, 2, 4 ...) that carry transformer blocks; the
     middle block always has one. `norm_num_groups` 0 leaves the group norms out. `conditions` name
     further pictures, beside the low-resolution one and the references, to attend to.
-    `dense_blocks` > 0: as many make a residual block of the finest level (see `models/dense.py`),
+    `dense_blocks` > 0: so many residual-in-residual blocks, as in ESRGAN, per block of level 0,
     and nothing is activated before the last convolution. `direct_controls`: where a level has no
     attention, control maps are added to the skips, as in the plain ControlNet.
     """

@@ -29,7 +29,8 @@ class LowRes:
 
     `pixels` `(B, 3, H, W)`: the input. `padded`: its enlargement, padded right and bottom to
     `pixel_multiple`; only `size` of it is picture. `target`: size of the result, which may be
-    smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded` when first used.
+    smaller. `encode` makes `latents` `(B, 4, h, w)` and `features` of `padded`, or of the bicubic
+    enlargement (`ModelConfig.latents_of`), when first used.
     `pre_restored` `(B, 3, 4H, 4W)`, not clamped: the SRResNet's result, where the enlargement is
     made of it (in the scale of the network that replaces it). `mask` `(1, 1, h, w)` of any size:
     see `mask.py`. `conditions`: latents `(B, 4, h, w)` of the pictures of further conditions, by
@@ -96,10 +97,10 @@ def prepare(model: CoSeR, pixels: Tensor, scale: float) -> LowRes:
         enlarged = enlarge_srresnet(model.srresnet, pre_restored, scale, size)
     else:
         enlarged = enlarge_bicubic(pixels, size)
-    padded = source = pad_to_multiple(enlarged, model.config.pixel_multiple)
+    padded = pad_to_multiple(enlarged, model.config.pixel_multiple)
+    encode = cache(partial(_encode, model, padded))
     if model.config.latents_of == "bicubic":
-        source = pad_to_multiple(enlarge_smoothly(pixels, size), model.config.pixel_multiple)
-    encode = cache(partial(_encode, model, source.to(padded)))
+        encode = cache(partial(_encode_smooth, model, pixels, size))
     return LowRes(pixels, padded, size, target, encode, pre_restored)
 
 
@@ -117,6 +118,13 @@ def _encode(model: CoSeR, padded: Tensor) -> tuple[Tensor, tuple[Tensor, ...] | 
     else:
         latents = model.autoencoder.encode(padded)
     return require_finite(latents.float(), what="latents of the input"), features
+
+
+def _encode_smooth(
+    model: CoSeR, pixels: Tensor, size: Size
+) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+    smooth = pad_to_multiple(enlarge_smoothly(pixels, size), model.config.pixel_multiple)
+    return _encode(model, smooth.to(pixels))
 
 
 def enlarge_bicubic(pixels: Tensor, size: Size) -> Tensor:

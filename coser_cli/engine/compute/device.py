@@ -35,7 +35,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     itself, bfloat16 before float16, else float32.
 
     On CPUs that is bfloat16 with AVX512-BF16 or AMX instructions: `mini` then takes 0.7 of the CPU
-    time and differs by one level of 255 at most.
+    time and differs by two levels of 255 at most (three photos).
     """
     if name == "auto":
         if _has_bfloat16(device):

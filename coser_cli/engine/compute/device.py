@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -35,7 +35,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     itself, bfloat16 before float16, else float32.
 
     On CPUs that is bfloat16 with AVX512-BF16 or AMX instructions: `mini` then takes 0.7 of the CPU
-    time and differs by one level of 255 at most.
+    time and differs by two levels of 255 at most (two photos).
     """
     if name == "auto":
         if _has_bfloat16(device):
@@ -81,7 +81,7 @@ def _has_bfloat16(device: torch.device) -> bool:
     """Whether a CPU, CUDA or ROCm device computes in bfloat16 by itself."""
     if device.type == "cpu":
         # older releases of torch cannot say; instructions of ARM CPUs were not tried
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     if device.type != "cuda":
         return False

@@ -215,8 +215,8 @@ class ModelConfig:
     networks are at home with. `presets`: `defaults` that are others under a preset's name.
     `one_step`: how the result is restored; None: by a sampler. `reference`: how such a one-step
     model imagines references; None: not at all, so that only pictures of the user can guide it.
-    `pass_scale`: how much a pass of the SRResNet, or of a network of the user in its place, which
-    takes `pass_memory` bytes, enlarges each side.
+    `tile_overlap`: pixels by which tiles overlap, unless another number is asked for.
+    `pass_scale`: enlargement by a pass of the SRResNet or a user's network (`pass_memory` bytes).
     """
 
     name: str
@@ -241,12 +241,16 @@ class ModelConfig:
     reference: OneStep | None = None
     defaults: Defaults = field(default_factory=Defaults)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tile_overlap: int = 256
     pass_scale: int = 4
     pass_memory: int | None = None
 
     def pre_restored(self) -> ModelConfig:
         """The same with a network of the user: all starts from its picture, strength 0 gives it."""
-        return replace(self, low_res_source="srresnet", plain_result="low_res")
+        own = replace(self, low_res_source="srresnet", plain_result="low_res")
+        if self.latents_of != "bicubic":
+            return own
+        return replace(own, defaults=replace(self.defaults, strength=0.0))  # unseen by the step
 
     def preset(self, name: str) -> Defaults:
         """The defaults under that name; "balanced" are `defaults`, as is what the model lacks."""
@@ -326,6 +330,7 @@ MINI = ModelConfig(
     plain_result="low_res",
     align_references=True,
     working_scale=4.0,
+    tile_overlap=64,  # results in tiles then differ by four levels at most (docs/large-photos.md)
     one_step=OneStep(100),
     reference=OneStep(100),
     # feeding the imagined reference back brings nothing (docs/figures.md)
@@ -339,11 +344,3 @@ MINI = ModelConfig(
     presets={"fast": {"strength": 0.0}},
 )
 VARIANTS = {config.name: config for config in (MINI, SD21)}
-
-
-@dataclass(frozen=True)
-class PartSize:
-    """Bytes of a part's weights, and of its largest tensor."""
-
-    total: int
-    largest: int

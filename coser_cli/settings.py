@@ -47,7 +47,7 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 OFFLOADS: tuple[str, ...] = get_args(Offload)
 
 MIN_SCALE, MAX_SCALE = 1.0, 16.0
-DEFAULT_TILE_SIZE, DEFAULT_OVERLAP = 512, 256
+DEFAULT_TILE_SIZE = 512
 MAX_TILE_SIZE, MAX_TILE_BATCH = 8192, 256
 MAX_STEPS = 1000
 MAX_REFERENCES = 16
@@ -175,12 +175,13 @@ class ResolvedSettings(Settings):
 class TileSpec:
     """How a large picture is cut: lengths are pixels of the result, memory is bytes.
 
-    `tile_batch` and `max_memory` None: as the memory suffices. `jitter` moves the tiles from step
+    `overlap` None: the model's own, but half of a tile at most. `tile_batch` and `max_memory` None:
+    as the memory suffices. `jitter` moves the tiles from step
     to step. Raises `UsageError` where a value is out of range.
     """
 
     tile_size: int = DEFAULT_TILE_SIZE
-    overlap: int = DEFAULT_OVERLAP
+    overlap: int | None = None
     tile_batch: int | None = None
     jitter: bool = False
     max_memory: int | None = None
@@ -188,21 +189,30 @@ class TileSpec:
 
     def __post_init__(self) -> None:
         _number(1, MAX_TILE_SIZE, whole=True)("tile_size", self.tile_size)
-        _number(0, MAX_TILE_SIZE, whole=True)("overlap", self.overlap)
+        if self.overlap is not None:
+            _number(0, MAX_TILE_SIZE, whole=True)("overlap", self.overlap)
         if self.tile_batch is not None:
             _number(1, MAX_TILE_BATCH, whole=True)("tile_batch", self.tile_batch)
-        if self.overlap >= self.tile_size:
+        if self.overlap is not None and self.overlap >= self.tile_size:
             raise UsageError(
                 f"an overlap of {self.overlap} pixels leaves nothing of a tile of {self.tile_size}",
                 "give --overlap less than --tile-size; half of it is usual",
             )
 
-    def cells(self, downscale: int, multiple: int) -> tuple[int, int]:
-        """Tile and stride in latent cells, for a model with `downscale` pixels per cell whose
-        networks take sides that are multiples of `multiple` pixels.
+    def overlap_with(self, config: ModelConfig) -> int:
+        """By how many pixels the tiles of a model overlap."""
+        if self.overlap is not None:
+            return self.overlap
+        half = self.tile_size // 2 // config.downscale * config.downscale
+        return min(config.tile_overlap, half)
+
+    def cells(self, config: ModelConfig) -> tuple[int, int]:
+        """Tile and stride in latent cells for a model.
 
         Raises `UsageError` that names the nearest lengths that fit.
         """
+        downscale, multiple = config.downscale, config.pixel_multiple
+        overlap = self.overlap_with(config)
         if self.tile_size % multiple:
             below = self.tile_size // multiple * multiple
             fitting = f"{below} or {below + multiple}" if below else f"{multiple} at least"
@@ -210,13 +220,13 @@ class TileSpec:
                 f"this model takes no tiles of {self.tile_size} pixels",
                 f"--tile-size must be a multiple of {multiple}: {fitting}",
             )
-        if self.overlap % downscale:
-            below = self.overlap // downscale * downscale
+        if overlap % downscale:
+            below = overlap // downscale * downscale
             raise UsageError(
-                f"this model's tiles cannot overlap by {self.overlap} pixels",
+                f"this model's tiles cannot overlap by {overlap} pixels",
                 f"--overlap must be a multiple of {downscale}: {below} or {below + downscale}",
             )
-        return self.tile_size // downscale, (self.tile_size - self.overlap) // downscale
+        return self.tile_size // downscale, (self.tile_size - overlap) // downscale
 
 
 def _number(low: float, high: float, *, whole: bool = False) -> Callable[[str, Any], None]:

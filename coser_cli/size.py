@@ -1,4 +1,4 @@
-"""Sizes of pictures and maps as plain numbers: no torch."""
+"""Sizes of pictures, maps and weights as plain numbers: no torch."""
 
 from __future__ import annotations
 
@@ -133,3 +133,11 @@ def size_to_work_at(model: Works, size: Size, scale: float) -> Size:
 def working_scale(target: Size, work: Size, scale: float) -> float:
     """The scale from the input to the size to work at, where `scale` leads to `target`."""
     return scale * max(work.height / target.height, work.width / target.width)
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Bytes of a part's weights, and of its largest tensor."""
+
+    total: int
+    largest: int

@@ -54,7 +54,8 @@ def upscale_in_tiles(loaded: LoadedJob, why: str) -> Outputs:
     cost = cost_in_tiles(loaded.upscaler.runtime, task)
     for path in loaded.missing:
         require_streamable(path, cost.size)
-    loaded = replace(loaded, tiling=tiling_of(tiles, cost.diffusion.tile_batch))
+    config = loaded.upscaler.model.config
+    loaded = replace(loaded, tiling=tiling_of(tiles, config, cost.diffusion.tile_batch))
     with Scratch(tiles.temp_dir) as scratch:
         scratch.require(cost.disk)
         tiled = TiledUpscaler(

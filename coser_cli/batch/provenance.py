@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 KEY = "coser_record"
-_TILING = ("tile_size", "overlap", "jitter")
-"""Of how a picture is cut: what is chosen, not what depends on the free memory."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +155,14 @@ def _as_json(settings: Settings, idle: Collection[str]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def tiling_of(spec: TileSpec, tile_batch: int) -> dict[str, Any]:
-    """How a picture was cut; `tile_batch` as it was found to suffice."""
-    return {name: getattr(spec, name) for name in _TILING} | {"tile_batch": tile_batch}
+def tiling_of(spec: TileSpec, config: ModelConfig, tile_batch: int | None = None) -> dict[str, Any]:
+    """How a picture is cut with a model; `tile_batch` as it was found to suffice, if it was."""
+    tiling = {
+        "tile_size": spec.tile_size,
+        "overlap": spec.overlap_with(config),
+        "jitter": spec.jitter,
+    }
+    return tiling if tile_batch is None else tiling | {"tile_batch": tile_batch}
 
 
 def compute_of(device: Any, dtype: Any, compiled: bool = False) -> dict[str, Any]:
@@ -198,15 +201,16 @@ def differences(
         *_origins(record, expected),
         *_encoding(record, expected),
     ]
-    tiling, spec = _table(record, "tiling"), origin.tiles
+    tiling = _table(record, "tiling")
+    chosen = tiling_of(origin.tiles, origin.provenance.config)
     samples = "seed" not in idle or "prompt" not in idle
     if expected["role"] != "comparison":
         if origin.always_tiles and not tiling:
             reasons.append("it was not made in tiles")
         reasons += [
-            f"{name} was {tiling.get(name)}, is {getattr(spec, name)}"
-            for name in _TILING
-            if samples and tiling and tiling.get(name) != getattr(spec, name)
+            f"{name} was {tiling.get(name)}, is {value}"
+            for name, value in chosen.items()
+            if samples and tiling and tiling.get(name) != value
         ]
         dtype, was = origin.provenance.dtype, _table(record, "compute").get("dtype")
         if dtype not in ("auto", was):

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coser_cli.config import ModelConfig, PartSize, SentenceTextConfig
+from coser_cli.config import ModelConfig, SentenceTextConfig
 from coser_cli.models.build import PARTS, CoSeR, build, make_network, skeleton
 from coser_cli.models.residency import Placement, dtype_of
+from coser_cli.size import PartSize
 
 
 def synthetic_model(config: ModelConfig, placement: Placement, seed: int = 0) -> CoSeR:

@@ -68,7 +68,7 @@ def measure_tiled(
     Raises `UsageError` where the model does not take such tiles.
     """
     config = upscaler.model.config
-    tile, stride = spec.cells(config.downscale, config.pixel_multiple)
+    tile, stride = spec.cells(config)
     size = Size(side, side)
     cells = (size.padded(config.pixel_multiple) // config.downscale).width
     grid = make_grid(Size(cells, cells), tile, stride)

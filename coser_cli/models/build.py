@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from coser_cli.config import ClipTextConfig, ModelConfig, PartSize
+from coser_cli.config import ClipTextConfig, ModelConfig
 from coser_cli.errors import WeightsError
 from coser_cli.models.residency import ONCE, STAGES, Held, Placement, peak
 from coser_cli.models.srresnet import Enlarger, SRResNet
 from coser_cli.models.step import Execute, eagerly
+from coser_cli.size import PartSize
 
 if TYPE_CHECKING:
     from coser_cli.models.autoencoder import Autoencoder

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coser_cli.config import PartSize
+from coser_cli.size import PartSize
 
 STAGES: dict[str, frozenset[str]] = {
     "prepare": frozenset({"srresnet", "vae", "cfw"}),

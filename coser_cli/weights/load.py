@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from coser_cli.config import ModelConfig, PartSize, SentenceTextConfig
+from coser_cli.config import ModelConfig, SentenceTextConfig
 from coser_cli.errors import WeightsError
 from coser_cli.models.build import PARTS, CoSeR, build, make_network
 from coser_cli.models.residency import Placement, dtype_of, stream
+from coser_cli.size import PartSize
 from coser_cli.weights import store
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from coser_cli.config import ClipTextConfig, ModelConfig, PartSize, SentenceTextConfig
+from coser_cli.config import ClipTextConfig, ModelConfig, SentenceTextConfig
 from coser_cli.errors import WeightsError, shown
 from coser_cli.paths import bundled_weights_dir, weights_dir
+from coser_cli.size import PartSize
 
 if TYPE_CHECKING:
     import torch

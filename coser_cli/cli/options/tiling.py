@@ -47,16 +47,17 @@ class Tiles:
         ),
     ] = names.DEFAULT_TILE_SIZE
     overlap: Annotated[
-        int,
+        int | None,
         option(
             "--overlap",
             TILING,
-            "Let neighbouring tiles overlap by this many pixels of the result.",
+            "Let neighbouring tiles overlap by this many pixels of the result; by default, 64 with"
+            " mini and 256 with sd21.",
             min=0,
             max=names.MAX_TILE_SIZE,
             envvar="COSER_OVERLAP",
         ),
-    ] = names.DEFAULT_OVERLAP
+    ] = None
     tile_batch: Annotated[
         int | None,
         choose(

@@ -14,10 +14,10 @@ from coser_cli.engine.compute.retry import REMEDY, is_out_of_memory
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.residency import STAGES, peak
 from coser_cli.settings import OFFLOADS
-from coser_cli.size import Size, size_to_work_at, srresnet_passes, working_scale
+from coser_cli.size import PartSize, Size, size_to_work_at, srresnet_passes, working_scale
 
 if TYPE_CHECKING:
-    from coser_cli.config import ModelConfig, PartSize
+    from coser_cli.config import ModelConfig
 
 MAPS_AT_ONCE = 6
 """How many maps of its widest level the decoder holds at its peak (measured: 4 to 6)."""

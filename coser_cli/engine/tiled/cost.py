@@ -228,7 +228,7 @@ def _padded(config: ModelConfig, task: Task) -> Size:
 
 
 def _grid(config: ModelConfig, padded: Size, spec: TileSpec) -> Grid:
-    tile, stride = spec.cells(config.downscale, config.pixel_multiple)
+    tile, stride = spec.cells(config)
     return make_grid(padded // config.downscale, tile, stride)
 
 

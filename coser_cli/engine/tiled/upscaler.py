@@ -74,7 +74,7 @@ class TiledUpscaler:
         self.spec = spec
         self.scratch = scratch
         self._side = spec.tile_size
-        self.tile, self.stride = spec.cells(config.downscale, config.pixel_multiple)
+        self.tile, self.stride = spec.cells(config)
         self.notes: list[str] = []
         self._on_progress = on_progress
         self._restored: tuple[LargeLowRes, Readable] | None = None

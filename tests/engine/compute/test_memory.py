@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from coser_cli.config import PartSize
 from coser_cli.engine.compute import memory
 from coser_cli.engine.compute.memory import choose_offload
 from coser_cli.engine.compute.retry import NotFiniteError
@@ -20,6 +19,7 @@ from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.models.build import PARTS
 from coser_cli.settings import Settings
+from coser_cli.size import PartSize
 from coser_cli.weights import store
 from tests.toy_upscaler import save_toy
 

@@ -141,6 +141,17 @@ def test_tiles_that_networks_do_not_take_are_refused(upscaler, spec, words):
         TiledUpscaler(upscaler.runtime, spec, scratch)
 
 
+@pytest.mark.parametrize(
+    ("spec", "overlap"),
+    [(TileSpec(), 40), (TileSpec(overlap=256), 256), (TileSpec(64), 32), (TileSpec(64, 0), 0)],
+)
+def test_tiles_overlap_as_the_model_needs_unless_asked_otherwise(upscaler, spec, overlap):
+    config = replace(upscaler.model.config, tile_overlap=40)
+    assert spec.overlap_with(config) == overlap
+    tile, stride = spec.cells(config)
+    assert (tile - stride) * config.downscale == overlap
+
+
 class Scarce(torch.nn.Module):
     """A U-Net on a device whose memory takes `most` tiles at once, and no more."""
 

@@ -78,7 +78,7 @@ def measure_tiled(
     how = restoring(replace(settings, sampler="ddim", steps=1), config)
     maps = TensorMap(low_res), [TensorMap(reference)]
     predict = tiles_with_controls(upscaler.model, lambda tiles: cognition, how, *maps)
-    walk = TiledWalk(
+    sweep = TiledWalk(
         how.sampler,
         lambda step, rows: noise_rows(settings.seed, "restore", step, 4, rows, cells),
         lambda step: grid,
@@ -87,7 +87,7 @@ def measure_tiled(
     )
     on_progress(f"tiles: {len(grid)} for {side}×{side} pixels")
     untiled = _untiled(upscaler, settings, cognition, tile, repeat)
-    seconds = time_of(lambda: walk(predict, TensorMap(state)), upscaler.device, 1, warmup=0)
+    seconds = time_of(lambda: sweep(predict, TensorMap(state)), upscaler.device, 1, warmup=0)
     return TiledStep(side, spec.tile_size, len(grid), batch, seconds, untiled)
 
 

@@ -104,12 +104,11 @@ def speed(
     """
     settings = Settings(**asdict(sampled))
 
-    from coser_cli.bench.loading import Choice
     from coser_cli.bench.speed import SpeedTest, measure
     from coser_cli.cli.output.bench import report
 
-    what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
-    test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
+    what = asdict(chosen) | asdict(measured) | {"tiles": tuple(measured.tiles or ())}
+    test = SpeedTest(settings, **what)
 
     total, begun = 3 + test.warmup + test.repeat + test.networks + len(test.tiles), count()
     with Reporter(quiet=quiet) as reporter:

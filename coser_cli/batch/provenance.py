@@ -52,7 +52,6 @@ class Provenance:
 
     @property
     def model(self) -> str:
-        """The model's name."""
         return self.folder.name
 
     @cached_property
@@ -64,7 +63,6 @@ class Provenance:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of all weights."""
         return self.weights, *(() if self.pre_restorer is None else (self.pre_restorer.sha256,))
 
 

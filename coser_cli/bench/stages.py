@@ -45,7 +45,6 @@ class Stage:
 
     @property
     def rate(self) -> float | None:
-        """Operations per second."""
         return None if self.flops is None else self.flops / self.seconds.median
 
     @property

@@ -43,7 +43,6 @@ class TiledStep:
 
     @property
     def per_tile(self) -> float:
-        """Seconds per tile and step."""
         return self.seconds.median / self.tiles
 
     @property

@@ -180,7 +180,6 @@ def _install(
     choice: Choice,
     imports: list[tuple[str, Path]],
 ) -> None:
-    """Import, fetch, convert, install."""
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.plan import make_plan, require_space
     from coser_cli.weights.install.run import Callbacks, Installer, require_network

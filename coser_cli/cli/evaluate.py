@@ -232,7 +232,6 @@ def measure(
 
 
 def _sets(folders: Sequence[Path], data: Data) -> list[PictureSet]:
-    """The sets that are measured. Raises `UsageError`."""
     from coser_cli.evaluation.pairs import find_set, set_of_folders
 
     if folders and (data.reference or data.input):

@@ -153,7 +153,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _model_lines(model: dict[str, Any]) -> list[str]:
-    """What an installed model decodes with, and the licences of a model."""
     decoders = {
         "cfw": "decodes with CFW",
         "vae": "decodes with the plain VAE: CFW is not installed, and --fidelity has no effect",

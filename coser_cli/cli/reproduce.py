@@ -55,7 +55,6 @@ class Reproduction:
 
     @property
     def shell(self) -> str:
-        """The command as a line for a shell."""
         return " ".join(_quoted(word) for word in self.command)
 
 

@@ -93,7 +93,6 @@ class Keeping:
 
     @property
     def words(self) -> list[str]:
-        """As options of a command."""
         memory = [] if self.max_memory is None else ["--max-memory", self.max_memory]
         words = ["--idle-timeout", self.idle_timeout, "--max-models", str(self.max_models)]
         return [*words, *memory]

@@ -76,7 +76,6 @@ def _panel(panel: Any, comparison: Comparison, metric: str) -> None:
 
 
 def _draw_noise(panel: Any, comparison: Comparison, metric: str) -> None:
-    """The baseline's band."""
     if metric in comparison.levels:
         level = comparison.levels[metric]
         band = level.mean - level.limit(), level.mean + level.limit()

@@ -124,7 +124,6 @@ class Files:
 
     @property
     def encoding(self) -> Encoding:
-        """How results are packed."""
         return Encoding(self.quality, self.chroma, self.lossless, self.strip_metadata)
 
     def fit(self, ctx: typer.Context) -> Fit | None:

@@ -260,6 +260,5 @@ class Diffusion:
     deep_interval: DeepInterval = 1
 
     def settings(self, scale: float, preset: str) -> Settings:
-        """How to enlarge. Raises `UsageError`."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return Settings(scale, preset=preset, **values)

@@ -68,7 +68,6 @@ class PictureReporter(Reporter):
                 self.hint(text)
 
     def start(self, job: Job) -> None:
-        """A job begins."""
         self._started += 1
         self.log("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
         if isinstance(self.bars, Bars):
@@ -84,7 +83,6 @@ class PictureReporter(Reporter):
             self.bars.stage(stage, done, total)
 
     def result(self, result: Result) -> None:
-        """One job has ended."""
         if isinstance(self.bars, Bars):
             self.bars.ended(result.job.source.name, worked=result.status in ("done", "failed"))
         self._ended += 1
@@ -112,7 +110,6 @@ class PictureReporter(Reporter):
                     self.output(str(path))
 
     def plan(self, plan: Plan) -> None:
-        """What a job would be."""
         if self.as_json:
             self.record("plan", plan_record(plan))
         else:
@@ -125,14 +122,12 @@ class PictureReporter(Reporter):
             self.record("problem", {"error": error_record(error)})
 
     def planned(self, tally: Tally) -> None:
-        """All plans have been reported."""
         if self.as_json:
             self.summary(_status(tally), tally.exit_code)
         elif self._total > 1:
             self.message(f"{tally.done} can be done, {tally.failed} cannot; nothing was written")
 
     def end(self, tally: Tally) -> None:
-        """All jobs have ended."""
         self.close_bars()
         self.log("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")
         if self.as_json:
@@ -142,11 +137,9 @@ class PictureReporter(Reporter):
             self.message(_counts(tally))
 
     def counts(self) -> dict[str, int]:
-        """Of the jobs; all 0 before they are known."""
         return picture_counts(self._total, self._tally)
 
     def interruption(self) -> str:
-        """How many jobs are done."""
         done = self._tally.done + self._tally.skipped if self._tally else 0
         return f"stopped after {done} of {self._total}; run the same command again to continue"
 

@@ -30,7 +30,6 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Texts in the order of `HEADINGS`."""
         return self.picture, self.status, self.size, self.seconds, self.remark
 
 

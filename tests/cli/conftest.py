@@ -20,6 +20,7 @@ from coser_cli.size import Size
 from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
 from tests.toy import TOY
+from tests.toy_work import InMemory
 
 PARTS = ("srresnet", "vae", "cfw", "unet", "controlnet", "cognitive_encoder")
 
@@ -73,10 +74,10 @@ def coser(weights, monkeypatch, capsys, tmp_path):
     return run
 
 
-class Plain:
+class Plain(InMemory):
     """Enlarges by plain interpolation: for tests of files, where networks do not matter."""
 
-    device, dtype, low_memory = torch.device("cpu"), torch.float32, False
+    device, dtype = torch.device("cpu"), torch.float32
     is_compiled = False
 
     def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
@@ -86,19 +87,6 @@ class Plain:
 
     def candidates(self, pixels, settings=None, on_progress=None):
         return Candidates(self.upscale(pixels, settings).pixels.flip(-1), None)
-
-    def complete(self, settings):
-        return settings
-
-    @property
-    def runtime(self):
-        return self
-
-    def why_tiled(self, size, settings, spec):
-        return ""
-
-    def batch_limit(self, size, settings):
-        return 1
 
 
 @pytest.fixture

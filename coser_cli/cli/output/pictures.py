@@ -15,7 +15,7 @@ from coser_cli.cli.output.json_lines import (
 )
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.cli.output.streams import write_line
-from coser_cli.cli.output.table import Row, rich_table, row_of
+from coser_cli.cli.output.table import rich_table
 from coser_cli.errors import CoserError, shown
 from coser_cli.version import __version__
 
@@ -38,7 +38,7 @@ class PictureReporter(Reporter):
     ) -> None:
         super().__init__(as_json=as_json, quiet=quiet, log=log)
         self._results = results
-        self._rows: list[Row] = []
+        self._reported: list[Result] = []
         self._expected: Mapping[str, float] | None = None
         self._total = self._started = self._ended = 0
         self._tally: Tally | None = None
@@ -86,7 +86,7 @@ class PictureReporter(Reporter):
         if isinstance(self.bars, Bars):
             self.bars.ended(result.job.source.name, worked=result.status in ("done", "failed"))
         self._ended += 1
-        self._rows.append(row_of(result))
+        self._reported.append(result)
         self.log("INFO", _log_line(result))
         if result.error is not None:
             self.error(result.error)
@@ -145,11 +145,11 @@ class PictureReporter(Reporter):
 
     def _table(self) -> None:
         """What became of each picture; on a terminal only, as elsewhere each has had its line."""
-        if not self.live or not self._rows:
+        if not self.live or not self._reported:
             return
         from rich.console import Console
 
-        Console(stderr=True, highlight=False).print(rich_table(self._rows))
+        Console(stderr=True, highlight=False).print(rich_table(self._reported))
 
 
 def _scores(result: Result) -> str:

@@ -11,6 +11,7 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
+from coser_cli.cli.options.compute import ModelOptions
 from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.reporter import Reporter
@@ -30,12 +31,9 @@ def root() -> None:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(ModelOptions):
     """The values of the options about model and device."""
 
-    model: options.Model = "auto"
-    device: options.Device = "auto"
-    dtype: options.Dtype = "auto"
     synthetic: Annotated[
         bool,
         option(

@@ -18,6 +18,7 @@ from coser_cli.cli.evaluate_study import study
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
+from coser_cli.cli.options.compute import ModelOptions
 from coser_cli.cli.options.declare import choose
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import UsageError, shown
@@ -159,15 +160,6 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Model:
-    """The values of the options about the model."""
-
-    model: options.Model = "auto"
-    device: options.Device = "auto"
-    dtype: options.Dtype = "auto"
-
-
-@dataclass(frozen=True)
 class Sampling:
     """The values of the options about sampling."""
 
@@ -185,7 +177,7 @@ class Sampling:
 def measure(
     data: Data,
     outputs: Outputs,
-    model: Model,
+    model: ModelOptions,
     sampled: Sampling,
     sets: Annotated[
         list[Path] | None,
@@ -281,14 +273,14 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [f"{folder.absolute().parent.name}/{folder.absolute().name}" for folder in folders]
 
 
-def _loader(model: Model) -> Any:
+def _loader(model: ModelOptions) -> Any:
     """A function that loads the model once, when first asked."""
 
     @cache
     def load() -> Any:
         from coser_cli.engine.upscaler import Upscaler
 
-        return Upscaler.from_pretrained(model.model, device=model.device, dtype=model.dtype)
+        return Upscaler.from_pretrained(**asdict(model))
 
     return load
 

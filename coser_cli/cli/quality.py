@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.compute import ModelOptions
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import ComparedSettings, Count, Crop, OutputOptions, Scale
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.errors import InputError, UsageError, shown, writing
 
 if TYPE_CHECKING:
-    from coser_cli.evaluation.noise import Comparison
     from coser_cli.settings import Settings
 
 Sets = Annotated[
@@ -33,9 +34,7 @@ def quality(
     crop: Crop = 32,
     count: Count = None,
     outputs: OutputOptions,
-    model: options.Model = "auto",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
+    model: ModelOptions,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -62,8 +61,10 @@ def quality(
 
     grid = compared.grid(scale)
     crops = read_crops(sets, crop, scale, count)
-    upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
-    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, outputs.results)
+    upscaler = Upscaler.from_pretrained(**asdict(model))
+    ledger = Ledger(
+        subject_of(model.model, upscaler, crops), upscaler.model.config, outputs.results
+    )
     if outputs.measured:
         comparison = compare(grid, ledger.rows, upscaler.model.config)
     else:
@@ -78,12 +79,14 @@ def quality(
             comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
     report(comparison, len(crops), as_json=as_json)
     if outputs.plot is not None:
-        _draw(
-            comparison,
-            title(ledger.subject.model, len(crops), crop, grid),
-            outputs.plot,
-            quiet=quiet,
-        )
+        from coser_cli.evaluation.plot import draw
+        from coser_cli.imageio.atomic import atomic_file
+
+        heading = title(ledger.subject.model, len(crops), crop, grid)
+        with writing(outputs.plot, InputError), atomic_file(outputs.plot) as file:
+            file.write(draw(comparison, heading))
+        if not quiet:
+            typer.echo(f"drawn: {shown(outputs.plot)}", err=True)
 
 
 def _require_packages(plot: Path | None) -> None:
@@ -95,13 +98,3 @@ def _require_packages(plot: Path | None) -> None:
             raise UsageError(
                 f"{what} {name}, which is not installed", "pip install 'coser-cli[eval]'"
             )
-
-
-def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
-    from coser_cli.evaluation.plot import draw
-    from coser_cli.imageio.atomic import atomic_file
-
-    with writing(plot, InputError), atomic_file(plot) as file:
-        file.write(draw(comparison, title))
-    if not quiet:
-        typer.echo(f"drawn: {shown(plot)}", err=True)

@@ -8,22 +8,7 @@ from typing import Any
 
 import typer
 
-from coser_cli.cli.options.training import (
-    STAGE_NAMES,
-    Accumulation,
-    Config,
-    Data,
-    DataWorkers,
-    DryRun,
-    Gpus,
-    GradientCheckpointing,
-    MixedPrecision,
-    Rate,
-    SamplesEvery,
-    StageName,
-    TensorBoard,
-    Work,
-)
+from coser_cli.cli.options import training as options
 from coser_cli.errors import UsageError
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
@@ -32,26 +17,26 @@ LAUNCHER = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def train(
-    stage: StageName,
-    data: Data = None,
-    config: Config = None,
-    work: Work = Path("runs/mini"),
-    dry_run: DryRun = False,
-    mixed_precision: MixedPrecision = None,
-    accumulation: Accumulation = None,
-    gradient_checkpointing: GradientCheckpointing = None,
-    data_workers: DataWorkers = None,
-    gpus: Gpus = 1,
-    rate: Rate = 100.0,
-    samples_every: SamplesEvery = None,
-    tensorboard: TensorBoard = False,
+    stage: options.StageName,
+    data: options.Data = None,
+    config: options.Config = None,
+    work: options.Work = Path("runs/mini"),
+    dry_run: options.DryRun = False,
+    mixed_precision: options.MixedPrecision = None,
+    accumulation: options.Accumulation = None,
+    gradient_checkpointing: options.GradientCheckpointing = None,
+    data_workers: options.DataWorkers = None,
+    gpus: options.Gpus = 1,
+    rate: options.Rate = 100.0,
+    samples_every: options.SamplesEvery = None,
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Run one training stage; run again after an interruption, it goes on.
 
     Several GPUs: accelerate launch -m coser_cli train STAGE ...
     """
-    if stage not in STAGE_NAMES:
-        raise UsageError(f"STAGE {stage!r} is none of {', '.join(STAGE_NAMES)}")
+    if stage not in options.STAGE_NAMES:
+        raise UsageError(f"STAGE {stage!r} is none of {', '.join(options.STAGE_NAMES)}")
     if mixed_precision not in (None, "no", "fp16", "bf16"):
         raise UsageError(f"--mixed-precision {mixed_precision!r} is none of no, fp16, bf16")
     _require_launcher()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from coser_cli.cli.options import weights as weights_options
 from coser_cli.cli.output.weights import WeightsReporter, list_all
 from coser_cli.cli.output.weights_plan import announce, show_plan
 from coser_cli.errors import Exit, UsageError, WeightsError, shown, writing
+from coser_cli.paths import weights_dir
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
@@ -74,6 +76,8 @@ def download_weights(
         if len(files) != len(names):
             raise UsageError("every --import needs its --as", "write --import FILE --as ID")
         from coser_cli.weights.fetch.hosts import is_offline
+        from coser_cli.weights.install.inventory import Inventory
+        from coser_cli.weights.manifest import load_manifest
 
         request = Request(
             sets or [],
@@ -87,21 +91,13 @@ def download_weights(
             yes,
             pin,
         )
-        inventory = _inventory(manifest, dest)
+        inventory = Inventory(load_manifest(manifest), dest or weights_dir())
         consent = Consent(inventory.manifest, accept_license or [], trust=trust_first_use)
         try:
             _act(chosen[0] if chosen else "", reporter, inventory, request, consent)
         except (KeyboardInterrupt, typer.Abort):
             reporter.interrupted()
             raise typer.Exit(Exit.INTERRUPTED) from None
-
-
-def _inventory(manifest: Path | None, dest: Path | None) -> Inventory:
-    from coser_cli.paths import weights_dir
-    from coser_cli.weights.install.inventory import Inventory
-    from coser_cli.weights.manifest import load_manifest
-
-    return Inventory(load_manifest(manifest), dest or weights_dir())
 
 
 def _act(
@@ -204,7 +200,15 @@ def _install(
     for name in absent:
         reporter.message(f"{name} is left out: it is not there, and no request may be made")
     is_asked = is_interactive() and bool(plan.fetch)  # a prompt shows each licence
-    announce(reporter, inventory, plan, dict(imports), request, with_licenses=not is_asked)
+    announce(
+        reporter,
+        inventory,
+        plan,
+        dict(imports),
+        dtype=request.dtype,
+        keep_originals=request.keep_originals,
+        with_licenses=not is_asked,
+    )
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
         _report_left_out(reporter, inventory, name)
@@ -223,12 +227,10 @@ def _install(
         keep_originals=request.keep_originals,
         strict=request.strict,
     )
-    if plan.fetch or imports or plan.variants:
-        with inventory.locked(reporter.message):
+    with ExitStack() as stack:
+        if plan.fetch or imports or plan.variants:
+            stack.enter_context(inventory.locked(reporter.message))
             plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
-            for outcome in installer.work(plan, imports):
-                reporter.outcome(outcome)
-    else:
         for outcome in installer.work(plan, imports):
             reporter.outcome(outcome)
 

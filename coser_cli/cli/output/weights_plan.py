@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,22 +21,14 @@ if TYPE_CHECKING:
     from coser_cli.weights.install.plan import Plan
 
 
-class Storage(Protocol):
-    """How weights are to be stored."""
-
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def keep_originals(self) -> bool: ...
-
-
 def announce(
     reporter: WeightsReporter,
     inventory: Inventory,
     plan: Plan,
     imports: Mapping[str, Path],
-    storage: Storage,
     *,
+    dtype: str,
+    keep_originals: bool,
     with_licenses: bool,
 ) -> None:
     """Three lines: what will be done, how much that is, under which licences."""
@@ -57,8 +49,8 @@ def announce(
         reporter.message(f"there is nothing to do: everything is in {shown(inventory.root)}")
         return
     coming = {name: path.stat().st_size for name, path in imported.items()}
-    disk = conversion_bytes(inventory, plan, storage.dtype, coming=coming)
-    disk += copied_bytes(inventory, imported, keep=storage.keep_originals)
+    disk = conversion_bytes(inventory, plan, dtype, coming=coming)
+    disk += copied_bytes(inventory, imported, keep=keep_originals)
     fetched = download_bytes(inventory, plan.fetch)
     sizes = [f"{size_text(sum(coming.values()))} to import"] if coming else []
     sizes += [f"{amount_text(fetched)} to fetch"] if plan.fetch else []

@@ -29,24 +29,21 @@ def feature_distance(output: Tensor, target: Tensor) -> float:
     their squared differences, summed over the channels, is summed over the levels.
     """
     total = 0.0
-    for made, true in zip(_features(output), _features(target), strict=True):
-        total += float((made - true).square().sum(dim=1).mean())
+    for features, true in zip(_features(output), _features(target), strict=True):
+        total += float((features - true).square().sum(dim=1).mean())
     return total
 
 
 def _features(pixels: Tensor) -> Iterator[Tensor]:
     """Unit vectors `(1, C, h, w)` of the stem and of each level, from strides 2 to 16."""
     network = _network()
-    features = network._swish(network._bn0(network._conv_stem(_normalized(pixels))))
+    normalized = (pixels.float() * 255 - _MEAN) / _SPREAD
+    features = network._swish(network._bn0(network._conv_stem(normalized)))
     yield F.normalize(features, dim=1)
     for index, block in enumerate(network._blocks[: LEVELS[-1] + 1]):
         features = block(features)
         if index in LEVELS:
             yield F.normalize(features, dim=1)
-
-
-def _normalized(pixels: Tensor) -> Tensor:
-    return (pixels.float() * 255 - _MEAN) / _SPREAD
 
 
 @cache

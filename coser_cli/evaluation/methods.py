@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,15 @@ def real_esrgan(pixels: Tensor, settings: Settings) -> Tensor:
     return realesrgan.enlarge(pixels)
 
 
+def _whole(**changes: Any) -> EnlargeByModel:
+    """The model with all its parts, and with some settings changed."""
+
+    def enlarge(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
+        return upscaler.upscale(pixels, replace(settings, **changes)).pixels
+
+    return enlarge
+
+
 def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     network = upscaler.model.srresnet
     size = Size.of(pixels).scaled(settings.scale)
@@ -52,19 +62,11 @@ def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) ->
     return enlarged.float().cpu()
 
 
-def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
-    return upscaler.upscale(pixels, replace(settings, strength=0.0)).pixels
-
-
 def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     noise = torch.randn(low_res.latents.shape, generator=generator).to(low_res.latents)
     return upscaler.decode(low_res.latents + NOISE * noise, low_res, settings)
-
-
-def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
-    return upscaler.upscale(pixels, replace(settings, reference_mode="none")).pixels
 
 
 def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
@@ -75,19 +77,15 @@ def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSet
     return upscaler.decode(upscaler.restore(low_res, blind, reference, settings), low_res, settings)
 
 
-def _everything(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
-    return upscaler.upscale(pixels, settings).pixels
-
-
 PLAIN_ROWS: dict[str, Enlarge] = {"bicubic": bicubic, "realesrgan": real_esrgan}
 """Methods that need no model of ours."""
 MODEL_ROWS: dict[str, EnlargeByModel] = {
     "srresnet": _srresnet,
-    "no-diffusion": _no_diffusion,
+    "no-diffusion": _whole(strength=0.0),
     "white-noise": _white_noise,
-    "no-reference": _without_reference,
+    "no-reference": _whole(reference_mode="none"),
     "no-cognition": _without_cognition,
-    "everything": _everything,
+    "everything": _whole(),
 }
 """A model whole, and with parts left out."""
 ROWS = (*PLAIN_ROWS, *MODEL_ROWS)

@@ -98,7 +98,10 @@ class Comparison:
 def compare(grid: Grid, rows: Mapping[ResolvedSettings, Row], config: ModelConfig) -> Comparison:
     """What of the grid has been measured, against its baseline."""
     baseline, wanted = grid.baseline.resolve(config), grid.combinations(config)
-    measured = {each: _rows_of(each, grid, rows) for each in [baseline, *wanted]}
+    measured = {
+        each: [rows[seeded] for seeded in grid.with_seeds(each) if seeded in rows]
+        for each in [baseline, *wanted]
+    }
     levels = {}
     if len(measured[baseline]) > 1:
         levels = {metric: _level(measured[baseline], metric) for metric in BETTER}
@@ -108,13 +111,6 @@ def compare(grid: Grid, rows: Mapping[ResolvedSettings, Row], config: ModelConfi
         if measured[each]
     )
     return Comparison(baseline, levels, standings, len(wanted) - len(standings))
-
-
-def _rows_of(
-    settings: ResolvedSettings, grid: Grid, rows: Mapping[ResolvedSettings, Row]
-) -> list[Row]:
-    seeds = grid.with_seeds(settings)
-    return [rows[each] for each in seeds if each in rows]
 
 
 def _level(rows: Sequence[Row], metric: str) -> Level:

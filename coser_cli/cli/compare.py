@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import option
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
 from coser_cli.errors import UsageError
@@ -33,9 +32,7 @@ def compare(
     overwrite: PageOverwrite = False,
     max_side: Annotated[
         int,
-        option(
-            "--max-side",
-            options.IN_OUT,
+        options.file_option(
             "Reduce larger pictures to this many pixels per side; the page says so.",
             min=64,
             max=16384,

@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.json_lines import error_record
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.errors import CoserError, InputError, shown, writing
 
 PageOutput = Annotated[
     str | None,
-    choose(
-        "--output -o",
-        options.IN_OUT,
-        "Write to this .html file or into this folder.",
-        metavar="FILE|DIR",
+    options.file_option(
+        "Write to this .html file or into this folder.", "--output -o", metavar="FILE|DIR"
     ),
 ]
 PageOverwrite = Annotated[
     bool,
-    option(
-        "--overwrite", options.IN_OUT, "Write the page again if it exists; without it, it is kept."
+    options.file_option(
+        "Write the page again if it exists; without it, it is kept.", "--overwrite"
     ),
 ]
 

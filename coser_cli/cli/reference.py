@@ -11,7 +11,6 @@ from coser_cli.cli.execute import execute
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.compute import ComputeOptions
-from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
@@ -25,10 +24,9 @@ from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 # Where the reference is all there is, the short names mean it, too.
 _GuidanceScale = Annotated[
     float | None,
-    choose(
-        "--reference-guidance-scale --guidance-scale",
-        options.SAMPLING,
+    options.sampling_option(
         "Follow prompt and understanding this strongly; 1 is off and takes half the time.",
+        "--reference-guidance-scale --guidance-scale",
         min=1.0,
         max=MAX_GUIDANCE,
         envvar="COSER_REFERENCE_GUIDANCE_SCALE",
@@ -36,10 +34,9 @@ _GuidanceScale = Annotated[
 ]
 _Strength = Annotated[
     float | None,
-    choose(
-        "--reference-strength --strength",
-        options.SAMPLING,
+    options.sampling_option(
         "Let diffusion change this much: 0 not at all, 1 from pure noise.",
+        "--reference-strength --strength",
         min=0.0,
         max=1.0,
         envvar="COSER_REFERENCE_STRENGTH",
@@ -47,9 +44,7 @@ _Strength = Annotated[
 ]
 _Mode = Annotated[
     Literal["global", "tile"],
-    option(
-        "--reference-mode",
-        options.REFERENCE,
+    options.reference_option(
         "Where a large picture is done in tiles: steer them all by what the whole shows, or "
         "each also by what it shows itself.",
         envvar="COSER_REFERENCE_MODE",

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from coser_cli.cli.options.common import IN_OUT
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.common import file_option
+from coser_cli.cli.options.declare import options_of
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, MAX_SEED, MAX_STEPS, SAMPLERS
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.settings_grid import Grid
 
-MEASURED = "What is measured"
+measured_option = options_of("What is measured")
 DISTILLED_ONLY = ("lcm",)
 """Samplers of distilled models, which the default leaves out."""
 EVERY_SAMPLER = ",".join(name for name in SAMPLERS if name not in DISTILLED_ONLY)
@@ -23,12 +23,10 @@ SAME = "same"
 MAX_SEEDS, MIN_CROP, MAX_CROP, MAX_COUNT = 100, 8, 4096, 100_000
 
 
-Scale = Annotated[int, option("--scale -s", MEASURED, "Scale of the sets.", min=1, max=16)]
+Scale = Annotated[int, measured_option("Scale of the sets.", "--scale -s", min=1, max=16)]
 Crop = Annotated[
     int,
-    option(
-        "--crop",
-        MEASURED,
+    measured_option(
         "Take from each picture the square of this many LR pixels a side that has the most detail.",
         min=MIN_CROP,
         max=MAX_CROP,
@@ -36,9 +34,7 @@ Crop = Annotated[
 ]
 Count = Annotated[
     int | None,
-    option(
-        "--count",
-        MEASURED,
+    measured_option(
         "Take this many pictures of each set, evenly spaced.",
         min=1,
         max=MAX_COUNT,
@@ -52,53 +48,40 @@ class ComparedSettings:
     """The values of the options that say what is compared."""
 
     samplers: Annotated[
-        str, option("--samplers", MEASURED, "Samplers, by commas; lcm is for distilled models.")
+        str, measured_option("Samplers, by commas; lcm is for distilled models.")
     ] = EVERY_SAMPLER
-    steps: Annotated[str, option("--steps", MEASURED, "Steps of the result, by commas.")] = (
+    steps: Annotated[str, measured_option("Steps of the result, by commas.")] = (
         "4,6,8,10,15,20,50,200"
     )
     intervals: Annotated[
-        str,
-        option("--intervals", MEASURED, "Parts of the steps that are guided, FROM-TO, by commas."),
+        str, measured_option("Parts of the steps that are guided, FROM-TO, by commas.")
     ] = "0-1,0.2-0.8"
     reference_steps: Annotated[
         str,
-        option(
-            "--reference-steps",
-            MEASURED,
+        measured_option(
             "Steps of the reference, by commas: `same`, or a number, which counts where the "
-            "result has more.",
+            "result has more."
         ),
     ] = "same,4"
     strength: Annotated[
-        float,
-        option(
-            "--strength", MEASURED, "Start both passes here; 1 is pure noise.", min=0.0, max=1.0
-        ),
+        float, measured_option("Start both passes here; 1 is pure noise.", min=0.0, max=1.0)
     ] = 1.0
     baseline_steps: Annotated[
         int,
-        option(
-            "--baseline-steps",
-            MEASURED,
-            "Compare to ddpm with this many steps, all of them guided.",
-            min=1,
-            max=MAX_STEPS,
+        measured_option(
+            "Compare to ddpm with this many steps, all of them guided.", min=1, max=MAX_STEPS
         ),
     ] = 200
     seeds: Annotated[
         int,
-        option(
-            "--seeds",
-            MEASURED,
+        measured_option(
             "Measure the baseline, and what proves best, with this many seeds.",
             min=2,
             max=MAX_SEEDS,
         ),
     ] = 3
     seed: Annotated[
-        int,
-        option("--seed", MEASURED, "The first seed, and the only one else.", min=0, max=MAX_SEED),
+        int, measured_option("The first seed, and the only one else.", min=0, max=MAX_SEED)
     ] = DEFAULT_SEED
 
     def grid(self, scale: int) -> Grid:
@@ -123,25 +106,18 @@ class OutputOptions:
 
     results: Annotated[
         Path | None,
-        choose(
-            "--results",
-            IN_OUT,
+        file_option(
             "Keep what has been measured in this file, and measure only what it lacks.",
             metavar="FILE.jsonl",
         ),
     ] = None
     measured: Annotated[
-        bool,
-        option("--measured", IN_OUT, "Measure nothing: report what the file of --results has."),
+        bool, file_option("Measure nothing: report what the file of --results has.", "--measured")
     ] = False
     plot: Annotated[
-        Path | None,
-        choose("--plot", IN_OUT, "Also draw quality against evaluations.", metavar="FILE.svg"),
+        Path | None, file_option("Also draw quality against evaluations.", metavar="FILE.svg")
     ] = None
-    overwrite: Annotated[
-        bool,
-        option("--overwrite", IN_OUT, "Draw a plot again that exists."),
-    ] = False
+    overwrite: Annotated[bool, file_option("Draw a plot again that exists.", "--overwrite")] = False
 
     def require_sane(self) -> None:
         """What could fail only after hours fails now. Raises `UsageError`."""

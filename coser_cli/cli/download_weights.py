@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,12 @@ def _act(
         choice = _choice(inventory, request)
         imports = _imports(reporter, inventory, request, asking=mode != "--dry-run")
         if mode == "--dry-run":
-            _dry_run(reporter, inventory, request, choice, dict(imports))
+            from coser_cli.weights.install.plan import make_plan
+
+            files = dict(imports)
+            plan = make_plan(inventory, choice, coming=files)
+            dtype, keep = request.dtype, request.keep_originals
+            show_plan(reporter, inventory, plan, files, dtype=dtype, keep_originals=keep)
         else:
             _install(reporter, inventory, request, consent, choice, imports)
     raise typer.Exit(reporter.end())
@@ -242,26 +247,6 @@ def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str)
         f"{name} is left out, as its licences are not accepted (commercial use: {uses}); "
         f"the model works without it; to have it, add {flags}"
     )
-
-
-def _dry_run(
-    reporter: WeightsReporter,
-    inventory: Inventory,
-    request: Request,
-    choice: Choice,
-    imports: Mapping[str, Path],
-) -> None:
-    from coser_cli.weights.install import plan as planning
-
-    imported = {name: path for name, path in imports.items() if path.is_file()}
-    plan = planning.make_plan(inventory, choice, coming=imports)
-    plan = planning.with_models_of(inventory, plan, imported)
-    coming = {name: path.stat().st_size for name, path in imported.items()}
-    conversion = planning.conversion_bytes(inventory, plan, request.dtype, coming=coming)
-    needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
-    needed += planning.copied_bytes(inventory, imported, keep=request.keep_originals)
-    free = planning.free_bytes(inventory.root)
-    show_plan(reporter, inventory, plan, coming, needed=needed, conversion=conversion, free=free)
 
 
 def _all_or(inventory: Inventory, request: Request) -> list[str]:

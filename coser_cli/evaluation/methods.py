@@ -16,6 +16,7 @@ from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
+from coser_cli.evaluation.color import levels
 from coser_cli.evaluation.pairs import Picture, read_pixels
 from coser_cli.models import realesrgan
 from coser_cli.settings import ResolvedSettings, Settings
@@ -32,8 +33,9 @@ NOISE = 0.1
 def bicubic(pixels: Tensor, settings: Settings) -> Tensor:
     """By Pillow, in 8 bits."""
     size = [round(side * settings.scale) for side in pixels.shape[:-3:-1]]
-    levels = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy()
-    enlarged = Image.fromarray(levels).resize((size[0], size[1]), Image.Resampling.BICUBIC)
+    enlarged = Image.fromarray(levels(pixels[0])).resize(
+        (size[0], size[1]), Image.Resampling.BICUBIC
+    )
     return torch.from_numpy(np.array(enlarged)).permute(2, 0, 1)[None].float() / 255
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from coser_cli.errors import InputError, UsageError, reading, shown, writing
+from coser_cli.evaluation.color import levels
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.sniff import PICTURE_SUFFIXES
@@ -160,8 +161,7 @@ def left_out(names: Sequence[str], reason: str) -> tuple[str, ...]:
 
 def write_png(path: Path, pixels: Tensor) -> None:
     """Write `(3, H, W)` pixels in [0, 1] at 8 bits. Raises `InputError`."""
-    levels = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     with writing(path, InputError, "check the folder and free space"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
-            Image.fromarray(levels).save(file, "PNG")
+            Image.fromarray(levels(pixels)).save(file, "PNG")

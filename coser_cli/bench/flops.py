@@ -1,4 +1,4 @@
-"""Floating point operations: counted by torch while networks run, and foretold from their sizes.
+"""Floating point operations: counted by torch while networks run, or computed from their sizes.
 
 A multiplication and an addition are two. Matrix products, convolutions and attentions count; norms,
 activations, interpolations and sums do not: they are bound by memory, not by arithmetic.

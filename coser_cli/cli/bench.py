@@ -1,4 +1,4 @@
-"""`coser bench`: measurements of this machine; a thin door to `coser_cli.bench`."""
+"""`coser bench`: measure how fast this machine is, and which settings are best."""
 
 from __future__ import annotations
 

@@ -55,18 +55,18 @@ def quality(
     from coser_cli.cli.output.quality import report, title, words
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.evaluation.crops import read_crops
-    from coser_cli.evaluation.ledger import Ledger
     from coser_cli.evaluation.noise import compare
     from coser_cli.evaluation.quality import measure_grid, subject_of
+    from coser_cli.evaluation.row_store import RowStore
 
     grid = compared.grid(scale)
     crops = read_crops(sets, crop, scale, count)
     upscaler = Upscaler.from_pretrained(**asdict(model))
-    ledger = Ledger(
+    store = RowStore(
         subject_of(model.model, upscaler, crops), upscaler.model.config, outputs.results
     )
     if outputs.measured:
-        comparison = compare(grid, ledger.rows, upscaler.model.config)
+        comparison = compare(grid, store.rows, upscaler.model.config)
     else:
         began = time.monotonic()
         with Reporter(quiet=quiet) as reporter:
@@ -76,13 +76,13 @@ def quality(
                 line = f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}"
                 reporter.begin_part(done, total, "settings", line)
 
-            comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
+            comparison = measure_grid(upscaler, crops, grid, store, on_progress)
     report(comparison, len(crops), as_json=as_json)
     if outputs.plot is not None:
         from coser_cli.evaluation.plot import draw
         from coser_cli.imageio.atomic import atomic_file
 
-        heading = title(ledger.subject.model, len(crops), crop, grid)
+        heading = title(store.subject.model, len(crops), crop, grid)
         with writing(outputs.plot, InputError), atomic_file(outputs.plot) as file:
             file.write(draw(comparison, heading))
         if not quiet:

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 LEVELS = (0, 2, 4, 7, 10)
 """Blocks whose outputs are compared, after the stem's."""
-_MEAN, _SPREAD = 127.0, 128.0
-"""Grey levels that the published Lite networks take for 0 and 1."""
+_MEAN, _DEVIATION = 127.0, 128.0
+"""Normalisation of grey levels by the published Lite networks."""
 
 
 @torch.inference_mode()
@@ -37,7 +37,7 @@ def feature_distance(output: Tensor, target: Tensor) -> float:
 def _features(pixels: Tensor) -> Iterator[Tensor]:
     """Unit vectors `(1, C, h, w)` of the stem and of each level, from strides 2 to 16."""
     network = _network()
-    normalized = (pixels.float() * 255 - _MEAN) / _SPREAD
+    normalized = (pixels.float() * 255 - _MEAN) / _DEVIATION
     features = network._swish(network._bn0(network._conv_stem(normalized)))
     yield F.normalize(features, dim=1)
     for index, block in enumerate(network._blocks[: LEVELS[-1] + 1]):

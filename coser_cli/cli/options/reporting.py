@@ -45,6 +45,6 @@ class Reporting:
     ] = False
 
     def reporter(self, *, results: bool = True) -> PictureReporter:
-        """Who says what happens. Raises `UsageError` where the log cannot be opened."""
+        """The reporter of the run. Raises `UsageError` where the log cannot be opened."""
         log = None if self.log is None else RunLog(self.log)
         return PictureReporter(as_json=self.as_json, quiet=self.quiet, results=results, log=log)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class PictureReporter(Reporter):
-    """Says what becomes of each picture. Without `results` stdout gets no paths, since a picture
+    """Reports each picture. Without `results` stdout gets no paths, since a picture
     goes there.
     """
 

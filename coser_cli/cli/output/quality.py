@@ -11,7 +11,7 @@ import typer
 from coser_cli.cli.output.json_lines import print_record
 
 if TYPE_CHECKING:
-    from coser_cli.evaluation.noise import Comparison, Standing, Value
+    from coser_cli.evaluation.noise import Comparison, SettingResult, Value
     from coser_cli.evaluation.settings_grid import Grid
     from coser_cli.settings import Settings
 
@@ -42,13 +42,13 @@ def report(comparison: Comparison, pictures: int, *, as_json: bool) -> None:
             "levels": levels,
         }
         print_record("noise", noise)
-        for each in comparison.standings:
+        for each in comparison.results:
             print_record("setting", _record(each))
         print_record("best", {} if comparison.best is None else _record(comparison.best))
         return
     rows = [
         _cells(each, is_baseline=each.settings == comparison.baseline)
-        for each in comparison.standings
+        for each in comparison.results
     ]
     typer.echo(_markdown(HEADER, rows))
     typer.echo("\n" + "\n".join(_noise_lines(comparison, pictures)))
@@ -79,7 +79,7 @@ def _guided(settings: Settings) -> str:
     return f"{first:g}-{last:g}"
 
 
-def _cells(row: Standing, *, is_baseline: bool) -> list[str]:
+def _cells(row: SettingResult, *, is_baseline: bool) -> list[str]:
     settings, count = row.settings, row.evaluations
     how = ["none", "", "", ""]
     if settings.strength:
@@ -138,7 +138,7 @@ def _noise_lines(comparison: Comparison, pictures: int) -> list[str]:
     return lines
 
 
-def _record(row: Standing) -> dict[str, Any]:
+def _record(row: SettingResult) -> dict[str, Any]:
     return {
         "settings": asdict(row.settings),
         "seeds": row.seeds,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Says what a command does; a context manager round its work.
+    """Messages, progress and records of a command; a context manager around its work.
 
     `quiet` leaves errors and, with `as_json`, JSON Lines. These end with a summary, also where the
     command fails. Bars are drawn on a terminal only. `log` gets every message, and is closed at the
@@ -64,7 +64,7 @@ class Reporter:
             self._write(text, err=True)
 
     def hint(self, text: str) -> None:
-        """A line for someone who sits and waits: on a terminal only."""
+        """A line for a user who waits: on a terminal only."""
         if self.live:
             self._write(text, err=True)
 

@@ -9,7 +9,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.output.reporter import Reporter
-from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
+from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, run_page
 from coser_cli.errors import InputError, UsageError, reading, shown
 
 Folder = Annotated[
@@ -55,9 +55,8 @@ def report(
         return _page(folder, target, log, max_side, recursive=recursive)
 
     facts = {"folder": str(folder), "pictures": None, "counts": None}
-    PageRun("report", Reporter(as_json=as_json, quiet=quiet), facts).run(
-        plan, make, overwrite=overwrite
-    )
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    run_page("report", reporter, facts, plan, make, overwrite=overwrite)
 
 
 def _page(

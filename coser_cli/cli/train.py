@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -41,6 +40,8 @@ def train(
         raise UsageError(f"--mixed-precision {mixed_precision!r} is none of no, fp16, bf16")
     _require_launcher()
     _require_extra()
+    if dry_run and stage in ("teacher", "export"):
+        raise UsageError(f"the stage {stage} trains nothing", "a dry run is of another stage")
     choices = {
         "mixed_precision": mixed_precision,
         "accumulation": accumulation,
@@ -49,11 +50,24 @@ def train(
         "samples_every": samples_every,
     }
     overrides = {name: value for name, value in choices.items() if value is not None}
-    recipe = config or RECIPES / "mini.toml"
+    from coser_cli.training.recipe import read_recipe
+    from coser_cli.training.workspace import Workspace
+
+    recipe = read_recipe(config or RECIPES / "mini.toml")
     if dry_run:
-        _dry_run(stage, recipe, data, work, overrides, gpus, rate)
+        from coser_cli.training.dry_run import needs_of, report
+
+        space = Workspace(recipe, data, work, overrides, meta=True)
+        for line in report(stage, needs_of(space, stage, gpus), gpus, rate):
+            typer.echo(line)
         return
-    _run(stage, recipe, data, work, overrides, tensorboard)
+    from coser_cli.training.stages import STAGES
+
+    space = Workspace(recipe, data, work, overrides, tensorboard)
+    space.require_pictures(stage)
+    STAGES[stage](space)
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(str(work / ("model" if stage == "export" else stage)))
 
 
 def _require_launcher() -> None:
@@ -76,42 +90,3 @@ def _require_extra() -> None:
         raise UsageError(
             f"training is not installed ({error.name})", "pip install 'coser-cli[train]'"
         ) from error
-
-
-def _run(
-    stage: str,
-    recipe: Path,
-    data: Path | None,
-    work: Path,
-    overrides: dict[str, Any],
-    tensorboard: bool,
-) -> None:
-    from coser_cli.training.recipe import read_recipe
-    from coser_cli.training.stages import STAGES
-    from coser_cli.training.workspace import Workspace
-
-    space = Workspace(read_recipe(recipe), data, work, overrides, tensorboard)
-    space.require_pictures(stage)
-    STAGES[stage](space)
-    if os.environ.get("RANK", "0") == "0":
-        typer.echo(str(work / ("model" if stage == "export" else stage)))
-
-
-def _dry_run(
-    stage: str,
-    recipe: Path,
-    data: Path | None,
-    work: Path,
-    overrides: dict[str, Any],
-    gpus: int,
-    rate: float,
-) -> None:
-    if stage in ("teacher", "export"):
-        raise UsageError(f"the stage {stage} trains nothing", "a dry run is of another stage")
-    from coser_cli.training.dry_run import needs_of, report
-    from coser_cli.training.recipe import read_recipe
-    from coser_cli.training.workspace import Workspace
-
-    space = Workspace(read_recipe(recipe), data, work, overrides, meta=True)
-    for line in report(stage, needs_of(space, stage, gpus), gpus, rate):
-        typer.echo(line)

@@ -21,9 +21,8 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one metric over `count` pictures; no interval (None) for a single picture."""
+    """Of one metric over several pictures; no interval (None) for a single picture."""
 
-    count: int
     mean: float
     median: float
     interval: Interval | None
@@ -44,7 +43,7 @@ class PairedDifference:
 
 def summarize(values: Sequence[float]) -> Summary:
     """Mean, median and 95 % interval of the mean of at least one value."""
-    return Summary(len(values), fmean(values), median(values), mean_interval(values))
+    return Summary(fmean(values), median(values), mean_interval(values))
 
 
 def paired_difference(

@@ -188,10 +188,10 @@ def differences(
     The program's version, the device and what depends on the free memory may differ.
     """
     idle = _idle_in(expected["role"], origin)
-    reasons = [
-        *_settings(record, expected, idle),
-        *_origins(record, expected),
-        *_encoding(record, expected),
+    reasons = [*_settings(record, expected, idle), *_origins(record, expected)]
+    was, now = _table(record, "encoding"), expected["encoding"]
+    reasons += [
+        f"{key} was {was.get(key)}, is {now[key]}" for key in now if was.get(key) != now[key]
     ]
     tiling, spec = _table(record, "tiling"), origin.tiles
     samples = "seed" not in idle or "prompt" not in idle
@@ -203,9 +203,9 @@ def differences(
             for name in _TILING
             if samples and tiling and tiling.get(name) != getattr(spec, name)
         ]
-        dtype, was = origin.provenance.dtype, _table(record, "compute").get("dtype")
-        if dtype not in ("auto", was):
-            reasons.append(f"dtype was {was}, is {dtype}")
+        dtype, recorded = origin.provenance.dtype, _table(record, "compute").get("dtype")
+        if dtype not in ("auto", recorded):
+            reasons.append(f"dtype was {recorded}, is {dtype}")
     return reasons
 
 
@@ -267,13 +267,6 @@ def _origins(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
             else f"it was made with{'' if before else 'out'} {article} {word}"
         )
     return reasons
-
-
-def _encoding(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    was, now = _table(record, "encoding"), expected["encoding"]
-    return [
-        f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]
-    ]
 
 
 def _hashes(record: Mapping[str, Any]) -> list[Any]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coser_cli.batch.dry_run import Plan
-    from coser_cli.batch.jobs import Job
     from coser_cli.batch.results import Result, Tally
     from coser_cli.cli.output.log import RunLog
 
@@ -59,28 +58,18 @@ class PictureReporter(Reporter):
         """What a run does; the listener of `batch.workers.run`."""
         match event:
             case Started(job):
-                self.start(job)
-            case Advanced(stage, done, total):
-                self.progress(stage, done, total)
+                self._started += 1
+                self.log("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
+                if isinstance(self.bars, Bars):
+                    self.bars.picture(job.source.name)
+            case Advanced("pictures", done, _) if isinstance(self.bars, Bars):
+                self.bars.count(done)  # by other processes
+            case Advanced(stage, done, total) if isinstance(self.bars, Bars):
+                self.bars.stage(stage, done, total)
             case Note(text):
                 self.message(text)
             case Hint(text):
                 self.hint(text)
-
-    def start(self, job: Job) -> None:
-        self._started += 1
-        self.log("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
-        if isinstance(self.bars, Bars):
-            self.bars.picture(job.source.name)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """A stage is `done` of `total` steps far; of "pictures", that many have ended elsewhere."""
-        if not isinstance(self.bars, Bars):
-            return
-        if stage == "pictures":
-            self.bars.count(done)
-        else:
-            self.bars.stage(stage, done, total)
 
     def result(self, result: Result) -> None:
         if isinstance(self.bars, Bars):

@@ -37,13 +37,16 @@ def feature_distance(output: Tensor, target: Tensor) -> float:
 def _features(pixels: Tensor) -> Iterator[Tensor]:
     """Unit vectors `(1, C, h, w)` of the stem and of each level, from strides 2 to 16."""
     network = _network()
-    normalized = (pixels.float() * 255 - _MEAN) / _DEVIATION
-    features = network._swish(network._bn0(network._conv_stem(normalized)))
+    features = network._swish(network._bn0(network._conv_stem(_normalized(pixels))))
     yield F.normalize(features, dim=1)
     for index, block in enumerate(network._blocks[: LEVELS[-1] + 1]):
         features = block(features)
         if index in LEVELS:
             yield F.normalize(features, dim=1)
+
+
+def _normalized(pixels: Tensor) -> Tensor:
+    return (pixels.float() * 255 - _MEAN) / _DEVIATION
 
 
 @cache

@@ -16,7 +16,7 @@ from coser_cli.evaluation.crops import read_crops
 from coser_cli.evaluation.metrics import METRICS
 from coser_cli.evaluation.noise import compare
 from coser_cli.evaluation.plot import draw
-from coser_cli.evaluation.quality import SPREAD, measure_grid, measure_row, subject_of
+from coser_cli.evaluation.quality import SEED_STEP, measure_grid, measure_row, subject_of
 from coser_cli.evaluation.row_store import RowStore
 from coser_cli.evaluation.settings_grid import Grid
 
@@ -128,7 +128,7 @@ def test_a_row_holds_every_picture_at_8_bits(upscaler, crops):
     row = measure_row(upscaler, crops, settings)
     for index in range(2):
         low, high = crops.low[index : index + 1], crops.high[index : index + 1]
-        own = replace(settings, seed=settings.seed + SPREAD * index)
+        own = replace(settings, seed=settings.seed + SEED_STEP * index)
         result = (upscaler.upscale(low, own).pixels * 255).round() / 255
         for name in ("st_lpips", "psnr_y"):
             assert row.metrics[name][index] == pytest.approx(

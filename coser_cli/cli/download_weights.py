@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,17 +188,7 @@ def _install(
 
     hosts, patience = hosts_from(mirror=request.mirror), patience_from()
     coming = [name for name, _ in imports]
-
-    def check(name: str) -> bool:
-        right = inventory.check(
-            name, lambda done, total: reporter.transfer(f"checking {name}", done, total)
-        )
-        if not right:
-            reporter.message(
-                f"{shown(inventory.path(name))} is damaged or another file; fetching it anew"
-            )
-        return right
-
+    check = partial(_is_intact, reporter, inventory)
     plan = make_plan(inventory, choice, coming=coming, check=check)
     absent = [name for name in plan.fetch if request.offline and name in plan.optional]
     plan = plan.without(absent)
@@ -238,6 +229,17 @@ def _install(
             plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
         for outcome in installer.work(plan, imports):
             reporter.outcome(outcome)
+
+
+def _is_intact(reporter: WeightsReporter, inventory: Inventory, name: str) -> bool:
+    """Whether a file that is there has its known hash."""
+    intact = inventory.check(
+        name, lambda done, total: reporter.transfer(f"checking {name}", done, total)
+    )
+    if not intact:
+        path = shown(inventory.path(name))
+        reporter.message(f"{path} is damaged or another file; fetching it anew")
+    return intact
 
 
 def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:

@@ -18,6 +18,7 @@ from coser_cli.cli.output.reporter import Reporter
 from coser_cli.errors import InputError, UsageError, shown, writing
 
 if TYPE_CHECKING:
+    from coser_cli.evaluation.noise import Comparison
     from coser_cli.settings import Settings
 
 Sets = Annotated[
@@ -79,14 +80,8 @@ def quality(
             comparison = measure_grid(upscaler, crops, grid, store, on_progress)
     report(comparison, len(crops), as_json=as_json)
     if outputs.plot is not None:
-        from coser_cli.evaluation.plot import draw
-        from coser_cli.imageio.atomic import atomic_file
-
         heading = title(store.subject.model, len(crops), crop, grid)
-        with writing(outputs.plot, InputError), atomic_file(outputs.plot) as file:
-            file.write(draw(comparison, heading))
-        if not quiet:
-            typer.echo(f"drawn: {shown(outputs.plot)}", err=True)
+        _draw(comparison, heading, outputs.plot, quiet=quiet)
 
 
 def _require_packages(plot: Path | None) -> None:
@@ -98,3 +93,13 @@ def _require_packages(plot: Path | None) -> None:
             raise UsageError(
                 f"{what} {name}, which is not installed", "pip install 'coser-cli[eval]'"
             )
+
+
+def _draw(comparison: Comparison, title: str, plot: Path, *, quiet: bool) -> None:
+    from coser_cli.evaluation.plot import draw
+    from coser_cli.imageio.atomic import atomic_file
+
+    with writing(plot, InputError), atomic_file(plot) as file:
+        file.write(draw(comparison, title))
+    if not quiet:
+        typer.echo(f"drawn: {shown(plot)}", err=True)

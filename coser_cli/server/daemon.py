@@ -37,7 +37,7 @@ from coser_cli.server.protocol import (
 from coser_cli.server.session import Client, ClientGoneError, do_run
 from coser_cli.version import __version__
 
-ASKING = 10.0
+REQUEST_TIMEOUT = 10.0
 """Seconds that a client has to say what it wants."""
 MAX_CLIENTS = 64
 Log = Callable[[str], None]
@@ -106,7 +106,7 @@ class Server:
     def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         while True:
-            ready = wait([listener, self._woken], self._patience())
+            ready = wait([listener, self._woken], self._seconds_to_wait())
             if self._woken in ready:
                 return
             if listener in ready:
@@ -116,7 +116,7 @@ class Server:
                 self._why = f"no jobs for {self._limits.idle_timeout:g} s"
                 return
 
-    def _patience(self) -> float | None:
+    def _seconds_to_wait(self) -> float | None:
         """Seconds to wait for the next connection."""
         timeout = self._limits.idle_timeout
         if timeout is None:
@@ -157,21 +157,23 @@ class Server:
                 self._clients -= 1
 
     def _answer(self, lines: Lines) -> None:
-        hello = decode(lines.read(ASKING), Hello)
-        lines.write(encode(Welcome(PROTOCOL, __version__, self._installation, os.getpid())), ASKING)
-        question = lines.read(ASKING)
+        hello = decode(lines.read(REQUEST_TIMEOUT), Hello)
+        lines.write(
+            encode(Welcome(PROTOCOL, __version__, self._installation, os.getpid())), REQUEST_TIMEOUT
+        )
+        question = lines.read(REQUEST_TIMEOUT)
         if question is None:  # it only wanted to know whether a server runs
             return
         asked = decode(question, Run, AskState, Stop)
         if isinstance(asked, AskState):
-            lines.write(encode(self._state()), ASKING)
+            lines.write(encode(self._state()), REQUEST_TIMEOUT)
         elif isinstance(asked, Stop):
-            lines.write(encode(Stopping(os.getpid())), ASKING)
+            lines.write(encode(Stopping(os.getpid())), REQUEST_TIMEOUT)
             self.end("it was told to stop")
         elif hello.installation != self._installation:
-            lines.write(encode(Refused("it is another version")), ASKING)
+            lines.write(encode(Refused("it is another version")), REQUEST_TIMEOUT)
         elif not sees_the_same(asked.context):
-            lines.write(encode(Refused("it sees other files")), ASKING)
+            lines.write(encode(Refused("it sees other files")), REQUEST_TIMEOUT)
         else:
             self._run(asked, Client(lines))
 

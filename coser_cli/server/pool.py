@@ -13,7 +13,7 @@ from typing import Any
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.results import Result
 from coser_cli.batch.workers.dispatch import Outcome
-from coser_cli.batch.workers.processes import PATIENCE, Member
+from coser_cli.batch.workers.processes import END_TIMEOUT, Member
 from coser_cli.errors import CoserError
 from coser_cli.server.context import inherited, read_at_start
 from coser_cli.server.memory import resident_memory
@@ -71,7 +71,7 @@ class WarmMember(Member):
     def give_up(self) -> None:
         """Let it drop the jobs that it has, and wait until it has; it is ended if it will not."""
         self._tell = _nobody
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + END_TIMEOUT
         if self.connection is not None and self._number is not None:
             with suppress(OSError):
                 self.connection.send(Cancel(self._number))

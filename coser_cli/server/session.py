@@ -20,7 +20,7 @@ from coser_cli.server.worker import LoadedNote
 
 HEARTBEAT = 5.0
 """Seconds after which a client that has nothing new to hear hears that the server lives."""
-WRITE_PATIENCE = 60.0
+WRITE_TIMEOUT = 60.0
 """Seconds that a client may take to read, until it is given up: it holds others up."""
 
 
@@ -39,7 +39,7 @@ class Client:
     def send(self, event: Event) -> None:
         """Raises `ClientGoneError`."""
         try:
-            self._lines.write(encode(event), WRITE_PATIENCE)
+            self._lines.write(encode(event), WRITE_TIMEOUT)
         except OSError:
             raise ClientGoneError from None
         self._last = time.monotonic()

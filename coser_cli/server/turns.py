@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-LOOK = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between two looks at whether who waits is still there."""
 
 
@@ -34,7 +34,7 @@ class Turns:
             self._waiting.append(ticket)
             try:
                 while self._taken or self._waiting[0] is not ticket:
-                    self._condition.wait(LOOK)
+                    self._condition.wait(POLL_INTERVAL)
                     look()
                 self._taken = True
             finally:

@@ -43,7 +43,7 @@ def test_a_client_that_goes_while_torch_is_imported(place, weights, monkeypatch,
     """The same process can do the next client's picture; an import that breaks off cannot be
     repeated.
     """
-    monkeypatch.setattr(pool_module, "PATIENCE", 200)
+    monkeypatch.setattr(pool_module, "END_TIMEOUT", 200)
     folder = weights / "toy"
     (name,) = place.photos(1, (24, 20))
     request = Request(Settings(scale=2, strength=0), Compute(str(folder), "cpu"))

@@ -118,7 +118,7 @@ class Connection:
                 if isinstance(event, protocol.JobEnded):
                     yield result_of(jobs[event.job], event)
                 else:
-                    report.tell(event)
+                    report.forward(event)
         except (OSError, ProtocolError, LineError, SilenceError, IndexError) as error:
             raise ServerGoneError(str(error)) from None
 
@@ -140,7 +140,7 @@ class _Report:
         self._jobs, self._emit = jobs, emit
         self._warned: dict[Any, Any] = {}
 
-    def tell(self, event: protocol.Event) -> None:
+    def forward(self, event: protocol.Event) -> None:
         if isinstance(event, protocol.JobStarted):
             self._emit(Started(self._jobs[event.job]))
         elif isinstance(event, protocol.JobAdvanced):

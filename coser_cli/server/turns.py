@@ -25,8 +25,8 @@ class Turns:
         return self._taken
 
     @contextmanager
-    def turn(self, look: Callable[[], None]) -> Iterator[None]:
-        """The turn, for the block. Meanwhile `look` is called again and again, and what it raises
+    def turn(self, check: Callable[[], None]) -> Iterator[None]:
+        """The turn, for the block. Meanwhile `check` is called again and again, and what it raises
         gives up the place in the queue.
         """
         ticket = object()
@@ -35,7 +35,7 @@ class Turns:
             try:
                 while self._taken or self._waiting[0] is not ticket:
                     self._condition.wait(POLL_INTERVAL)
-                    look()
+                    check()
                 self._taken = True
             finally:
                 self._waiting.remove(ticket)

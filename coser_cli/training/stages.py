@@ -31,7 +31,6 @@ from coser_cli.training.objectives import (
     CognitionObjective,
     SRResNetObjective,
     aim_at_captions,
-    freeze_clip,
 )
 from coser_cli.training.one_step import OneStepObjective
 from coser_cli.training.pool import PoolExamples, import_pool, write_pool
@@ -153,7 +152,7 @@ def prepare_cognition(space: Workspace) -> Prepared:
             _aim(space, encoder, texts, options)
     encoder.train().requires_grad_(True)
     if not options.train_clip:
-        freeze_clip(encoder)
+        encoder.clip.requires_grad_(False)
     restorer.train().requires_grad_(options.train_srresnet)
     objective = CognitionObjective(encoder, restorer, texts)
     examples = _photos(space, ExampleConfig(options.crop, config.seed))

@@ -86,7 +86,7 @@ def scratch_bytes(size: Size, scale: float, each: int = 4) -> int:
 
 def reach(network: SRResNet) -> int:
     """How many input pixels around its own place an output depends on."""
-    return RECONSTRUCT_REACH + _extract_reach(network)
+    return RECONSTRUCT_REACH + 2 * network.config.num_block + 1
 
 
 def pad(padded: Map, size: Size) -> None:
@@ -145,10 +145,10 @@ class _Continued:
 
     def place(self, box: Box) -> Box:
         """Where a box of the source lies."""
-        return Box(*(each + self._edge for each in (box.top, box.left, box.bottom, box.right)))
+        return box.moved(self._edge, self._edge)
 
     def read(self, box: Box) -> Tensor:
-        within = Box(*(each - self._edge for each in (box.top, box.left, box.bottom, box.right)))
+        within = box.moved(-self._edge, -self._edge)
         size = Size.of(self._source)
         known = within.inside(size)
         beyond = (
@@ -203,7 +203,3 @@ def _resize(source: Readable, size: Size, kernel: Kernel, target: Map, count: _C
         values = source.read(core) if same else resample_with(source, rows, columns, core)
         target.write(core, values.clamp(0, 1))
         count.one_more()
-
-
-def _extract_reach(network: SRResNet) -> int:
-    return 2 * network.config.num_block + 1

@@ -90,7 +90,7 @@ class TiledWalk:
                 for box, values in zip(tiles, predictions, strict=True):
                     blend.add(box, values.float().cpu())
                 done += len(tiles)
-                final = height if tiles[-1] is boxes[-1] else _next_top(grid, tiles[-1])
+                final = grid.settled(tiles[-1])
                 while waiting and waiting[0].bottom <= final:
                     band = waiting.pop(0)
                     band.step(step, blend.take(band.bottom))
@@ -123,10 +123,3 @@ class _Band:
         state = self._state.read(self._box).clone()
         stepped = self._stepper.step(step, output, state, lambda i: self._noise(i, rows))
         self._state.write(self._box, stepped)
-
-
-def _next_top(grid: Grid, box: Box) -> int:
-    """The first row that tiles after `box` still reach."""
-    if box.left != grid.lefts[-1]:
-        return box.top
-    return grid.tops[grid.tops.index(box.top) + 1]

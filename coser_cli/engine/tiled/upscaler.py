@@ -39,7 +39,7 @@ from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import Size, size_to_work_at, working_scale
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
-from coser_cli.tiling.derived import Mixed, reduced
+from coser_cli.tiling.derived import Combined, reduced
 from coser_cli.tiling.grid import Grid, make_grid
 from coser_cli.tiling.resample import resample_whole
 
@@ -237,7 +237,7 @@ class TiledUpscaler:
             plain: Readable = low_res.padded
             if config.plain_result == "decoded":
                 plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
-            picture = Mixed(plain, picture, settings.strength)
+            picture = Combined(partial(torch.lerp, weight=settings.strength), plain, picture)
         return picture
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:

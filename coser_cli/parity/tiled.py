@@ -17,7 +17,7 @@ from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
 from coser_cli.engine.preparation import LowRes, enlarge_bicubic, known
 from coser_cli.engine.tiled.denoisers import tiles_with_controls
-from coser_cli.engine.tiled.sampling import TiledWalk
+from coser_cli.engine.tiled.sampling import TiledSampler
 from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
 from coser_cli.sampling.guidance import Guidance
 from coser_cli.sampling.schedulers import make_scheduler
@@ -78,7 +78,7 @@ class TiledRun(Run):
         side = options.input_size // model.config.downscale
         grid = make_grid(Size.of(low_res.latents), side, side - options.tile_overlap)
         noise = partial(self.draw, "restore")
-        walk = TiledWalk(
+        tiled = TiledSampler(
             sampler, lambda step, rows: _rows(noise(step), rows), lambda step: grid, 1, PUBLISHED
         )
         hints = TensorMap(low_res.latents), [TensorMap(grey)]
@@ -91,7 +91,7 @@ class TiledRun(Run):
             if done % len(grid) == 0:
                 steps(done // len(grid), total // len(grid), state.tensor.clone())
 
-        walk(predict, state, record)
+        tiled(predict, state, record)
         latents = state.tensor
         return {
             "init_latent": low_res.latents,

@@ -1,8 +1,8 @@
 """Webdataset shards by place: which sample lies where in which tar.
 
 Training draws pictures in an order of its own, goes on in the middle of it, and needs other
-pictures of the same class: streams cannot do that. So each shard is walked once; where its samples
-are is kept beside it (`SHARD.tar.index.json`, if the folder can be written).
+pictures of the same class: streams cannot do that. So each shard is read through once; where its
+samples are is kept beside it (`SHARD.tar.index.json`, if the folder can be written).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _indexed(shard: Path) -> list[dict[str, Any]]:
         samples = list(_walk(shard))
     except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
         raise UsageError(f"{shard}: not a plain tar as webdataset writes it ({error})") from error
-    with suppress(OSError):  # a folder that cannot be written is walked each time
+    with suppress(OSError):  # a folder that cannot be written is read through each time
         part = kept.with_name(f"{kept.name}.part")
         part.write_text(json.dumps({"of": stamp, "samples": samples}), encoding="utf-8")
         part.replace(kept)

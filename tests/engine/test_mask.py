@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional as F
 
-from coser_cli.engine.mask import CellWeights, Grey, Weights, masked_result
+from coser_cli.engine.mask import CellWeights, Grey, masked_result, weights_at
 from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.errors import InputError
@@ -89,7 +89,7 @@ def test_what_fits_one_tile_is_masked_in_latents_alike(upscaler):
 @given(rows=SIDES, columns=SIDES, height=SIDES, width=SIDES, white=st.booleans())
 def test_constant_masks_are_exact_at_any_size(rows, columns, height, width, white):
     mask = torch.full((1, 1, rows, columns), 255 * white, dtype=torch.uint8)
-    weights = Weights(Grey(mask), Size(height, width))
+    weights = weights_at(Grey(mask), Size(height, width))
     assert (whole(weights) == float(white)).all()
     cells = -(-height // 8) + 1, -(-width // 8) + 1  # and beyond the picture
     assert (whole(CellWeights(weights, Size(*cells), 8)) == float(white)).all()
@@ -98,7 +98,7 @@ def test_constant_masks_are_exact_at_any_size(rows, columns, height, width, whit
 @settings(max_examples=30, deadline=None)
 @given(height=SIDES, width=SIDES, data=st.data())
 def test_cells_are_read_box_by_box(height, width, data):
-    weights = Weights(Grey(noise(1, 1, 7, 9)), Size(height, width))
+    weights = weights_at(Grey(noise(1, 1, 7, 9)), Size(height, width))
     cells = CellWeights(weights, Size(-(-height // 4) + 1, -(-width // 4) + 1), 4)
     _, rows, columns = cells.shape
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))

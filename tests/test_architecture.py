@@ -70,6 +70,8 @@ OWNERS = {
     "ray": {"batch.workers"},
     "matplotlib": {"evaluation"},
     "spandrel": {"weights"},
+    "jinja2": {"pages"},
+    "markupsafe": {"pages"},
 }
 FORBIDDEN = {"click", "basicsr", "xformers", "pytorch_lightning", "lightning", "omegaconf"}
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from coser_cli.errors import InputError
-from coser_cli.imageio.preview import Preview, data_uri, read_preview
+from coser_cli.imageio.preview import data_uri, read_preview
 from coser_cli.pages.batch_log import Batch, Entry, is_there
-from coser_cli.pages.template import Markup, fill, href, name_text, page, read_template
+from coser_cli.pages.template import href, page
 from coser_cli.size import Size
 
 _ASPECT_TOLERANCE = 0.02
@@ -26,11 +27,15 @@ STATUSES = {
 
 @dataclass(frozen=True)
 class _Picture:
-    """One side of a pair: where it is, its preview, or why there is none."""
+    """One side of a pair: its file, and its preview (address and sizes) or why there is none."""
 
     label: str
-    path: Path | None
-    preview: Preview | None = None
+    name: str
+    href: str
+    uri: str = ""
+    width: int = 0
+    height: int = 0
+    size: Size | None = None
     problem: str = ""
 
 
@@ -40,20 +45,20 @@ def report_page(batch: Batch, folder: Path, target: Path, max_side: int) -> byte
     Thumbnails have at most `max_side` pixels per side; a picture that cannot be read is a note in
     its place.
     """
-    template = read_template("report_card.html")
     common = common_facts(batch)
-    cards = (
-        _card(template, index, each, target, max_side, common) for index, each in _numbered(batch)
-    )
     return page(
         "report",
-        title=f"Report on {name_text(folder.absolute().name or str(folder))}",
+        title=f"Report on {folder.absolute().name or folder}",
         summary=_summary(batch),
-        notes=_joined(fill('<p class="soft">{{note}}.</p>', note=note) for note in notes_on(batch)),
-        settings=_settings(batch),
-        failures=_failures(batch),
-        filters=_filters(batch),
-        cards=_joined(cards),
+        notes=notes_on(batch),
+        head=", ".join(common[key] for key in ("model", "device", "dtype") if key in common),
+        common=common,
+        counts=counts_of(batch),
+        statuses=STATUSES,
+        cards=[
+            {"number": number} | _card(each, target, max_side, common)
+            for number, each in enumerate(batch.entries, start=1)
+        ],
     )
 
 
@@ -73,12 +78,8 @@ def notes_on(batch: Batch) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _numbered(batch: Batch) -> Iterator[tuple[int, Entry]]:
-    return enumerate(batch.entries, start=1)
-
-
-def _summary(batch: Batch) -> Markup:
-    """Counts and times, for the top of the page."""
+def _summary(batch: Batch) -> list[tuple[str, str, str]]:
+    """Counts and times for the top of the page: word, CSS class and value."""
     rows = [("pictures", "all", str(len(batch.entries)))]
     rows += [
         (STATUSES.get(status, status), status, str(count))
@@ -92,8 +93,7 @@ def _summary(batch: Batch) -> Markup:
     if batch.runs:
         runs = "the run" if batch.runs == 1 else f"the {batch.runs} runs"
         rows.append((f"time of {runs} that made them", "time", duration(batch.run_seconds)))
-    row = '<div class="{{kind}}"><dt>{{word}}</dt><dd>{{value}}</dd></div>'
-    return _joined(fill(row, word=word, kind=kind, value=value) for word, kind, value in rows)
+    return rows
 
 
 def common_facts(batch: Batch) -> dict[str, str]:
@@ -106,168 +106,49 @@ def common_facts(batch: Batch) -> dict[str, str]:
     }
 
 
-def _settings(batch: Batch) -> Markup:
-    """Model and settings that all results have in common."""
-    common = common_facts(batch)
-    if not common:
-        return Markup()
-    item = "<div><dt>{{key}}</dt><dd>{{value}}</dd></div>"
-    items = _joined(fill(item, key=name_text(k), value=name_text(v)) for k, v in common.items())
-    frame = (
-        '<details id="settings"><summary>Model and settings of all results: {{head}}</summary>'
-        "<dl>{{items}}</dl></details>"
-    )
-    head = ", ".join(common[key] for key in ("model", "device", "dtype") if key in common)
-    return fill(frame, head=name_text(head), items=items)
-
-
-def _failures(batch: Batch) -> Markup:
-    """The list of what failed and why, each with a link to its place in the gallery."""
-    line = '<li><a href="#{{anchor}}">{{name}}</a>: {{error}}</li>'
-    lines = [
-        fill(line, anchor=_anchor(index), name=name_text(entry.name), error=_error(entry))
-        for index, entry in _numbered(batch)
-        if entry.status == "failed"
+def _card(entry: Entry, target: Path, max_side: int, common: Mapping[str, str]) -> dict[str, Any]:
+    """The values of one picture in the gallery."""
+    sides = [
+        ("picture" if entry.target is None else "before", entry.source, entry.source_size),
+        ("after", entry.target, entry.target_size),
     ]
-    if not lines:
-        return Markup()
-    frame = '<section id="failures"><h2>Failed</h2><ul>{{lines}}</ul></section>'
-    return fill(frame, lines=_joined(lines))
-
-
-def _filters(batch: Batch) -> Markup:
-    present = {status: count for status, count in counts_of(batch).items() if count}
-    choices = {"all": len(batch.entries)} | present
-    button = (
-        '<button type="button" data-show="{{status}}" aria-pressed="{{pressed}}">'
-        "{{word}} ({{count}})</button>"
-    )
-    return _joined(
-        fill(
-            button,
-            status=status,
-            pressed="true" if status == "all" else "false",
-            word=STATUSES.get(status, status),
-            count=count,
-        )
-        for status, count in choices.items()
-    )
-
-
-def _card(
-    template: str, index: int, entry: Entry, target: Path, max_side: int, common: Mapping[str, str]
-) -> Markup:
-    label = "picture" if entry.target is None else "before"
-    before = _picture(label, entry.source, max_side)
-    after = _picture("after", entry.target, max_side)
-    sizes = _known_size(entry.source_size, before), _known_size(entry.target_size, after)
-    shown = [each for each in (before, after) if each.path is not None]
-    size = sizes[1] or sizes[0]
-    return fill(
-        template,
-        anchor=_anchor(index),
-        status=entry.status,
-        status_text=STATUSES.get(entry.status, entry.status),
-        name=name_text(entry.name),
-        sort_name=name_text(entry.name),
-        sort_seconds=entry.seconds or 0,
-        sort_pixels=0 if size is None else size.area,
-        slides="yes" if _same_shape(before, after) else "no",
-        links=_links(shown, target),
-        settings=_own_settings(entry, common),
-        pictures=_joined(_figure(each, target) for each in shown),
-        facts=_facts(entry, sizes),
-        remarks=_remarks(entry),
-    )
-
-
-def _same_shape(before: _Picture, after: _Picture) -> bool:
-    """Whether one can be laid over the other."""
-    if before.preview is None or after.preview is None:
-        return False
-    return before.preview.size.has_shape_of(after.preview.size, _ASPECT_TOLERANCE)
-
-
-def _links(pictures: Sequence[_Picture], target: Path) -> Markup:
-    """A link to every file that can be opened."""
-    link = '<a href="{{href}}">open {{label}}</a>'
-    return Markup(
-        " · ".join(
-            fill(link, href=href(each.path, target), label=each.label)
-            for each in pictures
-            if each.path is not None and each.preview is not None
-        )
-    )
-
-
-def _own_settings(entry: Entry, common: Mapping[str, str]) -> Markup:
-    """What this result's record has otherwise than the others'."""
+    pictures = [
+        _picture(label, path, target, max_side) for label, path, _ in sides if path is not None
+    ]
+    shown = {each.label: each.size for each in pictures}
+    sizes = [shown.get(label) or recorded for label, _, recorded in sides]
+    known = [size for size in sizes if size is not None]
+    facts = [" → ".join(f"{size.width} × {size.height}" for size in known)]
+    if entry.seconds is not None and entry.status == "done":
+        facts.append(duration(entry.seconds))
     own = [f"{key} {value}" for key, value in entry.facts.items() if key not in common]
-    if not own:
-        return Markup()
-    return fill('<p class="soft">{{text}}</p>', text=name_text(", ".join(own)))
+    return {
+        "entry": entry,
+        "pictures": pictures,
+        "slides": len(pictures) == 2 and _have_one_shape(*pictures),
+        "area": known[-1].area if known else 0,
+        "facts": [each for each in facts if each],
+        "own": ", ".join(own),
+        "error": entry.error or "the record gives no reason",
+    }
 
 
-def _picture(label: str, path: Path | None, max_side: int) -> _Picture:
-    if path is None:
-        return _Picture(label, None)
+def _have_one_shape(before: _Picture, after: _Picture) -> bool:
+    """Whether one can be laid over the other."""
+    if before.size is None or after.size is None:
+        return False
+    return before.size.has_shape_of(after.size, _ASPECT_TOLERANCE)
+
+
+def _picture(label: str, path: Path, target: Path, max_side: int) -> _Picture:
+    address = href(path, target)
     try:
-        return _Picture(label, path, read_preview(path, max_side))
+        preview = read_preview(path, max_side)
     except InputError as error:
-        there = is_there(path)
-        return _Picture(label, path, problem=error.message if there else "the file is not there")
-
-
-def _figure(picture: _Picture, target: Path) -> Markup:
-    assert picture.path is not None
-    name = name_text(picture.path.name)
-    if picture.preview is None:
-        inner = fill('<span class="nothing">{{problem}}</span>', problem=name_text(picture.problem))
-    else:
-        inner = fill(
-            '<a href="{{href}}"><img alt="{{label}}: {{name}}" loading="lazy" width="{{width}}" '
-            'height="{{height}}" src="{{uri}}"></a>',
-            href=href(picture.path, target),
-            label=picture.label,
-            name=name,
-            width=picture.preview.image.width,
-            height=picture.preview.image.height,
-            uri=data_uri(picture.preview.image, thumbnail=True),
-        )
-    frame = "<figure>{{inner}}<figcaption>{{label}}</figcaption></figure>"
-    return fill(frame, inner=inner, label=picture.label)
-
-
-def _known_size(recorded: Size | None, picture: _Picture) -> Size | None:
-    """The size of the file that is there, else the recorded one."""
-    return picture.preview.size if picture.preview is not None else recorded
-
-
-def _facts(entry: Entry, sizes: tuple[Size | None, Size | None]) -> str:
-    """Sizes and seconds in one line, after the status."""
-    known = " → ".join(f"{size.width} × {size.height}" for size in sizes if size is not None)
-    time = duration(entry.seconds) if entry.seconds is not None and entry.status == "done" else ""
-    return "".join(f" · {part}" for part in (known, time) if part)
-
-
-def _remarks(entry: Entry) -> Markup:
-    lines = []
-    if entry.status == "failed":
-        lines.append(fill('<p class="error">{{text}}</p>', text=_error(entry)))
-    lines += [fill('<p class="soft">{{text}}</p>', text=note) for note in entry.notes]
-    return _joined(lines)
-
-
-def _error(entry: Entry) -> str:
-    return name_text(entry.error) if entry.error else "the record gives no reason"
-
-
-def _anchor(index: int) -> str:
-    return f"picture-{index}"
-
-
-def _joined(parts: Iterable[Markup]) -> Markup:
-    return Markup("\n".join(parts))
+        problem = error.message if is_there(path) else "the file is not there"
+        return _Picture(label, path.name, address, problem=problem)
+    uri = data_uri(preview.image, thumbnail=True)
+    return _Picture(label, path.name, address, uri, *preview.image.size, preview.size)
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from coser_cli.errors import UsageError, shown
 from coser_cli.imageio.preview import Preview, data_uri, read_preview
-from coser_cli.pages.template import Markup, name_text, page
+from coser_cli.pages.template import name_text, page
 
 EXPORT_TYPE = "coser-study"
 EXPORT_VERSION = 1
@@ -69,7 +69,7 @@ def study_page(pictures: Sequence[StudyPicture], question: str, max_side: int) -
     asked = {"question": question, "trials": trials, "images": images}
     identity = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     data = {"type": EXPORT_TYPE, "version": EXPORT_VERSION, "study": identity, **asked}
-    html = page("study", title=question, pairs=len(trials), data=_script_data(data))
+    html = page("study", title=question, pairs=len(trials), data=data)
     return Study(html, identity, len(trials))
 
 
@@ -86,8 +86,3 @@ def _require_one_size(picture: str, results: Mapping[str, Preview]) -> None:
                 f"{shown(picture)} has {' and '.join(each)}",
                 "results that are compared have one size",
             )
-
-
-def _script_data(data: object) -> Markup:
-    """JSON that may stand in a `<script>`: nothing in it can end the element."""
-    return Markup(json.dumps(data).replace("<", "\\u003c"))

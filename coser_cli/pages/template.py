@@ -1,50 +1,58 @@
-"""HTML templates of the package, and the filling of their places; everything is escaped."""
+"""HTML pages from the package's templates; every value is escaped."""
 
 from __future__ import annotations
 
-import html
 import os
-import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-_PLACE = re.compile(r"\{\{(\w+)\}\}")
-
-
-class Markup(str):
-    """Text that is HTML already, and is put into a template as it is."""
-
-    __slots__ = ()
-
-
-def fill(template: str, **values: object) -> Markup:
-    """`template` with every `{{name}}` replaced by its value, escaped unless it is `Markup`.
-
-    Raises KeyError for a place without a value.
-    """
-    return Markup(_PLACE.sub(lambda place: _escaped(values[place[1]]), template))
-
-
-def read_template(name: str) -> str:
-    """A file of `coser_cli/assets/pages`."""
-    return (resources.files("coser_cli") / "assets" / "pages" / name).read_text(encoding="utf-8")
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 
 def page(name: str, **values: object) -> bytes:
-    """A whole page, `NAME.html` in the common frame with `NAME.css` and `NAME.js`, as UTF-8."""
-    body = fill(read_template(f"{name}.html"), **values)
-    style = read_template("common.css") + read_template(f"{name}.css")
-    script = Markup(read_template(f"{name}.js"))
-    title = values["title"]
-    frame = read_template("frame.html")
-    whole = fill(frame, title=title, style=Markup(style), body=body, script=script)
-    return whole.encode("utf-8", "backslashreplace")
+    """A whole page, `NAME.html` in the common frame with `NAME.css` and `NAME.js`, as UTF-8.
+
+    Raises `jinja2.UndefinedError` for a name in the template that has no value.
+    """
+    html = environment().get_template(f"{name}.html").render(page=name, **values)
+    return html.encode("utf-8", "backslashreplace")
 
 
-def name_text(path: Path | str) -> str:
-    """A path as text that can be shown: bytes that are none, and control characters, escaped."""
-    return "".join(each if each.isprintable() else _code(ord(each)) for each in str(path))
+@cache
+def environment() -> Environment:
+    """Jinja with the templates of `coser_cli/assets/pages`."""
+    made = Environment(
+        loader=PackageLoader("coser_cli", "assets/pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.globals["asset"] = _asset
+    return made
+
+
+def _asset(name: str) -> Markup:
+    """A style sheet or a script, which goes into the page as it is."""
+    file = resources.files("coser_cli") / "assets" / "pages" / name
+    return Markup(file.read_text(encoding="utf-8"))
+
+
+def _printable(value: object) -> object:
+    """Each value of a template; names may hold control characters and undecodable bytes."""
+    return value if isinstance(value, Markup) else name_text(str(value))
+
+
+def name_text(text: str) -> str:
+    """Text that can be shown: bytes that are no text, and control characters, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _code(ord(each)) for each in text)
 
 
 def _code(point: int) -> str:
@@ -64,7 +72,3 @@ def href(target: Path, page_path: Path) -> str:
     except ValueError:  # another drive
         return Path(target_path).as_uri()
     return "./" + quote(os.fsencode(relative.replace(os.sep, "/")))
-
-
-def _escaped(value: object) -> str:
-    return value if isinstance(value, Markup) else html.escape(str(value), quote=True)

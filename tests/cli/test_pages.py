@@ -151,7 +151,7 @@ def test_report_of_a_real_batch(coser, photo, tmp_path):
     assert record["counts"] == {"done": 1, "skipped": 0, "failed": 1, "found": 0}
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "12 × 8 → 24 × 16" in text
-    assert "cannot read &#x27;bad.png&#x27;" in text
+    assert "cannot read &#39;bad.png&#39;" in text
 
 
 def test_report_takes_a_log_from_elsewhere(coser, photo, tmp_path):

@@ -9,13 +9,12 @@ from PIL import Image
 from torch.nn import functional as F
 
 from coser_cli.engine.mask import CellWeights, Grey, masked_result, weights_at
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.errors import InputError
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import Settings
 from coser_cli.size import Size
-from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
+from tests.toy_upscaler import in_tiles, whole
 
 PLAIN = Settings(scale=3, steps=1, strength=0.5, reference_mode="none", color_fix="adain")
 SIDES = st.integers(1, 40)
@@ -23,10 +22,6 @@ SIDES = st.integers(1, 40)
 
 def noise(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def whole(readable):
-    return readable.read(Box(0, 0, *readable.shape[1:]))
 
 
 def half(height, width):
@@ -67,21 +62,15 @@ def test_each_side_of_an_edge_is_its_own(upscaler):
 def test_tiles_never_show(upscaler, height, width, rows, columns):
     pixels, mask = noise(1, 3, height, width), noise(1, 1, rows, columns)
     expected = upscaler.upscale(pixels, PLAIN, mask=mask, strength=0.0).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(
-            upscaler.runtime, TileSpec(tile_size=64, overlap=32), scratch, vae=Tiling(32)
-        )
-        own = Settings(scale=3, strength=0.0, color_fix="adain")
-        result = whole(tiled.upscale(TensorMap(pixels), own, mask=Grey(mask)).pixels)
+    own = Settings(scale=3, strength=0.0, color_fix="adain")
+    result = in_tiles(upscaler, pixels, own, vae=Tiling(32), mask=Grey(mask)).pixels.tensor
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
 
 
 def test_what_fits_one_tile_is_masked_in_latents_alike(upscaler):
     pixels, mask = noise(1, 3, 13, 16), half(9, 9)
     expected = upscaler.upscale(pixels, PLAIN, mask=mask).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, TileSpec(tile_size=64, overlap=32), scratch)
-        result = whole(tiled.upscale(TensorMap(pixels), PLAIN, mask=Grey(mask[None, None])).pixels)
+    result = in_tiles(upscaler, pixels, PLAIN, mask=Grey(mask[None, None])).pixels.tensor
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from coser_cli.errors import UsageError
 from coser_cli.training.examples import Batch
 
 PATCH = 64
@@ -41,6 +42,13 @@ def inner(pixels: Tensor, border: int) -> Tensor:
     return pixels[..., border:-border, border:-border] if border else pixels
 
 
+def damage(low: Tensor, high: Tensor) -> Tensor:
+    """How far LR pictures `(B, 3, h, w)` are from the reduced HR pictures: RMS `(B,)` in levels of
+    255; below 0.6 where reducing and rounding was all."""
+    reduced = F.interpolate(high, low.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
+    return 255 * (reduced - low).square().mean((1, 2, 3)).sqrt()
+
+
 @dataclass(frozen=True)
 class PictureWeights:
     """Weights of the loss terms; a term of weight 0 is not computed.
@@ -48,6 +56,10 @@ class PictureWeights:
     `teacher` and `truth`: L1, with `gradient` times the L1 of gradients, to the teacher's picture
     and to the HR picture. `perceptual` and `adversarial` compare with the teacher's picture, or
     with the HR picture where there is none. `border`: pixels at each side that do not count.
+
+    `teacher_share`: pairs (damage, share), damage ascending: `truth` then compares with a blend of
+    the HR picture and this share of the teacher's, interpolated between the pairs (`damage`). A
+    blind teacher smooths pictures that nothing has damaged, so there the truth counts more.
     """
 
     teacher: float = 0.0
@@ -56,6 +68,15 @@ class PictureWeights:
     perceptual: float = 0.0
     adversarial: float = 0.0
     border: int = 0
+    teacher_share: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        pairs = self.teacher_share
+        if any(len(pair) != 2 for pair in pairs) or list(pairs) != sorted(set(pairs)):
+            raise UsageError(
+                f"teacher_share is {pairs}, but must be pairs of damage and share",
+                "write them with the damage ascending, such as [[0, 0.3], [12, 0.85]]",
+            )
 
 
 class PictureLoss:
@@ -73,7 +94,10 @@ class PictureLoss:
         targets = {"truth": inner(batch["high"], weights.border)}
         if "teacher" in batch:
             targets["teacher"] = inner(batch["teacher"], weights.border)
-        terms: dict[str, Any] = self._absolute(output, targets)
+        aims = targets
+        if weights.teacher_share and "teacher" in targets:
+            aims = targets | {"truth": self._blended(batch, targets)}
+        terms: dict[str, Any] = self._absolute(output, aims)
         if not output.is_meta:
             terms |= {f"psnr_{name}": psnr(output, each) for name, each in targets.items()}
         if self.perceptual is not None or self.critic is not None:
@@ -83,6 +107,14 @@ class PictureLoss:
         named = {"l1": 1.0, "perceptual": weights.perceptual, "adversarial": weights.adversarial}
         terms["loss"] = sum(terms[name] * weight for name, weight in named.items() if name in terms)
         return terms
+
+    def _blended(self, batch: Batch, targets: Mapping[str, Tensor]) -> Tensor:
+        known, shares = np.array(self.weights.teacher_share).T
+        if batch["low"].is_meta:
+            return targets["truth"]
+        damages = damage(batch["low"], batch["high"]).cpu().numpy()
+        share = targets["truth"].new_tensor(np.interp(damages, known, shares))
+        return torch.lerp(targets["truth"], targets["teacher"], share[:, None, None, None])
 
     def _absolute(self, output: Tensor, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         total = output.new_zeros(())

@@ -203,4 +203,9 @@ def _value(table: str, each: Any, given: Mapping[str, Any]) -> Any:
     value, default = given[each.name], _default(each)
     if isinstance(value, dict):
         return parse(value, f"{table}.{each.name}", type(default))[0]
-    return tuple(value) if isinstance(value, list) else value
+    return _frozen(value)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists in lists as tuples; tables stay as they are."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

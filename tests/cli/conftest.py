@@ -62,6 +62,7 @@ def coser(weights, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("COSER_WEIGHTS_DIR", str(weights))
     monkeypatch.setenv("COSER_MODEL", "toy")
     monkeypatch.setenv("COSER_DEVICE", "cpu")
+    monkeypatch.setenv("COSER_DTYPE", "float32")  # on every CPU the same
     monkeypatch.setenv("COSER_WARM", "0")  # a server of the user's must not do the work
 
     def run(*args):

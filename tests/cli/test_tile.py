@@ -117,6 +117,14 @@ def test_dry_run_tells_and_writes_nothing(coser, photo):
     assert sorted(os.listdir()) == ["a.png", "b.png", "b_4x.png"]
 
 
+def test_dry_run_in_words(coser, photo):
+    photo("a.png", size=(30, 20))
+    said = coser("tile", "a.png", "--dry-run", *TILES).out
+    assert "diffusion: 2 steps after 1 reference of 2 steps, 6 tiles in 6 batches per step" in said
+    said = coser("upscale", "a.png", "--dry-run", "--steps", 1, "--reference-mode", "none").out
+    assert "diffusion: 1 step, 1 tile in 1 batch per step, 1 evaluation of the U-Net, 1 of" in said
+
+
 @pytest.mark.parametrize(
     ("text", "amount"),
     [

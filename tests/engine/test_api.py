@@ -156,7 +156,7 @@ def test_progress_shows_a_bar(upscaler, capsys):
 
 
 def test_to_changes_and_returns_it(toy_folder):
-    upscaler = Upscaler.from_pretrained(toy_folder, device=torch.device("cpu"), dtype="auto")
+    upscaler = Upscaler.from_pretrained(toy_folder, device=torch.device("cpu"), dtype="float32")
     pixels, settings = torch.rand(1, 3, 6, 8), Settings(scale=2, strength=1.0, steps=2)
     first = upscaler(pixels, settings)
     assert upscaler.to(torch.bfloat16) is upscaler

@@ -39,7 +39,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def upscaler(model):
-    return Upscaler.from_pretrained(model, device="cpu")
+    return Upscaler.from_pretrained(model, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="session")

@@ -125,16 +125,24 @@ def _cost_lines(plan: Plan) -> list[str]:
     diffusion, lines = cost.diffusion, []
     lines.append(f"  in tiles ({plan.why})" if plan.why else "  at once")
     if diffusion.tiles:
+        steps = _counted(diffusion.steps, "step")
+        if diffusion.references and diffusion.reference_steps:
+            imagined = _counted(diffusion.reference_steps, "step")
+            steps += f" after {_counted(diffusion.references, 'reference')} of {imagined}"
+        tiles, batches = _counted(diffusion.tiles, "tile"), diffusion.batches
         lines.append(
-            f"  diffusion: {diffusion.steps} steps, after"
-            f" {diffusion.references} × {diffusion.reference_steps} for references,"
-            f" {diffusion.tiles} tiles in {diffusion.batches} batches per step,"
-            f" {diffusion.unet} evaluations of the U-Net, {diffusion.controlnet} of the ControlNet"
+            f"  diffusion: {steps}, {tiles} in {_counted(batches, 'batch', 'batches')} per step,"
+            f" {_counted(diffusion.unet, 'evaluation')} of the U-Net,"
+            f" {diffusion.controlnet} of the ControlNet"
         )
     time = "time unknown" if plan.seconds is None else f"about {_duration(plan.seconds)}"
     memory, disk = cost.memory / 2**30, cost.disk / 2**30
     lines.append(f"  {memory:.1f} GiB of memory, {disk:.1f} GiB of temporary space, {time}")
     return lines
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _pair(size: Size | None) -> list[int] | None:

@@ -47,11 +47,32 @@ def test_a_device_too_many(monkeypatch):
 
 
 def test_dtype():
-    assert choose_dtype("auto", CPU) == torch.float32
     assert choose_dtype("bfloat16", CPU) == torch.bfloat16
     for name in ("int8", "nonsense"):
         with pytest.raises(DeviceError, match=name):
             choose_dtype(name, CPU)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_where_it_has_the_instructions(
+    monkeypatch, capabilities, chosen
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert choose_dtype("auto", CPU) == chosen
+    assert dtype_note("auto", chosen, CPU) == ""
+
+
+def test_float32_where_torch_does_not_know_the_instructions(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert choose_dtype("auto", CPU) == torch.float32
 
 
 def test_need_grows_with_the_result():

@@ -44,11 +44,11 @@ def toy_part(config: ModelConfig, part: str) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def save_toy(folder: Path) -> Path:
+def save_toy(folder: Path, config: ModelConfig = TOY) -> Path:
     """The toy in files of float32."""
-    save_model_config(TOY, folder)
+    save_model_config(config, folder)
     for part in PARTS:
-        network = toy_part(TOY, part)
+        network = toy_part(config, part)
         save = save_text_states if part == "text" else save_component
         save(network, folder / part, torch.float32)
     return folder

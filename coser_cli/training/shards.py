@@ -58,7 +58,7 @@ def _indexed(shard: Path) -> list[dict[str, Any]]:
             samples: list[dict[str, Any]] = stored["samples"]
             return samples
     try:
-        samples = list(_walk(shard))
+        samples = list(_read_samples(shard))
     except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
         raise UsageError(f"{shard}: not a plain tar as webdataset writes it ({error})") from error
     with suppress(OSError):  # a folder that cannot be written is read through each time
@@ -68,7 +68,7 @@ def _indexed(shard: Path) -> list[dict[str, Any]]:
     return samples
 
 
-def _walk(shard: Path) -> Iterator[dict[str, Any]]:
+def _read_samples(shard: Path) -> Iterator[dict[str, Any]]:
     """A sample is a run of files whose names are equal up to the first dot (webdataset's rule)."""
     from webdataset.tariterators import base_plus_ext
 

@@ -140,12 +140,12 @@ class Workspace:
 
     def _require_stages(self, part: str, before: str) -> None:
         """Weights are absent: that is right only in the stage that trains them first."""
-        learnt = [name for name in TRAINERS if self.recipe.has(name) and part in TRAINS[name]]
+        trained_in = [name for name in TRAINERS if self.recipe.has(name) and part in TRAINS[name]]
         stop = TRAINERS.index(before) if before in TRAINERS else len(TRAINERS)
-        earlier = [name for name in learnt if TRAINERS.index(name) < stop]
+        earlier = [name for name in trained_in if TRAINERS.index(name) < stop]
         pending = [name for name in earlier if not any(stage_folders(self.folder / name))]
-        if pending or (before not in learnt and not earlier):
-            needed = [*pending, *learnt]
+        if pending or (before not in trained_in and not earlier):
+            needed = [*pending, *trained_in]
             hint = f"run `coser train {needed[0]}` first" if needed else "name them in `start`"
             raise UsageError(f"{part}: there are no weights of it yet", hint)
 
@@ -155,7 +155,7 @@ class Workspace:
         if self.start is not None and store.has_part(self.start, part):
             state = {k: v for k, v in store.read_part(self.start, part).items() if not fresh(k)}
         if self.start is None or not state:
-            quieten(network)
+            weaken_residuals(network)
             return set()
         own = network.state_dict()
         wrong = [k for k, v in state.items() if k not in own or own[k].shape != v.shape]
@@ -243,7 +243,7 @@ def initialise_conditions(unet: UNet, names: Iterable[str]) -> None:
 
 
 @torch.no_grad()
-def quieten(network: nn.Module) -> None:
+def weaken_residuals(network: nn.Module) -> None:
     """Start what residual branches add at a tenth: networks without norms need it, and the result
     of others is nearer to what enters."""
     for name, module in network.named_modules():

@@ -139,12 +139,12 @@ def _write_comparison(loaded: LoadedJob, image: Picture | None, reference: Pictu
     """Write the comparison, if it is missing; pictures that were not computed now are read from
     their files.
     """
-    from coser_cli.imageio.comparison import write_comparison
-    from coser_cli.imageio.preview import preview_of, read_preview
-
     job, photo = loaded.job, loaded.photo
     if job.comparison is None or job.comparison not in loaded.missing:
         return
+    from coser_cli.imageio.comparison import write_comparison
+    from coser_cli.imageio.preview import preview_of, read_preview
+
     if image is None or job.target not in loaded.missing:
         result = read_preview(job.target, COMPARED_SIDE)
     else:

@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -152,6 +153,19 @@ class _Life:
             self._current = None
             raise _Cancelled
 
+    @contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """A share that is cancelled in this block is given up at its end.
+
+        An import of torch that is broken off can neither be continued nor begun again.
+        """
+        current, self._current = self._current, None
+        yield
+        self._current = current
+        if current == self._cancelled:
+            self._current = None
+            raise _Cancelled
+
     def _work_off(self, share: Share) -> None:
         try:
             self._current = share.number
@@ -174,7 +188,8 @@ class _Life:
 
         def load() -> Upscaler:
             assert work.provenance is not None
-            return self._model.get(run, work.provenance.fingerprints, emit)
+            with self._uninterrupted():
+                return self._model.get(run, work.provenance.fingerprints, emit)
 
         adopt(run.context)
         work = prepare(run.request)  # the client has reported what there is to report of it

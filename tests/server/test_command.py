@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 
 from coser_cli.cli.serve import parse_seconds
 from coser_cli.errors import UsageError
+from tests.server import conftest
 from tests.server.conftest import end
 
 
@@ -110,6 +112,24 @@ def test_without_a_folder_a_warm_command_works_by_itself(place, spoil):
     assert reason in line
     assert not place.run("upscale", name, "-o", "default/").stderr
     assert place.files("warm") == place.files("default")
+
+
+@pytest.mark.slow
+def test_on_a_system_without_unix_sockets(place, monkeypatch):
+    program = (
+        "import socket; del socket.AF_UNIX; from coser_cli.cli.app import main;"
+        "raise SystemExit(main())"
+    )
+    monkeypatch.setattr(conftest, "COSER", (sys.executable, "-c", program))
+    (name,) = place.photos(1, (24, 20))
+    warm = place.run("upscale", name, "-o", "warm/", "--warm")
+    (line,) = warm.stderr.splitlines()
+    assert line.startswith("goes on without a server: coser serve needs Unix domain sockets")
+    assert not place.run("upscale", name, "-o", "default/").stderr
+    assert place.files("warm") == place.files("default")
+    for command in ("start", "run", "stop", "status"):
+        (line,) = place.run("serve", command, code=4).stderr.splitlines()
+        assert "Unix domain sockets" in line
 
 
 @pytest.mark.slow

@@ -18,9 +18,21 @@ from coser_cli.batch.request import Request, Work
 from coser_cli.server import client as client_module
 from coser_cli.server.client import Connection, NoAnswerError, ServerGoneError
 from coser_cli.server.endpoint import Endpoint, listen
+from coser_cli.server.installation import installation
 from coser_cli.server.lines import Lines
-from coser_cli.server.protocol import PROTOCOL, Alive, Hello, Welcome, decode, encode
+from coser_cli.server.protocol import (
+    PROTOCOL,
+    Alive,
+    Hello,
+    JobEnded,
+    JobStarted,
+    Welcome,
+    decode,
+    encode,
+)
 from coser_cli.settings import Compute, Settings
+from coser_cli.size import Size
+from coser_cli.version import __version__
 from tests.server.conftest import SLOW, end, wait_until
 
 GOES_ON = "the server has ended; this command goes on without it"
@@ -323,11 +335,13 @@ def test_a_server_that_stands_still(place, server):
 
 
 class _Toy:
-    """A server that says what a test lets it say."""
+    """A server that sends these bytes, all but the first after it has read the jobs; then it closes
+    the connection, or `stays` until the client does.
+    """
 
-    def __init__(self, folder, *messages):
+    def __init__(self, folder, *messages, stays=True):
         self.endpoint = Endpoint(folder)
-        self._listener, self._messages = listen(self.endpoint), messages
+        self._listener, self._messages, self._stays = listen(self.endpoint), messages, stays
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self):
@@ -343,18 +357,52 @@ class _Toy:
         with connection:
             lines = Lines(connection)
             decode(lines.read(5), Hello)
-            for message in self._messages:
-                lines.write(message)
-            lines.read(5)
-            lines.read(5)
+            for number, message in enumerate(self._messages):
+                if number == 1:
+                    lines.read(20)
+                connection.sendall(message)
+            while self._stays and lines.read(5) is not None:
+                pass
+
+
+def line(message):
+    return encode(message) + b"\n"
+
+
+def moments():
+    """What a server has sent when it ends, and the pictures that are left to the command."""
+    welcome = line(Welcome(PROTOCOL, __version__, installation(), 1))
+    started = line(JobStarted(0))
+    done = JobEnded(0, "done", 1.0, Size(24, 20), Size(48, 40), 1, (), None, None, None)
+    yield pytest.param((), 2, id="before its welcome")
+    yield pytest.param((welcome,), 2, id="before it reads the jobs")
+    yield pytest.param((welcome, started), 2, id="at a picture")
+    yield pytest.param((welcome, started, line(done)[:40]), 2, id="in the middle of a line")
+    yield pytest.param((welcome, started, line(done)), 1, id="after a picture")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("messages", "left"), list(moments()))
+def test_a_server_that_ends_at_any_moment(place, messages, left):
+    """The command does what the server has not reported, and says so in one line."""
+    photos = place.photos(2, (24, 20))
+    with _Toy(place.runtime, *messages, stays=False):
+        ran = place.run("upscale", *photos, "-s", "2", "-o", "out/", "--json")
+    (note,) = (text for text in ran.stderr.splitlines() if "server" in text)
+    assert ("goes on without a server" if not messages else GOES_ON) in note
+    *pictures, summary = map(json.loads, ran.stdout.splitlines())
+    assert [each["status"] for each in pictures] == ["done", "done"]
+    assert [each["source"] for each in pictures] == photos
+    assert summary["done"] == 2
+    assert sorted(place.files("out")) == ["000_2x.png", "001_2x.png"][-left:]
 
 
 def test_a_server_that_says_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(client_module, "SILENCE", 0.2)
     tmp_path.chmod(0o700)
-    welcome = encode(Welcome(PROTOCOL, "1", "x", 1))
+    welcome = line(Welcome(PROTOCOL, "1", "x", 1))
     work = Work(Request(Settings(), Compute("mini")), Settings())  # nothing looks at the settings
-    with _Toy(tmp_path, welcome, encode(Alive())) as endpoint, Connection(endpoint) as connection:
+    with _Toy(tmp_path, welcome, line(Alive())) as endpoint, Connection(endpoint) as connection:
         results = connection.run([], work, lambda event: None, progress=False)
         with pytest.raises(ServerGoneError):
             list(results)
@@ -362,5 +410,8 @@ def test_a_server_that_says_no_more(tmp_path, monkeypatch):
 
 def test_a_server_that_speaks_nonsense(tmp_path):
     tmp_path.chmod(0o700)
-    with _Toy(tmp_path, b"nonsense") as endpoint, pytest.raises(NoAnswerError, match="understood"):
+    with (
+        _Toy(tmp_path, b"nonsense\n") as endpoint,
+        pytest.raises(NoAnswerError, match="understood"),
+    ):
         Connection(endpoint)

@@ -11,6 +11,7 @@ from coser_cli.config import (
     ClipVisionConfig,
     ControlNetConfig,
     Defaults,
+    LightAutoencoderConfig,
     ModelConfig,
     QFormerConfig,
     SentenceTextConfig,
@@ -27,6 +28,17 @@ DENOISER: dict[str, Any] = {
     "norm_num_groups": 8,
 }
 AUTOENCODER = AutoencoderConfig(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4)
+LIGHT_AUTOENCODER = AutoencoderConfig(
+    patch_size=4,
+    block_out_channels=(8,),
+    layers_per_block=1,
+    latent_channels=6,
+    norm_num_groups=0,
+    mid_block_attention=False,
+    scaling_factor=2.0,
+    light=LightAutoencoderConfig(width=8, up_width=4),
+)
+"""Like that of `mini`."""
 TOY = ModelConfig(
     name="toy",
     srresnet=SRResNetConfig(num_feat=8, num_block=1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,16 @@ from torch import nn
 
 from coser_cli.config import ModelConfig
 from coser_cli.engine.compute.runtime import Runtime
+from coser_cli.engine.tiled.results import Large
+from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.models.build import PARTS, CoSeR, make_network
 from coser_cli.models.text import SentenceText
+from coser_cli.settings import Settings, TileSpec
+from coser_cli.size import Size
+from coser_cli.tiling.canvas import Readable, Scratch, TensorMap
+from coser_cli.tiling.grid import Box
 from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
 from tests.toy import TOY
@@ -37,11 +44,11 @@ def toy_part(config: ModelConfig, part: str) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def save_toy(folder: Path) -> Path:
+def save_toy(folder: Path, config: ModelConfig = TOY) -> Path:
     """The toy in files of float32."""
-    save_model_config(TOY, folder)
+    save_model_config(config, folder)
     for part in PARTS:
-        network = toy_part(TOY, part)
+        network = toy_part(config, part)
         save = save_text_states if part == "text" else save_component
         save(network, folder / part, torch.float32)
     return folder
@@ -60,6 +67,37 @@ class Toy:
     def _make(self, config: ModelConfig, part: str) -> Any:
         self.made.append(part)
         return self.wrap(part, toy_part(config, part))
+
+
+def whole(readable: Readable) -> torch.Tensor:
+    """All of a map."""
+    return readable.read(Box.whole(Size.of(readable)))
+
+
+def in_tiles(
+    upscaler: Upscaler,
+    pixels: torch.Tensor,
+    settings: Settings,
+    spec: TileSpec = TileSpec(64, 32),  # noqa: B008 (it is frozen)
+    *,
+    vae: Tiling | None = None,
+    tile_batch: int = 1,
+    references: Sequence[torch.Tensor] = (),
+    conditions: Mapping[str, torch.Tensor] | None = None,
+    **options: Any,
+) -> Large:
+    """What a `TiledUpscaler` makes of pixels `(1, 3, H, W)`, its maps in memory."""
+    with Scratch() as scratch:
+        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, tile_batch=tile_batch, vae=vae)
+        large = tiled.upscale(
+            TensorMap(pixels),
+            settings,
+            references=[TensorMap(each) for each in references],
+            conditions={name: TensorMap(each) for name, each in (conditions or {}).items()},
+            **options,
+        )
+        shown = tuple(TensorMap(whole(each)) for each in large.references)
+        return replace(large, pixels=TensorMap(whole(large.pixels)), references=shown)
 
 
 @pytest.fixture(scope="session")

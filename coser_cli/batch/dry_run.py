@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,6 @@ from coser_cli.batch.checks import naming, require_writable
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.load import Load
 from coser_cli.batch.request import Work
-from coser_cli.batch.resume import is_present
 from coser_cli.engine.tiled.cost import Cost, Task, cost_at_once, cost_in_tiles
 from coser_cli.errors import CoserError, WeightsError
 from coser_cli.settings import ResolvedSettings
@@ -50,14 +50,14 @@ def plans(jobs: Sequence[Job], load: Load, work: Work) -> Iterator[Plan]:
         upscaler, missing = None, error
     rates: _Rates | None = None
     for job in jobs:
-        existing = tuple(path for path in job.outputs if is_present(path))
+        existing = tuple(path for path in job.outputs if os.path.lexists(path))
         plan = _planned(Plan(job, existing=existing), upscaler, work)
         if missing is not None and plan.error is None:
             plan = replace(plan, error=missing)
         if plan.error is None and plan.cost is not None and upscaler is not None:
             rates = rates or _calibrate(upscaler, work, tuple(job.conditions))
-            evaluated = _evaluated(plan, plan.cost, work.request.tiles.tile_size)
-            plan = replace(plan, seconds=rates.seconds(plan.cost, evaluated))
+            tile_size = work.request.tiles.tile_size if plan.why else None
+            plan = replace(plan, seconds=rates.seconds(plan.cost, tile_size))
         yield plan
 
 
@@ -105,14 +105,6 @@ def _costed(plan: Plan, upscaler: Upscaler, work: Work, settings: ResolvedSettin
     return replace(plan, cost=cost_in_tiles(upscaler.runtime, task), why=why)
 
 
-def _evaluated(plan: Plan, cost: Cost, tile_size: int) -> int:
-    """Pixels that the diffusion networks see at a time."""
-    padded = cost.padded
-    if plan.why:
-        return min(padded.height, tile_size) * min(padded.width, tile_size)
-    return padded.area
-
-
 @dataclass
 class _Rates:
     """Seconds per output pixel of what is not sampled, and per evaluation of one of what is."""
@@ -120,9 +112,11 @@ class _Rates:
     pixel: float = 0.0
     evaluation: dict[str, float] = field(default_factory=dict)
 
-    def seconds(self, cost: Cost, evaluated: int) -> float:
-        """What a picture takes, of which the networks evaluate so many pixels at a time."""
-        diffusion = cost.diffusion
+    def seconds(self, cost: Cost, tile_size: int | None) -> float:
+        """What a picture takes, whole or in tiles with this side."""
+        diffusion, evaluated = cost.diffusion, cost.padded.area
+        if tile_size is not None:
+            evaluated = min(cost.padded.height, tile_size) * min(cost.padded.width, tile_size)
         imagined = diffusion.reference_tiles * diffusion.references * diffusion.reference_steps
         restored = diffusion.tiles * diffusion.steps
         sampled = imagined * self.evaluation.get("imagine", 0.0)

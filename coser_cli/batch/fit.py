@@ -39,10 +39,6 @@ class Fit:
             return f"{self.width}x{self.height}"
         return f"{self.width}w" if self.width is not None else f"{self.height}h"
 
-    def is_reached(self, size: Size) -> bool:
-        """Whether a picture of `size` is larger already than a longer side that is asked for."""
-        return self.max_side is not None and size.long_side > self.max_side
-
     def scale(self, size: Size) -> float:
         """The scale that gives a picture of `size` the wanted size exactly.
 

@@ -73,12 +73,10 @@ class Naming:
         template = self.template or self.default(ending, source.frames)
         frame = 1 if source.frame is None else source.frame + 1
         number = f"{frame:0{len(str(source.frames))}d}"
-        size = self._measured(source) if self._needs_size(template) else Size(0, 0)
-        return self._filled(template, source.stem, index, number, size, self.ext(source))
-
-    def _needs_size(self, template: str) -> bool:
         names = {field for _, field, _, _ in string.Formatter().parse(template)}
-        return bool(names & {"width", "height"}) or ("scale" in names and self.fit is not None)
+        needs_size = names & {"width", "height"} or ("scale" in names and self.fit is not None)
+        size = self._measured(source) if needs_size else Size(0, 0)
+        return self._filled(template, source.stem, index, number, size, self.ext(source))
 
     def _measured(self, source: Source) -> Size:
         """Size of the picture; 0×0 where it cannot be read, which its job will report."""

@@ -4,12 +4,12 @@ memory or come from disk band by band.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from coser_cli.batch.resume import is_present
 from coser_cli.imageio.encoding import Encoding
 from coser_cli.imageio.photo import FloatArray, Photo
 from coser_cli.size import Size
@@ -150,7 +150,7 @@ def _write_comparison(loaded: LoadedJob, image: Picture | None, reference: Pictu
     else:
         result = preview_of(Photo(image.reduced(COMPARED_SIDE), alpha=photo.alpha), image.size)
     guide = None if reference is None else preview_of(Photo(reference.reduced(COMPARED_SIDE)))
-    if guide is None and job.references and is_present(job.references[0]):
+    if guide is None and job.references and os.path.lexists(job.references[0]):
         guide = read_preview(job.references[0], COMPARED_SIDE)
     record = loaded.record(job.comparison)
     write_comparison(job.comparison, preview_of(photo), result, guide, record)

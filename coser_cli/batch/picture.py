@@ -39,7 +39,6 @@ class LoadedJob:
 
     @property
     def missing(self) -> Sequence[Path]:
-        """The outputs to compute."""
         return self.pending.missing
 
     @property

@@ -93,7 +93,7 @@ class _Room:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let in all that wait: nobody will leave any more."""
+        """Let in all that wait: no room will become free any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -50,7 +50,6 @@ class Provenance:
 
     @property
     def model(self) -> str:
-        """The model's name."""
         return self.folder.name
 
     @cached_property
@@ -62,7 +61,6 @@ class Provenance:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of all weights."""
         return self.weights, *(() if self.pre_restorer is None else (self.pre_restorer.sha256,))
 
 
@@ -118,7 +116,8 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
     change anything that the job makes.
     """
     role, number = role_of(job, path)
-    settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    settings, config = origin.settings, origin.provenance.config
+    files = len(origin.provenance.references)
     of_result = role in ("result", "comparison")
     masked = origin.mask is not None and of_result
     further = origin.conditions if of_result and settings.strength else {}
@@ -143,10 +142,6 @@ def record_of(job: Job, path: Path, origin: Origin) -> dict[str, Any]:
         **({"conditions": {k: asdict(v) for k, v in further.items()}} if further else {}),
         **({"pre_restorer": asdict(pre_restorer)} if pre_restorer else {}),
     }
-
-
-def _files(origin: Origin) -> int:
-    return len(origin.provenance.references)
 
 
 def _as_json(settings: Settings, idle: Collection[str]) -> dict[str, Any]:
@@ -196,10 +191,10 @@ def differences(
     The program's version, the device and what depends on the free memory may differ.
     """
     idle = _idle_in(expected["role"], origin)
-    reasons = [
-        *_settings(record, expected, idle),
-        *_origins(record, expected),
-        *_encoding(record, expected),
+    reasons = [*_settings(record, expected, idle), *_origins(record, expected)]
+    was, now = _table(record, "encoding"), expected["encoding"]
+    reasons += [
+        f"{key} was {was.get(key)}, is {now[key]}" for key in now if was.get(key) != now[key]
     ]
     tiling = _table(record, "tiling")
     chosen = tiling_of(origin.tiles, origin.provenance.config)
@@ -212,15 +207,16 @@ def differences(
             for name, value in chosen.items()
             if samples and tiling and tiling.get(name) != value
         ]
-        dtype, was = origin.provenance.dtype, _table(record, "compute").get("dtype")
-        if dtype not in ("auto", was):
-            reasons.append(f"dtype was {was}, is {dtype}")
+        dtype, recorded = origin.provenance.dtype, _table(record, "compute").get("dtype")
+        if dtype not in ("auto", recorded):
+            reasons.append(f"dtype was {recorded}, is {dtype}")
     return reasons
 
 
 def _idle_in(role: str, origin: Origin) -> Mapping[str, str]:
     """What has no effect on an output of this role; a comparison shows result and reference."""
-    settings, config, files = origin.settings, origin.provenance.config, _files(origin)
+    settings, config = origin.settings, origin.provenance.config
+    files = len(origin.provenance.references)
     if role == "result":
         return idle_in_result(settings, config, files)
     if role == "comparison":
@@ -257,31 +253,24 @@ def _origins(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str
         )
     if _hashes(record) != _hashes(expected):
         reasons.append("the reference files are others")
-    for name in ("mask", "pre_restorer"):
-        was, now, word = _table(record, name), _table(expected, name), name.replace("_", "-")
-        if was.get("sha256") != now.get("sha256"):
-            reasons.append(
-                f"the {word} is another"
-                if was and now
-                else f"it was made with{'' if was else 'out'} a {word}"
-            )
     was, now = _table(record, "conditions"), _table(expected, "conditions")
-    for name in sorted({*was, *now}):
-        before, after = _table(was, name), _table(now, name)
-        if before.get("sha256") != after.get("sha256"):
-            reasons.append(
-                f"the condition {name} is another"
-                if before and after
-                else f"it was made with{'' if before else 'out'} the condition {name}"
-            )
+    files = {
+        name.replace("_", "-"): (_table(record, name), _table(expected, name))
+        for name in ("mask", "pre_restorer")
+    }
+    files |= {
+        f"condition {name}": (_table(was, name), _table(now, name)) for name in sorted({*was, *now})
+    }
+    for word, (before, after) in files.items():
+        article = "the" if word.startswith("condition ") else "a"
+        if before.get("sha256") == after.get("sha256"):
+            continue
+        reasons.append(
+            f"the {word} is another"
+            if before and after
+            else f"it was made with{'' if before else 'out'} {article} {word}"
+        )
     return reasons
-
-
-def _encoding(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    was, now = _table(record, "encoding"), expected["encoding"]
-    return [
-        f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]
-    ]
 
 
 def _hashes(record: Mapping[str, Any]) -> list[Any]:

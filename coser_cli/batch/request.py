@@ -59,7 +59,6 @@ class Work:
     provenance: Provenance | None = None
 
     def settings_for(self, size: Size) -> ResolvedSettings:
-        """The settings for a picture of `size`."""
         fit = self.request.fit
         return self.settings if fit is None else replace(self.settings, scale=fit.scale(size))
 

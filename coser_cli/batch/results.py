@@ -41,7 +41,6 @@ class Tally:
     codes: set[Exit] = field(default_factory=set)
 
     def add(self, result: Result) -> None:
-        """Count one more result."""
         setattr(self, result.status, getattr(self, result.status) + 1)
         if result.error is not None:
             self.codes.add(result.error.exit_code)
@@ -52,7 +51,6 @@ class Tally:
         self.codes.add(error.exit_code)
 
     def add_plan(self, error: CoserError | None) -> None:
-        """Count a job that was only planned."""
         if error is None:
             self.done += 1
         else:

@@ -29,11 +29,6 @@ class Pending:
     origin: Origin | None = None
 
 
-def is_present(path: Path) -> bool:
-    """Whether something exists there, even a link to nothing."""
-    return os.path.lexists(path)
-
-
 def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[str]]:
     """Whether an output exists and may be kept, and how its record differs.
 
@@ -41,7 +36,7 @@ def state_of(path: Path, job: Job, origin: Origin | None) -> tuple[State, list[s
     computed otherwise. "foreign": without a record that is understood, or nothing is known to
     compare it with.
     """
-    if not is_present(path):
+    if not os.path.lexists(path):
         return "absent", []
     from coser_cli.imageio.record import read_record
     from coser_cli.imageio.seal import is_sealed
@@ -69,7 +64,8 @@ def pending_of(job: Job, work: Work) -> Pending:
         if state in ("absent", "stale"):
             missing.append(path)
         if state == "stale":
-            hint = f" ({_KEEPS_BOTH})" if _has_other_settings(reasons) else ""
+            is_setting = any(" was " in each and ", is " in each for each in reasons)
+            hint = f" ({_KEEPS_BOTH})" if is_setting else ""
             notes.append(f"{shown(path)} is made again: {', '.join(reasons)}{hint}")
         elif state == "foreign" and origin is not None:
             notes.append(
@@ -77,11 +73,6 @@ def pending_of(job: Job, work: Work) -> Pending:
                 " replaces it)"
             )
     return Pending(tuple(missing), tuple(notes), origin)
-
-
-def _has_other_settings(reasons: list[str]) -> bool:
-    """Whether a setting of the user is among the differences."""
-    return any(" was " in each and ", is " in each for each in reasons)
 
 
 def _origin(job: Job, work: Work) -> Origin | None:

@@ -85,7 +85,7 @@ class Worker:
         from coser_cli.imageio.header import read_header
 
         size = read_header(job.source, job.frame).size
-        if not fit.is_reached(size):
+        if size.long_side <= fit.max_side:
             return None
         return f"{size} pixels are more than --max-side {fit.max_side} already"
 

@@ -24,7 +24,6 @@ class Ceiling:
 
     @property
     def seconds(self) -> float:
-        """What one product took."""
         return 2 * self.side**3 / self.rate
 
 

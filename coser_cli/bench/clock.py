@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,25 +32,24 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """What a repetition usually takes."""
         return median(self.runs)
 
     @property
     def least(self) -> float:
-        """What it takes when nothing else disturbs."""
+        """What a repetition takes when nothing else disturbs."""
         return min(self.runs)
 
 
-class Marks:
-    """Points in time on one device; setting one does not wait for an accelerator."""
+class Timestamps:
+    """Points in time on one device; taking one does not wait for a CUDA device."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
         self._device = device
         self._points: list[Any] = []
 
-    def set(self) -> None:
-        """Mark where the device's work, as far as it has been asked for, will have ended."""
+    def take(self) -> None:
+        """The time at which the device's work, as far as it has been asked for, ends."""
         if self._cuda:
             event = torch.cuda.Event(enable_timing=True)
             event.record(torch.cuda.current_stream(self._device))
@@ -60,7 +59,7 @@ class Marks:
             self._points.append(time.perf_counter())
 
     def seconds(self) -> list[float]:
-        """Seconds between neighbouring marks; waits until the last one is reached."""
+        """Seconds between neighbouring timestamps; waits until the last one is reached."""
         synchronise(self._device)
         pairs = zip(self._points, self._points[1:], strict=False)
         if self._cuda:
@@ -70,10 +69,8 @@ class Marks:
 
 def synchronise(device: torch.device) -> None:
     """Wait until `device` has done all that it was asked for."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def time_of(
@@ -82,36 +79,18 @@ def time_of(
     """Seconds of `repeat` calls of `run`, each waited for, after `warmup` untimed ones."""
     for _ in range(warmup):
         run()
-    return Timing(tuple(_seconds(run, device) for _ in range(repeat)))
+    runs = []
+    for _ in range(repeat):
+        synchronise(device)
+        began = time.perf_counter()
+        run()
+        synchronise(device)
+        runs.append(time.perf_counter() - began)
+    return Timing(tuple(runs))
 
 
-def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    synchronise(device)
-    began = time.perf_counter()
-    run()
-    synchronise(device)
-    return time.perf_counter() - began
-
-
-@dataclass
-class Peak:
-    """The most bytes taken at once while it was watched; None where that cannot be known."""
-
-    bytes: int | None = None
-
-
-@contextmanager
-def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Watch the memory of `device`: of CUDA what tensors hold (weights and all), of a CPU the whole
-    process as far as it is resident (Linux only).
-    """
-    peak = Peak()
-    _reset(device)
-    yield peak
-    peak.bytes = _highest(device)
-
-
-def _reset(device: torch.device) -> None:
+def reset_peak(device: torch.device) -> None:
+    """Begin to watch the memory of `device`; see `peak_bytes`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif device.type == "cpu":
@@ -119,7 +98,10 @@ def _reset(device: torch.device) -> None:
             _CLEAR.write_text("5", encoding="ascii")  # proc(5): resets the peak resident set size
 
 
-def _highest(device: torch.device) -> int | None:
+def peak_bytes(device: torch.device) -> int | None:
+    """The most bytes taken at once since `reset_peak`: of CUDA what tensors hold (weights and all),
+    of a CPU the whole process as far as it is resident (Linux only); None where it is not known.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type == "cpu":

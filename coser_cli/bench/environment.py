@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from coser_cli.version import __version__
+from coser_cli.version import __version__, installed_version
 
 PACKAGES = ("torch", "diffusers", "open_clip_torch", "numpy")
 
@@ -35,21 +34,22 @@ class Environment:
 
 def environment_of(device: torch.device, dtype: torch.dtype) -> Environment:
     """The environment of whatever runs on `device` in `dtype`."""
+    is_cuda = device.type == "cuda"
     return Environment(
         coser=__version__,
         python=platform.python_version(),
         platform=platform.platform(),
-        packages={name: _version_of(name) for name in PACKAGES},
+        packages={name: installed_version(name) for name in PACKAGES},
         device=str(device),
-        device_name=_name_of(device),
-        capability=_capability_of(device),
+        device_name=torch.cuda.get_device_name(device) if is_cuda else _cpu_name(),
+        capability=(
+            ".".join(map(str, torch.cuda.get_device_capability(device)))
+            if is_cuda
+            else torch.backends.cpu.get_cpu_capability()
+        ),
         dtype=str(dtype).removeprefix("torch."),
         threads=torch.get_num_threads(),
     )
-
-
-def _name_of(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
 
 
 def _cpu_name() -> str:
@@ -60,16 +60,3 @@ def _cpu_name() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
-
-
-def _capability_of(device: torch.device) -> str:
-    if device.type == "cuda":
-        return ".".join(map(str, torch.cuda.get_device_capability(device)))
-    return torch.backends.cpu.get_cpu_capability()
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -1,4 +1,4 @@
-"""Floating point operations: counted by torch while networks run, and foretold from their sizes.
+"""Floating point operations: counted by torch while networks run, or computed from their sizes.
 
 A multiplication and an addition are two. Matrix products, convolutions and attentions count; norms,
 activations, interpolations and sums do not: they are bound by memory, not by arithmetic.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from coser_cli.config import CFWConfig, ClipTextConfig, ModelConfig
+from coser_cli.config import ClipTextConfig, ModelConfig
 from coser_cli.models.build import make_network, skeleton
 
 
@@ -65,16 +65,25 @@ def network_flops(config: ModelConfig, height: int, width: int) -> dict[str, int
     latents = _meta(1, config.autoencoder.latent_channels, height, width)
     small = _meta(1, 3, pixels.shape[2] // 4, pixels.shape[3] // 4)
     make = partial(_skeleton, config)
+    vae, encoder = make("vae"), make("cognitive_encoder")
+    patches = (config.clip_vision.image_size // config.clip_vision.patch_size) ** 2
+    tokens = _meta(1, 1 + patches, config.clip_vision.output_dim)
     with torch.inference_mode():
-        counts = {"srresnet": flops_of(partial(make("srresnet"), small))}
-        counts |= _of_cognition(config, make("cognitive_encoder"), pixels)
+        counts = {
+            "srresnet": flops_of(partial(make("srresnet"), small)),
+            "clip_vision": flops_of(lambda: encoder.clip(pixels)),
+            "qformer": flops_of(lambda: encoder.qformer(tokens)),
+        }
         if isinstance(config.text, ClipTextConfig):
-            tokens = torch.zeros(1, config.text.context_length, dtype=torch.long, device="meta")
-            counts["text"] = flops_of(partial(make("text").encode_tokens, tokens))
+            words = torch.zeros(1, config.text.context_length, dtype=torch.long, device="meta")
+            counts["text"] = flops_of(partial(make("text").encode_tokens, words))
         counts |= _of_denoisers(config, make("unet"), make("controlnet"), latents)
-        counts |= _of_autoencoder(make("vae"), pixels, latents)
+        counts["encode"] = flops_of(lambda: vae.encode(pixels))
+        counts["decode"] = flops_of(lambda: vae.decode(latents))
         if config.cfw is not None:
-            counts["cfw"] = _of_cfw(config.cfw, make("vae"), make("cfw"), pixels, latents)
+            cfw, own = make("cfw"), config.cfw.own_encoder
+            features = cfw.features(pixels) if own else vae.encode_with_features(pixels)[1]
+            counts["cfw"] = flops_of(lambda: cfw.decode(latents, features, 1.0))
     return counts
 
 
@@ -84,15 +93,6 @@ def _skeleton(config: ModelConfig, part: str) -> Any:
 
 def _meta(*shape: int) -> Tensor:
     return torch.empty(shape, device="meta")
-
-
-def _of_cognition(config: ModelConfig, encoder: Any, pixels: Tensor) -> dict[str, int]:
-    patches = (config.clip_vision.image_size // config.clip_vision.patch_size) ** 2
-    tokens = _meta(1, 1 + patches, config.clip_vision.output_dim)
-    return {
-        "clip_vision": flops_of(lambda: encoder.clip(pixels)),
-        "qformer": flops_of(lambda: encoder.qformer(tokens)),
-    }
 
 
 def _of_denoisers(
@@ -113,16 +113,3 @@ def _of_denoisers(
             lambda: [each.prepare_context(context) for each in (unet, controlnet)]
         ),
     }
-
-
-def _of_autoencoder(vae: Any, pixels: Tensor, latents: Tensor) -> dict[str, int]:
-    return {
-        "encode": flops_of(lambda: vae.encode(pixels)),
-        "decode": flops_of(lambda: vae.decode(latents)),
-    }
-
-
-def _of_cfw(config: CFWConfig, vae: Any, cfw: Any, pixels: Tensor, latents: Tensor) -> int:
-    own = config.own_encoder
-    features = cfw.features(pixels) if own else vae.encode_with_features(pixels)[1]
-    return flops_of(lambda: cfw.decode(latents, features, 1.0))

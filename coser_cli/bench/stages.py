@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from coser_cli.bench.clock import Marks, OnProgress, Peak, Timing, peak_memory, silent
+from coser_cli.bench.clock import OnProgress, Timestamps, Timing, peak_bytes, reset_peak, silent
 from coser_cli.bench.flops import counting
 from coser_cli.imageio.write import write_photo
 from coser_cli.sampling.types import OnStep
@@ -30,7 +30,8 @@ class Stage:
     """What one stage takes. `steps` is None where a stage is no pass of diffusion.
 
     `peak` in bytes, None where it cannot be known; `flops` of the whole stage and `step_flops` of
-    its last step, None where they were not counted.
+    its last step, None where they were not counted. `ceiling` is the device's best rate in
+    operations per second.
     """
 
     name: str
@@ -40,15 +41,19 @@ class Stage:
     steps: int | None = None
     step_seconds: Timing | None = None
     step_flops: int | None = None
+    ceiling: float | None = None
 
     @property
     def rate(self) -> float | None:
-        """Operations per second."""
         return None if self.flops is None else self.flops / self.seconds.median
 
+    @property
+    def ceiling_fraction(self) -> float | None:
+        return self.rate / self.ceiling if self.rate and self.ceiling else None
 
-class Walkthrough:
-    """One picture on its way through the engine: each stage keeps what the later ones need."""
+
+class PictureRun:
+    """One picture that goes through the engine: each stage keeps what the later ones need."""
 
     def __init__(self, upscaler: Upscaler, pixels: Tensor, settings: Settings) -> None:
         self.upscaler = upscaler
@@ -62,127 +67,104 @@ class Walkthrough:
 
     def stages(self) -> dict[str, Callable[[OnStep], None]]:
         """Every stage in order; without diffusion there are fewer."""
-        stages = {"prepare": self.prepare, "decode": self.decode, "write": self.write}
+        stages = {
+            "text": self.text,
+            "prepare": self.prepare,
+            "understand": self.understand,
+            "imagine": self.imagine,
+            "restore": self.restore,
+            "decode": self.decode,
+            "write": self.write,
+        }
         if self.settings.strength:
-            stages |= {"text": self.text, "understand": self.understand}
-            stages |= {"imagine": self.imagine, "restore": self.restore}
-        order = ("text", "prepare", "understand", "imagine", "restore", "decode", "write")
-        return {name: stages[name] for name in order if name in stages}
+            return stages
+        return {name: stages[name] for name in ("prepare", "decode", "write")}
 
-    def text(self, on_step: OnStep = NO_STEPS) -> None:
+    def text(self, _: OnStep) -> None:
         """Embed both prompts, which the engine does once per model."""
-        prompts = self.settings.prompt, self.settings.negative_prompt or ""
         with torch.inference_mode():
-            self.upscaler.model.text.encode(prompts)
+            self.upscaler.model.text.encode((self.settings.prompt, self.settings.negative_prompt))
 
-    def prepare(self, on_step: OnStep = NO_STEPS) -> None:
-        """Enlarge, pad and, where the result needs it, encode."""
+    def prepare(self, _: OnStep) -> None:
         self.low_res = self.upscaler.prepare(self.pixels, self.settings)
 
-    def understand(self, on_step: OnStep = NO_STEPS) -> None:
-        """The cognitive embedding."""
+    def understand(self, _: OnStep) -> None:
         self.cognition = self.upscaler.understand(self.low_res, self.settings)
 
-    def imagine(self, on_step: OnStep = NO_STEPS) -> None:
-        """The reference."""
+    def imagine(self, on_step: OnStep) -> None:
         self.reference = self.upscaler.imagine(
             self.low_res, self.cognition, self.settings, on_step=on_step
         )
 
-    def restore(self, on_step: OnStep = NO_STEPS) -> None:
-        """The latents of the result."""
+    def restore(self, on_step: OnStep) -> None:
         self.latents = self.upscaler.restore(
             self.low_res, self.cognition, self.reference, self.settings, on_step=on_step
         )
 
-    def decode(self, on_step: OnStep = NO_STEPS) -> None:
-        """The pixels. Raises `DeviceError` where they are not finite."""
+    def decode(self, _: OnStep) -> None:
         self.result = self.upscaler.decode(self.latents, self.low_res, self.settings)
 
-    def write(self, on_step: OnStep = NO_STEPS) -> None:
-        """A PNG, which is deleted again."""
+    def write(self, _: OnStep) -> None:
+        """Write a PNG, which is deleted again."""
         with tempfile.TemporaryDirectory() as folder:
             write_photo(Path(folder) / "result.png", self.result[0].numpy())
 
 
-@dataclass
-class _Measured:
-    """What the repetitions of one stage have given."""
-
-    name: str
-    seconds: list[float] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-    steps: int | None = None
-    peak: int | None = None
-    flops: int = 0
-    step_flops: int | None = None
-
-    def frozen(self) -> Stage:
-        step_seconds = Timing(tuple(self.step_seconds)) if self.step_seconds else None
-        timing = Timing(tuple(self.seconds))
-        return Stage(
-            self.name,
-            timing,
-            self.peak,
-            self.flops,
-            self.steps,
-            step_seconds,
-            self.step_flops,
-        )
-
-
 def measure_stages(
-    walkthrough: Walkthrough,
-    repeat: int,
-    warmup: int = 1,
-    on_progress: OnProgress = silent,
+    run: PictureRun, repeat: int, warmup: int = 1, on_progress: OnProgress = silent
 ) -> list[Stage]:
     """Every stage, `repeat` times in turn, as a picture goes through them.
 
     Before, they run once while operations are counted, and `warmup` further times untimed.
     """
-    stages = walkthrough.stages()
-    measured = {name: _Measured(name) for name in stages}
+    stages, device = run.stages(), run.upscaler.device
     on_progress("counting operations")
-    for name, run in stages.items():
-        _count(run, measured[name])
-    for round_ in range(warmup):
-        on_progress(f"warming up: {round_ + 1} of {warmup}")
-        for run in stages.values():
-            run(NO_STEPS)
-    for round_ in range(repeat):
-        on_progress(f"measuring: {round_ + 1} of {repeat}")
-        for name, run in stages.items():
-            _time(run, walkthrough.upscaler.device, measured[name])
-    return [each.frozen() for each in measured.values()]
+    counts = {name: _count(stage) for name, stage in stages.items()}
+    for index in range(warmup):
+        on_progress(f"warming up: {index + 1} of {warmup}")
+        for stage in stages.values():
+            stage(NO_STEPS)
+    times: dict[str, list[list[float]]] = {name: [] for name in stages}
+    peaks: dict[str, list[int | None]] = {name: [] for name in stages}
+    for index in range(repeat):
+        on_progress(f"measuring: {index + 1} of {repeat}")
+        for name, stage in stages.items():
+            reset_peak(device)
+            times[name].append(_time(stage, device))
+            peaks[name].append(peak_bytes(device))
+    return [_stage(name, counts[name], times[name], peaks[name]) for name in stages]
 
 
-def _count(run: Callable[[OnStep], None], measured: _Measured) -> None:
-    """Operations of a stage, and of its last step."""
-    reached = [0]
+def _count(stage: Callable[[OnStep], None]) -> list[int]:
+    """Operations until the end of each step, and of the whole stage."""
+    reached = []
     with counting() as counter:
-        run(lambda *_: reached.append(counter.get_total_flops()))
-        measured.flops = counter.get_total_flops()
-    if len(reached) > 1:
-        measured.steps = len(reached) - 1
-        measured.step_flops = reached[-1] - reached[-2]
+        stage(lambda *_: reached.append(counter.get_total_flops()))
+        reached.append(counter.get_total_flops())
+    return reached
 
 
-def _time(run: Callable[[OnStep], None], device: torch.device, measured: _Measured) -> None:
-    """One repetition. The first step of several is left out of the steps' median: it prepares what
-    the others share."""
-    marks = Marks(device)
-    with peak_memory(device) as peak:
-        marks.set()
-        run(lambda *_: marks.set())
-        marks.set()
-        seconds = marks.seconds()
-    measured.seconds.append(sum(seconds))
-    steps = seconds[:-1]
-    measured.step_seconds += steps[1:] if len(steps) > 1 else steps
-    measured.peak = _higher(measured.peak, peak)
+def _time(stage: Callable[[OnStep], None], device: torch.device) -> list[float]:
+    """Seconds of each step, and of what follows the last one."""
+    timestamps = Timestamps(device)
+    timestamps.take()
+    stage(lambda *_: timestamps.take())
+    timestamps.take()
+    return timestamps.seconds()
 
 
-def _higher(before: int | None, peak: Peak) -> int | None:
-    known = [each for each in (before, peak.bytes) if each is not None]
-    return max(known, default=None)
+def _stage(
+    name: str, counts: list[int], times: list[list[float]], peaks: list[int | None]
+) -> Stage:
+    """One stage from all its repetitions. The first step of several is left out of the steps'
+    median: it prepares what the others share.
+    """
+    peak = max((each for each in peaks if each is not None), default=None)
+    whole = Timing(tuple(map(sum, times)))
+    *steps, flops = counts
+    if not steps:
+        return Stage(name, whole, peak, flops)
+    step_times = [each[1:-1] or each[:-1] for each in times]
+    step_seconds = Timing(tuple(seconds for each in step_times for seconds in each))
+    step_flops = steps[-1] - (steps[-2] if len(steps) > 1 else 0)
+    return Stage(name, whole, peak, flops, len(steps), step_seconds, step_flops)

@@ -14,7 +14,7 @@ from coser_cli.engine.passes import restoring
 from coser_cli.engine.restoration import Restorer, Times
 from coser_cli.engine.tiled.cost import Task, cost_in_tiles
 from coser_cli.engine.tiled.denoisers import tiles_with_controls
-from coser_cli.engine.tiled.sampling import TiledWalk
+from coser_cli.engine.tiled.sampling import TiledSampler
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.settings import ResolvedSettings, TileSpec
 from coser_cli.size import Size
@@ -78,7 +78,7 @@ def measure_tiled(
     how = restoring(replace(settings, sampler="ddim", steps=1), config)
     maps = TensorMap(low_res), [TensorMap(reference)]
     predict = tiles_with_controls(upscaler.model, lambda tiles: cognition, how, *maps)
-    walk = TiledWalk(
+    tiled = TiledSampler(
         how.sampler,
         lambda step, rows: noise_rows(settings.seed, "restore", step, 4, rows, cells),
         lambda step: grid,
@@ -87,7 +87,7 @@ def measure_tiled(
     )
     on_progress(f"tiles: {len(grid)} for {side}×{side} pixels")
     untiled = _untiled(upscaler, settings, cognition, tile, repeat)
-    seconds = time_of(lambda: walk(predict, TensorMap(state)), upscaler.device, 1, warmup=0)
+    seconds = time_of(lambda: tiled(predict, TensorMap(state)), upscaler.device, 1, warmup=0)
     return TiledStep(side, spec.tile_size, len(grid), batch, seconds, untiled)
 
 

@@ -55,10 +55,7 @@ def make_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 
 def _root(
     version: Annotated[
-        bool,
-        option(
-            "--version -V", None, "Print the version and end.", callback=_version, is_eager=True
-        ),
+        bool, option("Print the version and end.", "--version -V", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Enlarge photographs: understand them, imagine a reference, restore the detail."""

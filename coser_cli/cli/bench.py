@@ -1,4 +1,4 @@
-"""`coser bench`: measurements of this machine; a thin door to `coser_cli.bench`."""
+"""`coser bench`: measure how fast this machine is, and which settings are best."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.compute import ModelOptions
+from coser_cli.cli.options.declare import options_of
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.cli.quality import quality
 from coser_cli.settings import DEFAULT_SEED, Settings
 
-MEASURED = "What is measured"
+measured_option = options_of("What is measured")
 MIN_SIZE, MAX_SIZE, MAX_REPEAT = 8, 4096, 1000
 MIN_TILED, MAX_TILED = 64, 65536
 
@@ -30,18 +31,14 @@ def root() -> None:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(ModelOptions):
     """The values of the options about model and device."""
 
-    model: options.Model = "auto"
-    device: options.Device = "auto"
-    dtype: options.Dtype = "auto"
     synthetic: Annotated[
         bool,
-        option(
-            "--synthetic",
-            options.MODEL,
+        options.model_option(
             "Give the model random weights; so it is done anyway where sd21 is not installed.",
+            "--synthetic",
         ),
     ] = False
 
@@ -64,23 +61,20 @@ class Measured:
     """The values of the options that say what is measured, and how often."""
 
     size: Annotated[
-        int, option("--size", MEASURED, "Side in pixels of the input.", min=MIN_SIZE, max=MAX_SIZE)
+        int, measured_option("Side in pixels of the input.", min=MIN_SIZE, max=MAX_SIZE)
     ] = 128
     repeat: Annotated[
-        int, option("--repeat", MEASURED, "Measure everything this often.", min=1, max=MAX_REPEAT)
+        int, measured_option("Measure everything this often.", min=1, max=MAX_REPEAT)
     ] = 3
     warmup: Annotated[
-        int,
-        option("--warmup", MEASURED, "Run it this often untimed before.", min=0, max=MAX_REPEAT),
+        int, measured_option("Run it this often untimed before.", min=0, max=MAX_REPEAT)
     ] = 1
     networks: Annotated[
-        bool, option("--networks", MEASURED, "Also count the operations of every network.")
+        bool, measured_option("Also count the operations of every network.", "--networks")
     ] = False
     tiles: Annotated[
         list[int] | None,
-        choose(
-            "--tiles",
-            MEASURED,
+        measured_option(
             "Also measure a step in tiles, of a result with this side; repeat it for several.",
             metavar="SIDE",
             min=MIN_TILED,
@@ -104,12 +98,11 @@ def speed(
     """
     settings = Settings(**asdict(sampled))
 
-    from coser_cli.bench.loading import Choice
     from coser_cli.bench.speed import SpeedTest, measure
     from coser_cli.cli.output.bench import report
 
-    what = asdict(measured) | {"tiles": tuple(measured.tiles or ())}
-    test = SpeedTest(Choice(**asdict(chosen)), settings, **what)
+    what = asdict(chosen) | asdict(measured) | {"tiles": tuple(measured.tiles or ())}
+    test = SpeedTest(settings, **what)
 
     total, begun = 3 + test.warmup + test.repeat + test.networks + len(test.tiles), count()
     with Reporter(quiet=quiet) as reporter:

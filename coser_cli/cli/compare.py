@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import option
 from coser_cli.cli.output.reporter import Reporter
-from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
+from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, run_page
 from coser_cli.errors import UsageError
 
 
@@ -33,9 +32,7 @@ def compare(
     overwrite: PageOverwrite = False,
     max_side: Annotated[
         int,
-        option(
-            "--max-side",
-            options.IN_OUT,
+        options.file_option(
             "Reduce larger pictures to this many pixels per side; the page says so.",
             min=64,
             max=16384,
@@ -69,6 +66,5 @@ def compare(
 
     sizes = dict.fromkeys(("before_size", "after_size", "shown_size", "more_sizes"))
     named = {"before": str(before), "after": str(after[0]), "more": [str(p) for p in after[1:]]}
-    PageRun("compare", Reporter(as_json=as_json, quiet=quiet), named | sizes).run(
-        plan, make, overwrite=overwrite
-    )
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    run_page("compare", reporter, named | sizes, plan, make, overwrite=overwrite)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from coser_cli.cli.options import weights as weights_options
 from coser_cli.cli.output.weights import WeightsReporter, list_all
 from coser_cli.cli.output.weights_plan import announce, show_plan
 from coser_cli.errors import Exit, UsageError, WeightsError, shown, writing
+from coser_cli.paths import weights_dir
 
 if TYPE_CHECKING:
     from coser_cli.weights.install.inventory import Inventory
@@ -74,6 +77,8 @@ def download_weights(
         if len(files) != len(names):
             raise UsageError("every --import needs its --as", "write --import FILE --as ID")
         from coser_cli.weights.fetch.hosts import is_offline
+        from coser_cli.weights.install.inventory import Inventory
+        from coser_cli.weights.manifest import load_manifest
 
         request = Request(
             sets or [],
@@ -87,21 +92,13 @@ def download_weights(
             yes,
             pin,
         )
-        inventory = _inventory(manifest, dest)
+        inventory = Inventory(load_manifest(manifest), dest or weights_dir())
         consent = Consent(inventory.manifest, accept_license or [], trust=trust_first_use)
         try:
             _act(chosen[0] if chosen else "", reporter, inventory, request, consent)
         except (KeyboardInterrupt, typer.Abort):
             reporter.interrupted()
             raise typer.Exit(Exit.INTERRUPTED) from None
-
-
-def _inventory(manifest: Path | None, dest: Path | None) -> Inventory:
-    from coser_cli.paths import weights_dir
-    from coser_cli.weights.install.inventory import Inventory
-    from coser_cli.weights.manifest import load_manifest
-
-    return Inventory(load_manifest(manifest), dest or weights_dir())
 
 
 def _act(
@@ -120,7 +117,12 @@ def _act(
         choice = _choice(inventory, request)
         imports = _imports(reporter, inventory, request, asking=mode != "--dry-run")
         if mode == "--dry-run":
-            _dry_run(reporter, inventory, request, choice, dict(imports))
+            from coser_cli.weights.install.plan import make_plan
+
+            files = dict(imports)
+            plan = make_plan(inventory, choice, coming=files)
+            dtype, keep = request.dtype, request.keep_originals
+            show_plan(reporter, inventory, plan, files, dtype=dtype, keep_originals=keep)
         else:
             _install(reporter, inventory, request, consent, choice, imports)
     raise typer.Exit(reporter.end())
@@ -180,24 +182,13 @@ def _install(
     choice: Choice,
     imports: list[tuple[str, Path]],
 ) -> None:
-    """Import, fetch, convert, install."""
     from coser_cli.weights.fetch.hosts import hosts_from, patience_from
     from coser_cli.weights.install.plan import make_plan, require_space
     from coser_cli.weights.install.run import Callbacks, Installer, require_network
 
     hosts, patience = hosts_from(mirror=request.mirror), patience_from()
     coming = [name for name, _ in imports]
-
-    def check(name: str) -> bool:
-        right = inventory.check(
-            name, lambda done, total: reporter.transfer(f"checking {name}", done, total)
-        )
-        if not right:
-            reporter.message(
-                f"{shown(inventory.path(name))} is damaged or another file; fetching it anew"
-            )
-        return right
-
+    check = partial(_is_intact, reporter, inventory)
     plan = make_plan(inventory, choice, coming=coming, check=check)
     absent = [name for name in plan.fetch if request.offline and name in plan.optional]
     plan = plan.without(absent)
@@ -205,7 +196,15 @@ def _install(
     for name in absent:
         reporter.message(f"{name} is left out: it is not there, and no request may be made")
     is_asked = is_interactive() and bool(plan.fetch)  # a prompt shows each licence
-    announce(reporter, inventory, plan, dict(imports), request, with_licenses=not is_asked)
+    announce(
+        reporter,
+        inventory,
+        plan,
+        dict(imports),
+        dtype=request.dtype,
+        keep_originals=request.keep_originals,
+        with_licenses=not is_asked,
+    )
     plan, left_out = consent.reduce(plan, inventory)
     for name in left_out:
         _report_left_out(reporter, inventory, name)
@@ -224,14 +223,23 @@ def _install(
         keep_originals=request.keep_originals,
         strict=request.strict,
     )
-    if plan.fetch or imports or plan.variants:
-        with inventory.locked(reporter.message):
+    with ExitStack() as stack:
+        if plan.fetch or imports or plan.variants:
+            stack.enter_context(inventory.locked(reporter.message))
             plan = make_plan(inventory, choice, coming=coming, check=check).without(left_out)
-            for outcome in installer.work(plan, imports):
-                reporter.outcome(outcome)
-    else:
         for outcome in installer.work(plan, imports):
             reporter.outcome(outcome)
+
+
+def _is_intact(reporter: WeightsReporter, inventory: Inventory, name: str) -> bool:
+    """Whether a file that is there has its known hash."""
+    intact = inventory.check(
+        name, lambda done, total: reporter.transfer(f"checking {name}", done, total)
+    )
+    if not intact:
+        path = shown(inventory.path(name))
+        reporter.message(f"{path} is damaged or another file; fetching it anew")
+    return intact
 
 
 def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str) -> None:
@@ -241,26 +249,6 @@ def _report_left_out(reporter: WeightsReporter, inventory: Inventory, name: str)
         f"{name} is left out, as its licences are not accepted (commercial use: {uses}); "
         f"the model works without it; to have it, add {flags}"
     )
-
-
-def _dry_run(
-    reporter: WeightsReporter,
-    inventory: Inventory,
-    request: Request,
-    choice: Choice,
-    imports: Mapping[str, Path],
-) -> None:
-    from coser_cli.weights.install import plan as planning
-
-    imported = {name: path for name, path in imports.items() if path.is_file()}
-    plan = planning.make_plan(inventory, choice, coming=imports)
-    plan = planning.with_models_of(inventory, plan, imported)
-    coming = {name: path.stat().st_size for name, path in imported.items()}
-    conversion = planning.conversion_bytes(inventory, plan, request.dtype, coming=coming)
-    needed = planning.download_bytes(inventory, plan.fetch).bytes + conversion
-    needed += planning.copied_bytes(inventory, imported, keep=request.keep_originals)
-    free = planning.free_bytes(inventory.root)
-    show_plan(reporter, inventory, plan, coming, needed=needed, conversion=conversion, free=free)
 
 
 def _all_or(inventory: Inventory, request: Request) -> list[str]:

@@ -18,7 +18,8 @@ from coser_cli.cli.evaluate_study import study
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options import sampling
 from coser_cli.cli.options.command import Command, Group
-from coser_cli.cli.options.declare import choose
+from coser_cli.cli.options.compute import ModelOptions
+from coser_cli.cli.options.declare import options_of
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from coser_cli.evaluation.pairs import PictureSet
     from coser_cli.evaluation.protocols import Protocol
 
-MEASURED = "What is measured"
+measured_option = options_of("What is measured")
 DEFAULT_ROWS = "bicubic,everything"
 DEFAULT_METRICS = "psnr_y,st_lpips"
 SCORE_SUFFIXES = (".csv", ".jsonl")
@@ -61,31 +62,22 @@ class Data:
 
     results: Annotated[
         list[Path] | None,
-        choose(
-            "--results",
-            MEASURED,
-            "Measure the results in this folder, of any tool; repeat it for several.",
-            metavar="DIR",
+        measured_option(
+            "Measure the results in this folder, of any tool; repeat it for several.", metavar="DIR"
         ),
     ] = None
     reference: Annotated[
-        Path | None,
-        choose("--reference", MEASURED, "Folder with the true pictures.", metavar="DIR"),
+        Path | None, measured_option("Folder with the true pictures.", metavar="DIR")
     ] = None
     input: Annotated[
         Path | None,
-        choose(
-            "--input",
-            MEASURED,
-            "Folder with the low-resolution pictures; --rows enlarges them.",
-            metavar="DIR",
+        measured_option(
+            "Folder with the low-resolution pictures; --rows enlarges them.", metavar="DIR"
         ),
     ] = None
     rows: Annotated[
         str | None,
-        choose(
-            "--rows",
-            MEASURED,
+        measured_option(
             "Also measure these methods, by commas, or `all`: bicubic, realesrgan, srresnet, "
             "no-diffusion, white-noise, no-reference, no-cognition, everything. Default: none "
             f"with --results, else {DEFAULT_ROWS}.",
@@ -94,9 +86,7 @@ class Data:
     ] = None
     metrics: Annotated[
         str | None,
-        choose(
-            "--metrics",
-            MEASURED,
+        measured_option(
             "Metrics, by commas; `paper` and `all` stand for several. `coser evaluate metrics`"
             f" lists them. Default: those of --protocol, else {DEFAULT_METRICS}.",
             metavar="NAMES",
@@ -104,18 +94,13 @@ class Data:
     ] = None
     protocol: Annotated[
         str | None,
-        choose(
-            "--protocol",
-            MEASURED,
-            "Measure as published figures were: imagenet-test2000, realsr, drealsr.",
-            metavar="NAME",
+        measured_option(
+            "Measure as published figures were: imagenet-test2000, realsr, drealsr.", metavar="NAME"
         ),
     ] = None
     against: Annotated[
         str | None,
-        choose(
-            "--against",
-            MEASURED,
+        measured_option(
             "Compare all others with this method, picture by picture. Default: the first.",
             metavar="METHOD",
         ),
@@ -129,9 +114,7 @@ class Outputs:
 
     scores: Annotated[
         list[Path] | None,
-        choose(
-            "--scores",
-            options.IN_OUT,
+        options.file_option(
             "Write all scores, picture by picture, to this .csv or .jsonl file; may be given "
             "twice.",
             metavar="FILE",
@@ -139,32 +122,18 @@ class Outputs:
     ] = None
     page: Annotated[
         Path | None,
-        choose(
-            "--page",
-            options.IN_OUT,
+        options.file_option(
             "Write an HTML page with tables, box plots, and the pictures that differ most.",
             metavar="FILE",
         ),
     ] = None
     save: Annotated[
         Path | None,
-        choose(
-            "--save",
-            options.IN_OUT,
-            "Keep the results of --rows as DIR/SET/METHOD/NAME.png.",
-            metavar="DIR",
+        options.file_option(
+            "Keep the results of --rows as DIR/SET/METHOD/NAME.png.", metavar="DIR"
         ),
     ] = None
     overwrite: Overwrite = False
-
-
-@dataclass(frozen=True)
-class Model:
-    """The values of the options about the model."""
-
-    model: options.Model = "auto"
-    device: options.Device = "auto"
-    dtype: options.Dtype = "auto"
 
 
 @dataclass(frozen=True)
@@ -185,7 +154,7 @@ class Sampling:
 def measure(
     data: Data,
     outputs: Outputs,
-    model: Model,
+    model: ModelOptions,
     sampled: Sampling,
     sets: Annotated[
         list[Path] | None,
@@ -232,7 +201,6 @@ def measure(
 
 
 def _sets(folders: Sequence[Path], data: Data) -> list[PictureSet]:
-    """The sets that are measured. Raises `UsageError`."""
     from coser_cli.evaluation.pairs import find_set, set_of_folders
 
     if folders and (data.reference or data.input):
@@ -282,14 +250,14 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [f"{folder.absolute().parent.name}/{folder.absolute().name}" for folder in folders]
 
 
-def _loader(model: Model) -> Any:
+def _loader(model: ModelOptions) -> Any:
     """A function that loads the model once, when first asked."""
 
     @cache
     def load() -> Any:
         from coser_cli.engine.upscaler import Upscaler
 
-        return Upscaler.from_pretrained(model.model, device=model.device, dtype=model.dtype)
+        return Upscaler.from_pretrained(**asdict(model))
 
     return load
 

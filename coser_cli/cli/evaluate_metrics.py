@@ -7,25 +7,18 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.declare import option
 from coser_cli.cli.output.columns import plain_columns
 from coser_cli.cli.output.json_lines import print_record
 
 AcceptLicense = Annotated[
     list[str] | None,
-    choose(
-        "--accept-license",
-        None,
-        "Accept the licence of a metric's package; may be given several times.",
-        metavar="ID",
-    ),
+    option("Accept the licence of a metric's package; may be given several times.", metavar="ID"),
 ]
 Overwrite = Annotated[
     bool,
-    option(
-        "--overwrite",
-        options.IN_OUT,
-        "Write files again that exist; without it, nothing is done where one does.",
+    options.file_option(
+        "Write files again that exist; without it, nothing is done where one does.", "--overwrite"
     ),
 ]
 _KINDS = {"pair": "true picture", "single": "result alone", "set": "whole set"}
@@ -34,9 +27,7 @@ _KINDS = {"pair": "true picture", "single": "result alone", "set": "whole set"}
 def metrics(
     fetch: Annotated[
         str | None,
-        choose(
-            "--fetch",
-            None,
+        option(
             "Download the weights of these metrics, by commas, from where their packages "
             "have them.",
             metavar="NAMES",

@@ -11,7 +11,7 @@ import typer
 
 from coser_cli.cli.evaluate_metrics import Overwrite
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.declare import option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.errors import CoserError, Exit, UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, MAX_SEED
@@ -31,24 +31,22 @@ RECIPE_HELP = (
 class Reduction:
     """The values of the options that decide what low-resolution pictures look like."""
 
-    recipe: Annotated[Recipe, option("--recipe", None, RECIPE_HELP)] = "bicubic"
+    recipe: Annotated[Recipe, option(RECIPE_HELP)] = "bicubic"
     scale: Annotated[
-        int, option("--scale -s", None, "Reduce each side by this factor.", min=1, max=16)
+        int, option("Reduce each side by this factor.", "--scale -s", min=1, max=16)
     ] = 4
     crop: Annotated[
         int | None,
-        choose(
-            "--crop",
-            None,
+        option(
             "Take a square with this side from the middle of each picture, for example 512.",
             min=8,
             max=65536,
             metavar="SIDE",
         ),
     ] = None
-    seed: Annotated[
-        int, option("--seed", None, "Draw degradations with this seed.", min=0, max=MAX_SEED)
-    ] = DEFAULT_SEED
+    seed: Annotated[int, option("Draw degradations with this seed.", min=0, max=MAX_SEED)] = (
+        DEFAULT_SEED
+    )
 
 
 @with_groups
@@ -59,11 +57,8 @@ def make_pairs(
     ],
     output: Annotated[
         Path,
-        option(
-            "--output -o",
-            options.IN_OUT,
-            "Write DIR/HR, DIR/LR and DIR/manifest.json.",
-            metavar="DIR",
+        options.file_option(
+            "Write DIR/HR, DIR/LR and DIR/manifest.json.", "--output -o", metavar="DIR"
         ),
     ],
     reduction: Reduction,

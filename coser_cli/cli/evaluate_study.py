@@ -11,7 +11,7 @@ import typer
 
 from coser_cli.cli.evaluate_metrics import Overwrite
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.declare import option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.output.columns import plain_columns
 from coser_cli.cli.output.json_lines import print_record
@@ -29,28 +29,21 @@ class Page:
 
     output: Annotated[
         Path | None,
-        choose(
-            "--output -o",
-            options.IN_OUT,
-            "Write the page of the study to this .html file.",
-            metavar="FILE",
+        options.file_option(
+            "Write the page of the study to this .html file.", "--output -o", metavar="FILE"
         ),
     ] = None
     input: Annotated[
         Path | None,
-        choose(
-            "--input",
-            options.IN_OUT,
-            "Also show the picture that was enlarged, from this folder.",
-            metavar="DIR",
+        options.file_option(
+            "Also show the picture that was enlarged, from this folder.", metavar="DIR"
         ),
     ] = None
-    question: Annotated[str, option("--question", None, "Ask this.", metavar="TEXT")] = (
+    question: Annotated[str, option("Ask this.", metavar="TEXT")] = (
         "Which picture is the better enlargement?"
     )
     max_side: Annotated[
-        int,
-        option("--max-side", None, "Reduce larger pictures to this many pixels.", min=64, max=8192),
+        int, option("Reduce larger pictures to this many pixels.", min=64, max=8192)
     ] = MAX_SIDE
     overwrite: Overwrite = False
 
@@ -67,7 +60,7 @@ def study(
     ],
     page: Page,
     tally: Annotated[
-        bool, option("--tally", None, "Count the choices in FILES instead of making a page.")
+        bool, option("Count the choices in FILES instead of making a page.", "--tally")
     ] = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,

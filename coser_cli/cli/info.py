@@ -14,12 +14,10 @@ import typer
 from coser_cli.cli.options import common as options
 from coser_cli.errors import DeviceError
 from coser_cli.paths import bundled_weights_dir, weights_dir
-from coser_cli.version import __version__
+from coser_cli.version import __version__, installed_version
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from coser_cli.weights.manifest import License, Manifest, Variant
+    from coser_cli.weights.manifest import Manifest, Variant
 
 INFO_VERSION = 1
 DISTRIBUTION = "coser-cli"
@@ -55,26 +53,21 @@ def info(
 
 def gather(device: str, dtype: str) -> dict[str, Any]:
     """Everything that `coser info` shows; its keys are a contract with scripts."""
+    from coser_cli.weights.manifest import load_manifest
+
+    manifest = load_manifest()
     return {
         "type": "info",
         "version": INFO_VERSION,
         "coser": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version_of(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES},
         "weights_dir": str(weights_dir()),
-        "models": _models(),
+        "models": [_model(manifest, each) for each in manifest.variants.values()],
         "compute": _compute(device, dtype),
         "extras": _extras(),
     }
-
-
-def _models() -> list[dict[str, Any]]:
-    """The variants of `weights.toml`, and whether each is there."""
-    from coser_cli.weights.manifest import load_manifest
-
-    manifest = load_manifest()
-    return [_model(manifest, variant) for variant in manifest.variants.values()]
 
 
 def _model(manifest: Manifest, variant: Variant) -> dict[str, Any]:
@@ -88,6 +81,8 @@ def _model(manifest: Manifest, variant: Variant) -> dict[str, Any]:
     )
     left_out = set() if "cfw" in parts else set(variant.optional)
     files = [name for name in (*variant.files, variant.base) if name and name not in left_out]
+    own = [manifest.licenses[name] for name in variant.licenses]
+    licenses = [*own, *manifest.licenses_of(files)]
     return {
         "name": variant.name,
         "description": variant.description,
@@ -96,14 +91,9 @@ def _model(manifest: Manifest, variant: Variant) -> dict[str, Any]:
         "installed": installed,
         "parts": parts,
         "decoder": ("cfw" if "cfw" in parts else "vae") if installed else None,
-        "licenses": [asdict(each) for each in _licenses(manifest, variant, files)],
+        "licenses": [asdict(each) for each in licenses],
         "set": next((e.name for e in manifest.sets.values() if e.variant == variant.name), None),
     }
-
-
-def _licenses(manifest: Manifest, variant: Variant, files: Sequence[str]) -> list[License]:
-    own = [manifest.licenses[name] for name in variant.licenses]
-    return [*own, *manifest.licenses_of(files)]
 
 
 def _compute(device: str, dtype: str) -> dict[str, Any]:
@@ -139,18 +129,9 @@ def _extras() -> dict[str, list[str]]:
         match = re.match(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]", requirement)
         if match:
             package, extra = match.groups()
-            packages = [] if _version_of(package) else [package]
+            packages = [] if installed_version(package) else [package]
             missing.setdefault(extra, []).extend(packages)
     return missing
-
-
-def _version_of(package: str) -> str | None:
-    from importlib import metadata  # 10 ms, which `coser --help` does not need
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
@@ -172,7 +153,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _model_lines(model: dict[str, Any]) -> list[str]:
-    """What an installed model decodes with, and the licences of a model."""
     decoders = {
         "cfw": "decodes with CFW",
         "vae": "decodes with the plain VAE: CFW is not installed, and --fidelity has no effect",

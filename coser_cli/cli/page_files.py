@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.json_lines import error_record
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.errors import CoserError, InputError, shown, writing
 
 PageOutput = Annotated[
     str | None,
-    choose(
-        "--output -o",
-        options.IN_OUT,
-        "Write to this .html file or into this folder.",
-        metavar="FILE|DIR",
+    options.file_option(
+        "Write to this .html file or into this folder.", "--output -o", metavar="FILE|DIR"
     ),
 ]
 PageOverwrite = Annotated[
     bool,
-    option(
-        "--overwrite", options.IN_OUT, "Write the page again if it exists; without it, it is kept."
+    options.file_option(
+        "Write the page again if it exists; without it, it is kept.", "--overwrite"
     ),
 ]
 
@@ -40,60 +36,60 @@ class PageContent:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
-class PageRun:
-    """One page from plan to record. `facts` holds the record's own keys, with what is known."""
+def run_page(
+    kind: str,
+    reporter: Reporter,
+    facts: dict[str, Any],
+    plan: Callable[[], Path],
+    make: Callable[[Path], PageContent],
+    *,
+    overwrite: bool,
+) -> None:
+    """Plan, make and write one page; its path, or its record, goes to stdout.
 
-    kind: str
-    reporter: Reporter
-    facts: dict[str, Any]
-
-    def run(
-        self, plan: Callable[[], Path], make: Callable[[Path], PageContent], *, overwrite: bool
-    ) -> None:
-        """Plan, make and write the page; its path, or its record, goes to stdout.
-
-        An error still gets its record, and is raised.
-        """
-        target = None
-        try:
-            target = plan()
-            if os.path.lexists(target) and not overwrite:
-                self.reporter.message(f"skipped: {shown(target)} exists (--overwrite)")
-                self._record(target, "skipped")
-                return
-            content = make(target)
-            write_page(target, content.html)
-        except CoserError as error:
-            self._record(target, "failed", error=error)
-            error.is_reported = True
-            raise
-        self.facts |= content.facts
-        for note in content.notes:
-            self.reporter.message(f"note: {note}")
-        self._record(target, "done", content.notes)
-
-    def _record(
-        self,
-        target: Path | None,
-        status: str,
-        notes: tuple[str, ...] = (),
-        error: CoserError | None = None,
-    ) -> None:
-        """One line on stdout: the record; or the path of a page that is there."""
-        if not self.reporter.as_json:
-            if error is None and not self.reporter.quiet:
-                self.reporter.output(str(target))
+    `facts` holds the record's own keys, with what is known before. An error still gets its record,
+    and is raised.
+    """
+    target = None
+    try:
+        target = plan()
+        if os.path.lexists(target) and not overwrite:
+            reporter.message(f"skipped: {shown(target)} exists (--overwrite)")
+            _report(kind, reporter, facts, target, "skipped")
             return
+        content = make(target)
+        write_page(target, content.html)
+    except CoserError as error:
+        _report(kind, reporter, facts, target, "failed", error=error)
+        error.is_reported = True
+        raise
+    for note in content.notes:
+        reporter.message(f"note: {note}")
+    _report(kind, reporter, facts | content.facts, target, "done", content.notes)
+
+
+def _report(
+    kind: str,
+    reporter: Reporter,
+    facts: dict[str, Any],
+    target: Path | None,
+    status: str,
+    notes: tuple[str, ...] = (),
+    error: CoserError | None = None,
+) -> None:
+    """One line on stdout: the record; or the path of a page that is there."""
+    if reporter.as_json:
         record = {
             "target": None if target is None else str(target),
             "status": status,
-            "seconds": self.reporter.seconds,
-            **self.facts,
+            "seconds": reporter.seconds,
+            **facts,
             "notes": list(notes),
             "error": None if error is None else error_record(error),
         }
-        self.reporter.record(self.kind, record)
+        reporter.record(kind, record)
+    elif error is None and not reporter.quiet:
+        reporter.output(str(target))
 
 
 def write_page(path: Path, html: bytes) -> None:

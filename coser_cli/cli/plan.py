@@ -77,9 +77,10 @@ def make_request(
     if settings.strength is None and (references or conditions):
         option = "--reference" if references else "--condition"
         settings = _with_diffusion(reporter, settings, config, option)
+    own = compute.pre_restorer and os.path.abspath(compute.pre_restorer)  # for other processes
     return Request(
         settings=settings,
-        compute=replace(compute, model=model, pre_restorer=_absolute(compute.pre_restorer)),
+        compute=replace(compute, model=model, pre_restorer=own),
         references=references,
         fit=files.fit(ctx),
         encoding=files.encoding,
@@ -104,11 +105,6 @@ def require_named(words: Sequence[str]) -> dict[str, Path]:
             raise UsageError(f"--condition {name} is there twice", "leave one out")
         conditions[name] = Path(file)
     return conditions
-
-
-def _absolute(path: str | None) -> str | None:
-    """A path that other processes understand, too."""
-    return None if path is None else os.path.abspath(path)
 
 
 def _with_diffusion(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coser_cli.cli.options import common as options
+from coser_cli.cli.options.compute import ModelOptions
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.quality import ComparedSettings, Count, Crop, OutputOptions, Scale
 from coser_cli.cli.output.reporter import Reporter
@@ -33,9 +35,7 @@ def quality(
     crop: Crop = 32,
     count: Count = None,
     outputs: OutputOptions,
-    model: options.Model = "auto",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
+    model: ModelOptions,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -56,16 +56,18 @@ def quality(
     from coser_cli.cli.output.quality import report, title, words
     from coser_cli.engine.upscaler import Upscaler
     from coser_cli.evaluation.crops import read_crops
-    from coser_cli.evaluation.ledger import Ledger
     from coser_cli.evaluation.noise import compare
     from coser_cli.evaluation.quality import measure_grid, subject_of
+    from coser_cli.evaluation.row_store import RowStore
 
     grid = compared.grid(scale)
     crops = read_crops(sets, crop, scale, count)
-    upscaler = Upscaler.from_pretrained(model, device=device, dtype=dtype)
-    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, outputs.results)
+    upscaler = Upscaler.from_pretrained(**asdict(model))
+    store = RowStore(
+        subject_of(model.model, upscaler, crops), upscaler.model.config, outputs.results
+    )
     if outputs.measured:
-        comparison = compare(grid, ledger.rows, upscaler.model.config)
+        comparison = compare(grid, store.rows, upscaler.model.config)
     else:
         began = time.monotonic()
         with Reporter(quiet=quiet) as reporter:
@@ -75,15 +77,11 @@ def quality(
                 line = f"{minutes:.1f} min, {done + 1} of {total}: {words(settings)}"
                 reporter.begin_part(done, total, "settings", line)
 
-            comparison = measure_grid(upscaler, crops, grid, ledger, on_progress)
+            comparison = measure_grid(upscaler, crops, grid, store, on_progress)
     report(comparison, len(crops), as_json=as_json)
     if outputs.plot is not None:
-        _draw(
-            comparison,
-            title(ledger.subject.model, len(crops), crop, grid),
-            outputs.plot,
-            quiet=quiet,
-        )
+        heading = title(store.subject.model, len(crops), crop, grid)
+        _draw(comparison, heading, outputs.plot, quiet=quiet)
 
 
 def _require_packages(plot: Path | None) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 import typer
 
 from coser_cli.cli.execute import execute
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options import sampling as sampling_options
+from coser_cli.cli.options import sampling
 from coser_cli.cli.options.compute import ComputeOptions
-from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.options.files import Files
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.reporting import Reporting
@@ -24,10 +24,9 @@ from coser_cli.settings import DEFAULT_SEED, MAX_GUIDANCE, Settings
 # Where the reference is all there is, the short names mean it, too.
 _GuidanceScale = Annotated[
     float | None,
-    choose(
-        "--reference-guidance-scale --guidance-scale",
-        options.SAMPLING,
+    options.sampling_option(
         "Follow prompt and understanding this strongly; 1 is off and takes half the time.",
+        "--reference-guidance-scale --guidance-scale",
         min=1.0,
         max=MAX_GUIDANCE,
         envvar="COSER_REFERENCE_GUIDANCE_SCALE",
@@ -35,10 +34,9 @@ _GuidanceScale = Annotated[
 ]
 _Strength = Annotated[
     float | None,
-    choose(
-        "--reference-strength --strength",
-        options.SAMPLING,
+    options.sampling_option(
         "Let diffusion change this much: 0 not at all, 1 from pure noise.",
+        "--reference-strength --strength",
         min=0.0,
         max=1.0,
         envvar="COSER_REFERENCE_STRENGTH",
@@ -46,14 +44,28 @@ _Strength = Annotated[
 ]
 _Mode = Annotated[
     Literal["global", "tile"],
-    option(
-        "--reference-mode",
-        options.REFERENCE,
+    options.reference_option(
         "Where a large picture is done in tiles: steer them all by what the whole shows, or "
         "each also by what it shows itself.",
         envvar="COSER_REFERENCE_MODE",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class Imagining:
+    """The values of the options about the reference and its sampling."""
+
+    steps: sampling.Steps = None
+    sampler: sampling.Sampler = None
+    seed: sampling.Seed = DEFAULT_SEED
+    reference_guidance_scale: _GuidanceScale = None
+    guidance_interval: sampling.GuidanceInterval = None
+    reference_strength: _Strength = None
+    deep_interval: sampling.DeepInterval = 1
+    prompt: sampling.Prompt = ""
+    negative_prompt: sampling.NegativePrompt = None
+    reference_mode: _Mode = "global"
 
 
 @with_groups
@@ -64,39 +76,21 @@ def reference(
     scale: options.Scale = 4.0,
     output: options.Output = None,
     overwrite: options.Overwrite = False,
-    references: sampling_options.References = 1,
+    references: sampling.References = 1,
     files: Files,
-    presets: sampling_options.Presets,
-    steps: sampling_options.Steps = None,
-    sampler: sampling_options.Sampler = None,
-    seed: sampling_options.Seed = DEFAULT_SEED,
-    reference_guidance_scale: _GuidanceScale = None,
-    guidance_interval: sampling_options.GuidanceInterval = None,
-    reference_strength: _Strength = None,
-    deep_interval: sampling_options.DeepInterval = 1,
-    prompt: sampling_options.Prompt = "",
-    negative_prompt: sampling_options.NegativePrompt = None,
-    reference_mode: _Mode = "global",
+    presets: sampling.Presets,
+    imagining: Imagining,
     tiles: Tiles,
     compute: ComputeOptions,
     workers: Workers,
     reporting: Reporting,
 ) -> None:
     """Write the references that would guide the enlargement, and not the enlargement."""
+    values = asdict(imagining)
+    steps = values.pop("steps")
+    preset = presets.chosen
     settings = Settings(
-        scale=scale,
-        reference_steps=steps,
-        guidance_interval=guidance_interval,
-        preset=presets.chosen,
-        sampler=sampler,
-        reference_guidance_scale=reference_guidance_scale,
-        reference_strength=reference_strength,
-        deep_interval=deep_interval,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        reference_mode=reference_mode,
-        references=references,
-        seed=seed,
+        scale, preset=preset, references=references, reference_steps=steps, **values
     )
     with (
         Pipes(inputs or [], output, files.from_file, as_json=reporting.as_json) as pipes,

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from coser_cli.cli.options import common as options
-from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.reporter import Reporter
-from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, PageRun
+from coser_cli.cli.page_files import PageContent, PageOutput, PageOverwrite, run_page
 from coser_cli.errors import InputError, UsageError, reading, shown
 
 Folder = Annotated[
@@ -18,27 +17,18 @@ Folder = Annotated[
 ]
 Log = Annotated[
     Path | None,
-    choose(
-        "--log",
-        options.IN_OUT,
+    options.file_option(
         "Read what `coser upscale --json` printed from this file; default: every .jsonl file "
         "in DIR.",
         metavar="FILE",
     ),
 ]
 Recursive = Annotated[
-    bool,
-    option("--recursive -r", options.IN_OUT, "Look for pictures in the folders below DIR, too."),
+    bool, options.file_option("Look for pictures in the folders below DIR, too.", "--recursive -r")
 ]
 MaxSide = Annotated[
     int,
-    option(
-        "--max-side",
-        options.IN_OUT,
-        "Give the thumbnails at most this many pixels per side.",
-        min=32,
-        max=2048,
-    ),
+    options.file_option("Give the thumbnails at most this many pixels per side.", min=32, max=2048),
 ]
 
 
@@ -65,9 +55,8 @@ def report(
         return _page(folder, target, log, max_side, recursive=recursive)
 
     facts = {"folder": str(folder), "pictures": None, "counts": None}
-    PageRun("report", Reporter(as_json=as_json, quiet=quiet), facts).run(
-        plan, make, overwrite=overwrite
-    )
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    run_page("report", reporter, facts, plan, make, overwrite=overwrite)
 
 
 def _page(

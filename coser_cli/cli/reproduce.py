@@ -55,7 +55,6 @@ class Reproduction:
 
     @property
     def shell(self) -> str:
-        """The command as a line for a shell."""
         return " ".join(_quoted(word) for word in self.command)
 
 
@@ -86,15 +85,11 @@ def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
     beside = {
         name: _located(file, record[name]) for name in ("mask", "pre_restorer") if record.get(name)
     }
-    notes = [_note(each, "input") for each in (source,) if each.state != "unchanged"]
-    notes += [_note(each, "reference") for each in references if each.state != "unchanged"]
-    further = {k: _located(file, each) for k, each in record.get("conditions", {}).items()}
-    notes += [_note(v, f"condition {k}") for k, v in further.items() if v.state != "unchanged"]
-    notes += [
-        _note(each, name.replace("_", "-"))
-        for name, each in beside.items()
-        if each.state != "unchanged"
-    ]
+    conditions = {k: _located(file, each) for k, each in record.get("conditions", {}).items()}
+    named = [("input", source), *(("reference", each) for each in references)]
+    named += [(f"condition {name}", each) for name, each in conditions.items()]
+    named += [(name.replace("_", "-"), each) for name, each in beside.items()]
+    notes = [_note(each, word) for word, each in named if each.state != "unchanged"]
     notes += _model_notes(record["model"])
     if record["input"]["frame"] is not None:
         notes.append(f"the command makes all frames; this is {record['input']['frame'] + 1}")
@@ -103,7 +98,7 @@ def _reproduction(file: Path, record: Mapping[str, Any]) -> Reproduction:
     files = [
         word for name, each in beside.items() for word in _option(f"--{_dashed(name)}", each.path)
     ]
-    files += [w for k, v in further.items() for w in _option("--condition", f"{k}={v.path}")]
+    files += [w for k, v in conditions.items() for w in _option("--condition", f"{k}={v.path}")]
     command = (*_words(file, record, references), *files, *_input_words(source.path))
     return Reproduction(file, record, source, command, tuple(notes))
 
@@ -158,10 +153,15 @@ def _words(file: Path, record: Mapping[str, Any], references: list[LocatedFile])
         names.remove("reference_mode")
     for name in names:
         if name in settings:  # records of earlier versions lack some
-            yield from _option(f"--{_dashed(name)}", *_values(settings[name]))
+            value = settings[name]
+            values = value if isinstance(value, list | tuple) else (value,)
+            yield from _option(f"--{_dashed(name)}", *values)
     for each in references:
         yield from _option("--reference", each.path)
-    yield from _beside(record)
+    if record["kind"] == "upscale" and record["role"] == "reference":
+        yield "--save-reference"
+    if record["role"] == "comparison":
+        yield "--compare"
     yield from _option("--model", record["model"]["name"])
     if compute:
         yield from _option("--device", compute["device"])
@@ -172,13 +172,6 @@ def _words(file: Path, record: Mapping[str, Any], references: list[LocatedFile])
     yield from _encoding(record["encoding"])
     if record["input"]["frame"] is not None:
         yield "--all-frames"
-
-
-def _beside(record: Mapping[str, Any]) -> Iterator[str]:
-    if record["kind"] == "upscale" and record["role"] == "reference":
-        yield "--save-reference"
-    if record["role"] == "comparison":
-        yield "--compare"
 
 
 def _tiling(tiling: Mapping[str, Any]) -> Iterator[str]:
@@ -205,10 +198,6 @@ def _output(file: Path, record: Mapping[str, Any]) -> str:
     if record["input"]["frame"] is not None:
         return str(file.parent / "again") + os.sep
     return str(file.with_name(f"{file.stem}-again{file.suffix}"))
-
-
-def _values(value: object) -> Sequence[object]:
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 def _option(flag: str, *values: object) -> Iterator[str]:

@@ -13,7 +13,7 @@ import typer
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.command import Command, Group
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.declare import option
 from coser_cli.cli.options.groups import with_groups
 from coser_cli.cli.options.tiling import parse_bytes
 from coser_cli.errors import Exit, UsageError, shown
@@ -52,8 +52,6 @@ class Keeping:
     idle_timeout: Annotated[
         str,
         option(
-            "--idle-timeout",
-            None,
             "End, and free the memory, after this time without pictures: 90s, 10m, 2h.",
             metavar="TIME|never",
             envvar="COSER_SERVE_IDLE_TIMEOUT",
@@ -62,8 +60,6 @@ class Keeping:
     max_models: Annotated[
         int,
         option(
-            "--max-models",
-            None,
             "Keep at most so many models loaded, each in a process of its own. For another, "
             "the one that was not used for longest ends; while all are in use, commands work by "
             "themselves.",
@@ -74,9 +70,7 @@ class Keeping:
     ] = 2
     max_memory: Annotated[
         str | None,
-        choose(
-            "--max-memory",
-            None,
+        option(
             "Keep no more idle models than fit into this much memory of this machine, as in 8GiB.",
             metavar="AMOUNT",
             envvar="COSER_SERVE_MAX_MEMORY",
@@ -93,7 +87,6 @@ class Keeping:
 
     @property
     def words(self) -> list[str]:
-        """As options of a command."""
         memory = [] if self.max_memory is None else ["--max-memory", self.max_memory]
         words = ["--idle-timeout", self.idle_timeout, "--max-models", str(self.max_models)]
         return [*words, *memory]

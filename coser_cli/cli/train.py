@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from coser_cli.cli.options.training import (
-    STAGE_NAMES,
-    Accumulation,
-    Config,
-    Data,
-    DataWorkers,
-    DryRun,
-    Gpus,
-    GradientCheckpointing,
-    MixedPrecision,
-    Rate,
-    SamplesEvery,
-    StageName,
-    TensorBoard,
-    Work,
-)
+from coser_cli.cli.options import training as options
 from coser_cli.errors import UsageError
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
@@ -32,30 +16,32 @@ LAUNCHER = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def train(
-    stage: StageName,
-    data: Data = None,
-    config: Config = None,
-    work: Work = Path("runs/mini"),
-    dry_run: DryRun = False,
-    mixed_precision: MixedPrecision = None,
-    accumulation: Accumulation = None,
-    gradient_checkpointing: GradientCheckpointing = None,
-    data_workers: DataWorkers = None,
-    gpus: Gpus = 1,
-    rate: Rate = 100.0,
-    samples_every: SamplesEvery = None,
-    tensorboard: TensorBoard = False,
+    stage: options.StageName,
+    data: options.Data = None,
+    config: options.Config = None,
+    work: options.Work = Path("runs/mini"),
+    dry_run: options.DryRun = False,
+    mixed_precision: options.MixedPrecision = None,
+    accumulation: options.Accumulation = None,
+    gradient_checkpointing: options.GradientCheckpointing = None,
+    data_workers: options.DataWorkers = None,
+    gpus: options.Gpus = 1,
+    rate: options.Rate = 100.0,
+    samples_every: options.SamplesEvery = None,
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Run one training stage; run again after an interruption, it goes on.
 
     Several GPUs: accelerate launch -m coser_cli train STAGE ...
     """
-    if stage not in STAGE_NAMES:
-        raise UsageError(f"STAGE {stage!r} is none of {', '.join(STAGE_NAMES)}")
+    if stage not in options.STAGE_NAMES:
+        raise UsageError(f"STAGE {stage!r} is none of {', '.join(options.STAGE_NAMES)}")
     if mixed_precision not in (None, "no", "fp16", "bf16"):
         raise UsageError(f"--mixed-precision {mixed_precision!r} is none of no, fp16, bf16")
     _require_launcher()
     _require_extra()
+    if dry_run and stage in ("teacher", "export"):
+        raise UsageError(f"the stage {stage} trains nothing", "a dry run is of another stage")
     choices = {
         "mixed_precision": mixed_precision,
         "accumulation": accumulation,
@@ -64,11 +50,24 @@ def train(
         "samples_every": samples_every,
     }
     overrides = {name: value for name, value in choices.items() if value is not None}
-    recipe = config or RECIPES / "mini.toml"
+    from coser_cli.training.recipe import read_recipe
+    from coser_cli.training.workspace import Workspace
+
+    recipe = read_recipe(config or RECIPES / "mini.toml")
     if dry_run:
-        _dry_run(stage, recipe, data, work, overrides, gpus, rate)
+        from coser_cli.training.dry_run import needs_of, report
+
+        space = Workspace(recipe, data, work, overrides, meta=True)
+        for line in report(stage, needs_of(space, stage, gpus), gpus, rate):
+            typer.echo(line)
         return
-    _run(stage, recipe, data, work, overrides, tensorboard)
+    from coser_cli.training.stages import STAGES
+
+    space = Workspace(recipe, data, work, overrides, tensorboard)
+    space.require_pictures(stage)
+    STAGES[stage](space)
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(str(work / ("model" if stage == "export" else stage)))
 
 
 def _require_launcher() -> None:
@@ -91,42 +90,3 @@ def _require_extra() -> None:
         raise UsageError(
             f"training is not installed ({error.name})", "pip install 'coser-cli[train]'"
         ) from error
-
-
-def _run(
-    stage: str,
-    recipe: Path,
-    data: Path | None,
-    work: Path,
-    overrides: dict[str, Any],
-    tensorboard: bool,
-) -> None:
-    from coser_cli.training.recipe import read_recipe
-    from coser_cli.training.stages import STAGES
-    from coser_cli.training.workspace import Workspace
-
-    space = Workspace(read_recipe(recipe), data, work, overrides, tensorboard)
-    space.require_pictures(stage)
-    STAGES[stage](space)
-    if os.environ.get("RANK", "0") == "0":
-        typer.echo(str(work / ("model" if stage == "export" else stage)))
-
-
-def _dry_run(
-    stage: str,
-    recipe: Path,
-    data: Path | None,
-    work: Path,
-    overrides: dict[str, Any],
-    gpus: int,
-    rate: float,
-) -> None:
-    if stage in ("teacher", "export"):
-        raise UsageError(f"the stage {stage} trains nothing", "a dry run is of another stage")
-    from coser_cli.training.dry_run import needs_of, report
-    from coser_cli.training.recipe import read_recipe
-    from coser_cli.training.workspace import Workspace
-
-    space = Workspace(read_recipe(recipe), data, work, overrides, meta=True)
-    for line in report(stage, needs_of(space, stage, gpus), gpus, rate):
-        typer.echo(line)

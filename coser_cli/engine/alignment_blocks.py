@@ -45,7 +45,7 @@ def align_maps(
         return
     shifts = [_Shifts(picture, each) for each in references]
     for box in cores(size, BLOCK):
-        around = _grown(box.stretched(1 / CELL).scaled(CELL), CONTEXT).inside(size)
+        around = box.stretched(1 / CELL).scaled(CELL).widened(CONTEXT).inside(size)
         windows = [
             each.read(shift.window(around, size))[0]
             for shift, each in zip(shifts, references, strict=True)
@@ -79,14 +79,9 @@ class _Shifts:
         cells = Box(top, left, bottom, max(right, left + 1))
         shifts = cells.crop(self._shifts)[:, cells.crop(self._trusted)]
         down, right = (_middle(each) for each in shifts)
-        moved = Box(box.top + down, box.left + right, box.bottom + down, box.right + right)
-        inside = _grown(moved, SEARCH).inside(size)
+        inside = box.moved(down, right).widened(SEARCH).inside(size)
         return inside if min(inside.height, inside.width) >= CELL else box
 
 
 def _middle(shifts: Tensor) -> int:
     return round(shifts.median().item()) if len(shifts) else 0
-
-
-def _grown(box: Box, by: int) -> Box:
-    return Box(box.top - by, box.left - by, box.bottom + by, box.right + by)

@@ -56,9 +56,7 @@ class StreamedColorFix:
             return self._pixels.read(box).float().clamp(0, 1)
         if self.name == "adain":
             return (self._pixels.read(box).float() * self._gain + self._offset).clamp(0, 1)
-        reach = WAVELET_REACH
-        around = Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
-        around = around.inside(Size.of(self))
+        around = box.widened(WAVELET_REACH).inside(Size.of(self))
         pixels, style = (each.read(around).float() for each in (self._pixels, self._style))
         fixed = color_fix(self.name, pixels, style)
         return box.relative_to(around).crop(fixed).clamp(0, 1)

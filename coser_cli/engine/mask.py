@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from coser_cli.errors import InputError
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import Readable, Shape, TensorMap
-from coser_cli.tiling.derived import reduced
+from coser_cli.tiling.derived import Combined, reduced
 from coser_cli.tiling.grid import Box
 
 ROUNDING = 1e-5
@@ -37,16 +37,13 @@ class Grey:
         return part / 255 if self._mask.dtype == torch.uint8 else part
 
 
-class Weights:
+def weights_at(mask: Readable, size: Size) -> Readable:
     """A mask at `size`, `(1, *size.hw)`: exactly 0 in black regions, 1 in white."""
+    return Combined(_exact, reduced(mask, size))
 
-    def __init__(self, mask: Readable, size: Size) -> None:
-        self._resized = reduced(mask, size)
-        self.shape = self._resized.shape
 
-    def read(self, box: Box) -> Tensor:
-        values = self._resized.read(box)
-        return ((values - ROUNDING) / (1 - 2 * ROUNDING)).clamp(0, 1)
+def _exact(values: Tensor) -> Tensor:
+    return ((values - ROUNDING) / (1 - 2 * ROUNDING)).clamp(0, 1)
 
 
 class CellWeights:
@@ -71,17 +68,9 @@ class CellWeights:
         return F.avg_pool2d(values, self._downscale)
 
 
-class Masked:
-    """A map `(C, H, W)`: `restored` where `weights` `(1, H, W)` are 1, `plain` where they are 0."""
-
-    def __init__(self, plain: Readable, restored: Readable, weights: Readable) -> None:
-        self.shape = restored.shape
-        self._plain, self._restored, self._weights = plain, restored, weights
-
-    def read(self, box: Box) -> Tensor:
-        restored = self._restored.read(box)
-        plain, weights = (each.read(box).to(restored) for each in (self._plain, self._weights))
-        return torch.lerp(plain, restored, weights)
+def _masked(restored: Tensor, plain: Tensor, weights: Tensor) -> Tensor:
+    """`restored` where weights are 1, `plain` where they are 0."""
+    return torch.lerp(plain.to(restored), restored, weights.to(restored))
 
 
 @dataclass(frozen=True)
@@ -96,13 +85,15 @@ class Regions:
 
     def latents(self, plain: Readable, restored: Readable, downscale: int) -> Readable:
         """Latents `(C, h, w)` of both, mixed."""
-        weights = CellWeights(Weights(self.mask, self.size), Size.of(restored), downscale)
-        return Masked(plain, restored, weights)
+        cells = Size.of(restored)
+        weights = CellWeights(weights_at(self.mask, self.size), cells, downscale)
+        return Combined(_masked, restored, plain, weights)
 
     def result(self, restored: Readable) -> Readable:
         """The result `(3, H, W)` over the plain enlargement."""
         target = Size.of(restored)
-        return Masked(reduced(self.pixels, target), restored, Weights(self.mask, target))
+        plain = reduced(self.pixels, target)
+        return Combined(_masked, restored, plain, weights_at(self.mask, target))
 
 
 def masked_latents(
@@ -110,8 +101,8 @@ def masked_latents(
 ) -> Tensor:
     """`Regions.latents` in memory: latents `(B, C, h, w)` for a picture worked on at `size`."""
     cells = Size.of(restored)
-    weights = CellWeights(Weights(Grey(mask), size), cells, downscale).read(Box.whole(cells))
-    return torch.lerp(plain.to(restored), restored, weights.to(restored))
+    weights = CellWeights(weights_at(Grey(mask), size), cells, downscale).read(Box.whole(cells))
+    return _masked(restored, plain, weights)
 
 
 def masked_result(mask: Tensor, pixels: Tensor, restored: Tensor) -> Tensor:

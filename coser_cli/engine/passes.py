@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from coser_cli.engine.settings_check import require_imagines
-from coser_cli.sampling.guidance import Guidance
-from coser_cli.sampling.loop import Walk
+from coser_cli.sampling.guidance import Guidance, guide
+from coser_cli.sampling.loop import sample
 from coser_cli.sampling.noise import to_device
 from coser_cli.sampling.one_step import one_step_sampler
 from coser_cli.sampling.schedulers import Sampler, add_noise, make_scheduler
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from coser_cli.config import ModelConfig, OneStep, ScheduleConfig
-    from coser_cli.sampling.types import Draw, OnStep
+    from coser_cli.sampling.types import Denoise, Draw, OnStep
     from coser_cli.settings import ResolvedSettings
 
 
@@ -35,15 +35,22 @@ class Pass:
     noised: bool = True
     weights: tuple[float, float] = (1.0, 1.0)
 
-    def begin(
-        self, latents: Tensor, schedule: ScheduleConfig, draw: Draw, on_step: OnStep | None
-    ) -> tuple[Walk, Tensor]:
-        """How to sample, and the start: both passes share its noise, as published."""
-        walk = Walk(self.sampler, self.guidance, partial(draw, self.stream), on_step)
-        if not self.noised:
-            return walk, latents
-        noise = to_device(draw("start", 0), latents.device).to(latents)
-        return walk, add_noise(latents, noise, schedule, self.sampler.start)
+    def sample(
+        self,
+        denoise: Denoise,
+        latents: Tensor,
+        schedule: ScheduleConfig,
+        draw: Draw,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Clean latents `(B, C, h, w)` from the low-resolution ones. Both passes share the noise of
+        the start, as published.
+        """
+        if self.noised:
+            noise = to_device(draw("start", 0), latents.device).to(latents)
+            latents = add_noise(latents, noise, schedule, self.sampler.start)
+        predict, noise_of = guide(denoise, self.guidance), partial(draw, self.stream)
+        return sample(predict, latents, self.sampler, noise_of, on_step)
 
 
 def imagining(settings: ResolvedSettings, config: ModelConfig) -> Pass:

@@ -16,16 +16,16 @@ from coser_cli.engine.decoding import decode_references, finish
 from coser_cli.engine.feature_cache import Kept, predict
 from coser_cli.engine.preparation import pad_to_multiple
 from coser_cli.errors import InputError
-from coser_cli.sampling.loop import Walk
 from coser_cli.size import Size
 from coser_cli.tiling.canvas import TensorMap
 from coser_cli.tiling.grid import Box
 
 if TYPE_CHECKING:
+    from coser_cli.engine.passes import Pass
     from coser_cli.engine.preparation import LowRes
     from coser_cli.models.build import CoSeR
     from coser_cli.models.resnet import PreparedTime
-    from coser_cli.sampling.types import Draw
+    from coser_cli.sampling.types import Draw, OnStep
     from coser_cli.settings import ResolvedSettings
 
 SAME_ASPECT = 0.02
@@ -33,11 +33,17 @@ SAME_ASPECT = 0.02
 
 
 def imagine(
-    model: CoSeR, cognition: Cognition, start: Tensor, walk: Walk, deep_interval: int = 1
+    model: CoSeR,
+    cognition: Cognition,
+    latents: Tensor,
+    how: Pass,
+    draw: Draw,
+    on_step: OnStep | None = None,
 ) -> Tensor:
-    """Reference latents `(B, 4, h, w)` from the noised low-resolution latents `start`."""
-    times = model.unet.prepare_times(walk.sampler.timesteps, cognition.embedding)
-    latents = walk(Imaginer(model, cognition, times, deep_interval), start)
+    """Reference latents `(B, 4, h, w)` from the low-resolution `latents`."""
+    times = model.unet.prepare_times(how.sampler.timesteps, cognition.embedding)
+    imaginer = Imaginer(model, cognition, times, how.deep_interval)
+    latents = how.sample(imaginer, latents, model.config.schedule, draw, on_step)
     if not model.config.reference_roundtrip:
         return latents
     # the paper's reference is a picture before it is a condition (spec sec. 1)

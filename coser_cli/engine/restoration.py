@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Times:
-    """Time embeddings of both networks for every timestep of a walk."""
+    """Time embeddings of both networks for every timestep of a pass."""
 
     unet: Mapping[int, PreparedTime]
     controlnet: Mapping[int, PreparedTime]
@@ -36,7 +36,7 @@ class Times:
         return Times(*(network.prepare_times(timesteps, like) for network in networks))
 
     def step(self, timestep: int) -> int:
-        """The place of a timestep in the walk."""
+        """The place of a timestep in the pass."""
         return list(self.unet).index(timestep)
 
 

@@ -98,18 +98,16 @@ def imagine(
     draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
     how = imagining(settings, runtime.model.config)
     different = count if how.noised else 1
-    schedule = runtime.model.config.schedule
-    walks = (
-        how.begin(
+    imagined = [
+        imagine(
+            runtime.model,
+            cognition,
             low_res.latents,
-            schedule,
+            how,
             draw_of(index, draw),
             on_step and part_of(on_step, index, different),
         )
         for index in range(different)
-    )
-    imagined = [
-        imagine(runtime.model, cognition, start, walk, how.deep_interval) for walk, start in walks
     ]
     latents = torch.cat(imagined).repeat(count // different, 1, 1, 1)
     return require_finite(latents, what="reference")
@@ -170,8 +168,9 @@ def restore(
     runtime.enter("sample")
     draw = draw or seeded_noise(settings.seed, low_res.latents.shape)
     how = restoring(settings, runtime.model.config)
-    walk, start = how.begin(low_res.latents, runtime.model.config.schedule, draw, on_step)
-    latents = walk(restorer_of(runtime.model, cognition, how, low_res, reference), start)
+    restorer = restorer_of(runtime.model, cognition, how, low_res, reference)
+    schedule = runtime.model.config.schedule
+    latents = how.sample(restorer, low_res.latents, schedule, draw, on_step)
     return require_finite(latents, what="latents of the result")
 
 

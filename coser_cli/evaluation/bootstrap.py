@@ -21,9 +21,8 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one metric over `count` pictures; no interval (None) for a single picture."""
+    """Of one metric over several pictures; no interval (None) for a single picture."""
 
-    count: int
     mean: float
     median: float
     interval: Interval | None
@@ -42,13 +41,13 @@ class PairedDifference:
     ties: int
 
 
-def summarize(values: Sequence[float], seed: int = 0) -> Summary:
+def summarize(values: Sequence[float]) -> Summary:
     """Mean, median and 95 % interval of the mean of at least one value."""
-    return Summary(len(values), fmean(values), median(values), mean_interval(values, seed))
+    return Summary(fmean(values), median(values), mean_interval(values))
 
 
 def paired_difference(
-    first: Sequence[float], second: Sequence[float], better: int, seed: int = 0
+    first: Sequence[float], second: Sequence[float], better: int
 ) -> PairedDifference:
     """Values of two methods on the same pictures, in the same order; `better` is 1 where more is
     better, -1 where less is.
@@ -56,7 +55,7 @@ def paired_difference(
     changes = [a - b for a, b in zip(first, second, strict=True)]
     wins = sum(better * each > 0 for each in changes)
     losses = sum(better * each < 0 for each in changes)
-    interval = mean_interval(changes, seed)
+    interval = mean_interval(changes)
     return PairedDifference(fmean(changes), interval, wins, losses, len(changes) - wins - losses)
 
 

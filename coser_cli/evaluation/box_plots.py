@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
-from coser_cli.evaluation.plot import PALETTE, STYLE
+from coser_cli.evaluation.plot import PALETTE, STYLE, svg_of
 
 
 def box_plot(scores: Mapping[str, Sequence[float]], title: str) -> bytes:
@@ -35,6 +34,4 @@ def box_plot(scores: Mapping[str, Sequence[float]], title: str) -> bytes:
             axes.plot(values, [height] * len(values), "o", ms=2, alpha=0.5, color=PALETTE[5])
         axes.set_title(title, fontsize=10)
         axes.grid(visible=True, axis="x", alpha=0.25)
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "coser"})
-    return file.getvalue()
+        return svg_of(figure)

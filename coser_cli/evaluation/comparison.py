@@ -8,8 +8,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from coser_cli.errors import InputError, UsageError, writing
+from coser_cli.errors import InputError, writing
 from coser_cli.evaluation.bootstrap import (
     PairedDifference,
     Summary,
@@ -57,15 +58,10 @@ def summaries(scores: MethodScores, metrics: Sequence[Metric]) -> dict[str, Summ
 def differences(
     scores: Sequence[MethodScores], metrics: Sequence[Metric], against: str | None = None
 ) -> list[Difference]:
-    """Every method against one of them, by default the first, in every metric; of one set.
-
-    Raises `UsageError` where `against` is not among the methods.
-    """
+    """Every method against one of them, by default the first, in every metric; of one set."""
     if not scores:
         return []
     names = [each.method for each in scores]
-    if against is not None and against not in names:
-        raise UsageError(f"--against: {against!r} is none of {', '.join(names)}")
     base = scores[0 if against is None else names.index(against)]
     return [
         difference
@@ -100,28 +96,8 @@ def write_scores(path: Path, scores: Sequence[MethodScores]) -> None:
 
     Raises `InputError` where the file cannot be written.
     """
-    text = _json_lines(scores) if path.suffix.lower() == ".jsonl" else _csv(scores)
-    with writing(path, InputError, "check the folder and free space"), atomic_file(path) as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
-
-
-def _csv(scores: Sequence[MethodScores]) -> str:
-    buffer = io.StringIO()
-    metrics = list(dict.fromkeys(name for m in scores for s in m.scores for name in s.values))
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["set", "row", "picture", *metrics, "seconds"])
-    for method in scores:
-        for score in method.scores:
-            values = [score.values.get(name, "") for name in metrics]
-            seconds = round(score.seconds, 3)
-            writer.writerow([method.set_name, method.method, score.picture, *values, seconds])
-    return buffer.getvalue()
-
-
-def _json_lines(scores: Sequence[MethodScores]) -> str:
-    lines = (
+    records = [
         {
-            "type": "score",
             "set": method.set_name,
             "row": method.method,
             "picture": score.picture,
@@ -130,5 +106,20 @@ def _json_lines(scores: Sequence[MethodScores]) -> str:
         }
         for method in scores
         for score in method.scores
-    )
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    ]
+    if path.suffix.lower() == ".jsonl":
+        text = "".join(json.dumps({"type": "score", **each}) + "\n" for each in records)
+    else:
+        text = _csv(records)
+    with writing(path, InputError, "check the folder and free space"), atomic_file(path) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def _csv(records: Sequence[dict[str, Any]]) -> str:
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = [*(name for name in names if name != "seconds"), "seconds"]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return buffer.getvalue()

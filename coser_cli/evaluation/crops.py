@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coser_cli.errors import InputError, shown
-from coser_cli.evaluation.color import luma
+from coser_cli.evaluation.color import greatest_square, luma
 from coser_cli.evaluation.pairs import Picture, find_set, read_pixels
 
 
@@ -65,9 +65,7 @@ def most_detailed(pixels: Tensor, side: int) -> tuple[int, int]:
     grey = luma(pixels)
     across, down = grey.diff(dim=3).abs(), grey.diff(dim=2).abs()
     detail = F.pad(across, (0, 1)) + F.pad(down, (0, 0, 0, 1))
-    means = F.avg_pool2d(detail, side, stride=1)
-    top, left = divmod(int(means.flatten().argmax()), means.shape[-1])
-    return top, left
+    return greatest_square(detail, side)
 
 
 def _evenly(pictures: Sequence[Picture], count: int | None) -> Sequence[Picture]:

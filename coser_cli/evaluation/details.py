@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from coser_cli.evaluation.color import luma
+from coser_cli.evaluation.color import greatest_square, levels, luma
 
 SIDE = 192
 
@@ -20,10 +19,7 @@ def most_different(pictures: Sequence[Tensor], side: int = SIDE) -> tuple[int, i
     """
     grey = torch.cat([luma(each) for each in pictures])
     variance = grey.var(dim=0, unbiased=False, keepdim=True)
-    height, width = variance.shape[-2:]
-    means = F.avg_pool2d(variance, (min(side, height), min(side, width)), stride=1)
-    top, left = divmod(int(means.flatten().argmax()), means.shape[-1])
-    return top, left
+    return greatest_square(variance, side)
 
 
 def details(pictures: Sequence[Tensor], results: int, side: int = SIDE) -> list[Image.Image]:
@@ -32,7 +28,4 @@ def details(pictures: Sequence[Tensor], results: int, side: int = SIDE) -> list[
     equal = [each[..., :height, :width] for each in pictures]
     top, left = most_different(equal[:results], side)
     cut = [each[0, :, top : top + side, left : left + side] for each in equal]
-    return [
-        Image.fromarray((each.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
-        for each in cut
-    ]
+    return [Image.fromarray(levels(each)) for each in cut]

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 LEVELS = (0, 2, 4, 7, 10)
 """Blocks whose outputs are compared, after the stem's."""
-_MEAN, _SPREAD = 127.0, 128.0
-"""Grey levels that the published Lite networks take for 0 and 1."""
+_MEAN, _DEVIATION = 127.0, 128.0
+"""Normalisation of grey levels by the published Lite networks."""
 
 
 @torch.inference_mode()
@@ -29,8 +29,8 @@ def feature_distance(output: Tensor, target: Tensor) -> float:
     their squared differences, summed over the channels, is summed over the levels.
     """
     total = 0.0
-    for made, true in zip(_features(output), _features(target), strict=True):
-        total += float((made - true).square().sum(dim=1).mean())
+    for features, true in zip(_features(output), _features(target), strict=True):
+        total += float((features - true).square().sum(dim=1).mean())
     return total
 
 
@@ -46,7 +46,7 @@ def _features(pixels: Tensor) -> Iterator[Tensor]:
 
 
 def _normalized(pixels: Tensor) -> Tensor:
-    return (pixels.float() * 255 - _MEAN) / _SPREAD
+    return (pixels.float() * 255 - _MEAN) / _DEVIATION
 
 
 @cache

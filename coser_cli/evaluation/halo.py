@@ -23,12 +23,12 @@ def halo(output: Tensor, target: Tensor) -> float:
     5 pixels; contrast is the extent of that range. So the true picture itself has none, and a blur
     has none either. Everything on luma.
     """
-    made, true = luma(output), luma(target)
+    result, true = luma(output), luma(target)
     beside = _greatest(_strong_edges(true), BESIDE) > 0
     if not beside.any():
         return 0.0
     high, low = _greatest(true, RANGE), -_greatest(-true, RANGE)
-    over = (made - high).clamp_min(0) + (low - made).clamp_min(0)
+    over = (result - high).clamp_min(0) + (low - result).clamp_min(0)
     return float((over[beside] / (high - low)[beside]).mean()) * 100
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from coser_cli.errors import InputError
-from coser_cli.evaluation.color import luma
+from coser_cli.evaluation.color import levels, luma
 
 PYIQA_LICENSE = "PolyForm-Noncommercial-1.0.0"
 CLIP_MODEL, CLIP_WEIGHTS = "ViT-L-14", "openai"
@@ -65,8 +65,7 @@ def clip_cosine(model: Any, preprocess: Callable[..., Tensor], *pictures: Tensor
     """Of two pictures, by a model of open_clip and its own preparation of PIL pictures."""
     from PIL import Image
 
-    levels = [(each[0] * 255).round().byte().permute(1, 2, 0).numpy() for each in pictures]
-    batch = torch.stack([preprocess(Image.fromarray(each)) for each in levels])
+    batch = torch.stack([preprocess(Image.fromarray(levels(each[0]))) for each in pictures])
     first, second = model.encode_image(batch, normalize=True)
     return float(first @ second)
 

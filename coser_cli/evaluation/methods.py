@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from coser_cli.engine.preparation import enlarge_srresnet
 from coser_cli.engine.settings_check import is_guided
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import UsageError
+from coser_cli.evaluation.color import levels
 from coser_cli.evaluation.pairs import Picture, read_pixels
 from coser_cli.models import realesrgan
 from coser_cli.settings import ResolvedSettings, Settings
@@ -31,8 +33,9 @@ NOISE = 0.1
 def bicubic(pixels: Tensor, settings: Settings) -> Tensor:
     """By Pillow, in 8 bits."""
     size = [round(side * settings.scale) for side in pixels.shape[:-3:-1]]
-    levels = (pixels[0] * 255).round().byte().permute(1, 2, 0).numpy()
-    enlarged = Image.fromarray(levels).resize((size[0], size[1]), Image.Resampling.BICUBIC)
+    enlarged = Image.fromarray(levels(pixels[0])).resize(
+        (size[0], size[1]), Image.Resampling.BICUBIC
+    )
     return torch.from_numpy(np.array(enlarged)).permute(2, 0, 1)[None].float() / 255
 
 
@@ -41,6 +44,15 @@ def real_esrgan(pixels: Tensor, settings: Settings) -> Tensor:
     if settings.scale != realesrgan.SCALE:
         raise UsageError("Real-ESRGAN x4plus enlarges four times", "give --scale 4")
     return realesrgan.enlarge(pixels)
+
+
+def _whole(**changes: Any) -> EnlargeByModel:
+    """The model with all its parts, and with some settings changed."""
+
+    def enlarge(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
+        return upscaler.upscale(pixels, replace(settings, **changes)).pixels
+
+    return enlarge
 
 
 def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
@@ -52,19 +64,11 @@ def _srresnet(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) ->
     return enlarged.float().cpu()
 
 
-def _no_diffusion(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
-    return upscaler.upscale(pixels, replace(settings, strength=0.0)).pixels
-
-
 def _white_noise(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
     low_res = upscaler.prepare(pixels, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     noise = torch.randn(low_res.latents.shape, generator=generator).to(low_res.latents)
     return upscaler.decode(low_res.latents + NOISE * noise, low_res, settings)
-
-
-def _without_reference(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
-    return upscaler.upscale(pixels, replace(settings, reference_mode="none")).pixels
 
 
 def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
@@ -75,19 +79,15 @@ def _without_cognition(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSet
     return upscaler.decode(upscaler.restore(low_res, blind, reference, settings), low_res, settings)
 
 
-def _everything(upscaler: Upscaler, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
-    return upscaler.upscale(pixels, settings).pixels
-
-
 PLAIN_ROWS: dict[str, Enlarge] = {"bicubic": bicubic, "realesrgan": real_esrgan}
 """Methods that need no model of ours."""
 MODEL_ROWS: dict[str, EnlargeByModel] = {
     "srresnet": _srresnet,
-    "no-diffusion": _no_diffusion,
+    "no-diffusion": _whole(strength=0.0),
     "white-noise": _white_noise,
-    "no-reference": _without_reference,
+    "no-reference": _whole(reference_mode="none"),
     "no-cognition": _without_cognition,
-    "everything": _everything,
+    "everything": _whole(),
 }
 """A model whole, and with parts left out."""
 ROWS = (*PLAIN_ROWS, *MODEL_ROWS)

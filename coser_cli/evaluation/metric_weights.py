@@ -21,7 +21,6 @@ class HubFile:
         return self.path().is_file()
 
     def path(self) -> Path:
-        """Where the library looks for it."""
         import torch
 
         return Path(torch.hub.get_dir()) / self.folder / self.name

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from coser_cli.config import ModelConfig
-from coser_cli.evaluation.ledger import Row
+from coser_cli.evaluation.row_store import Row
 from coser_cli.evaluation.settings_grid import Evaluations, Grid
 from coser_cli.settings import ResolvedSettings
 
@@ -58,7 +58,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SettingResult:
     """A setting, with its first seed, measured with `seeds` of them, against the baseline."""
 
     settings: ResolvedSettings
@@ -81,13 +81,13 @@ class Comparison:
 
     baseline: ResolvedSettings
     levels: Mapping[str, Level]
-    standings: tuple[Standing, ...]
+    results: tuple[SettingResult, ...]
     missing: int
 
     @property
-    def best(self) -> Standing | None:
+    def best(self) -> SettingResult | None:
         """The fewest evaluations within noise in all metrics; ST-LPIPS decides between equals."""
-        good = [each for each in self.standings if each.within_noise and each.settings.strength]
+        good = [each for each in self.results if each.within_noise and each.settings.strength]
         return min(
             good,
             key=lambda each: (each.evaluations.total, each.values["st_lpips"].mean),
@@ -98,23 +98,19 @@ class Comparison:
 def compare(grid: Grid, rows: Mapping[ResolvedSettings, Row], config: ModelConfig) -> Comparison:
     """What of the grid has been measured, against its baseline."""
     baseline, wanted = grid.baseline.resolve(config), grid.combinations(config)
-    measured = {each: _rows_of(each, grid, rows) for each in [baseline, *wanted]}
+    measured = {
+        each: [rows[seeded] for seeded in grid.with_seeds(each) if seeded in rows]
+        for each in [baseline, *wanted]
+    }
     levels = {}
     if len(measured[baseline]) > 1:
         levels = {metric: _level(measured[baseline], metric) for metric in BETTER}
-    standings = tuple(
-        _standing(each, measured[each], levels, is_baseline=each == baseline)
+    results = tuple(
+        _setting_result(each, measured[each], levels, is_baseline=each == baseline)
         for each in wanted
         if measured[each]
     )
-    return Comparison(baseline, levels, standings, len(wanted) - len(standings))
-
-
-def _rows_of(
-    settings: ResolvedSettings, grid: Grid, rows: Mapping[ResolvedSettings, Row]
-) -> list[Row]:
-    seeds = grid.with_seeds(settings)
-    return [rows[each] for each in seeds if each in rows]
+    return Comparison(baseline, levels, results, len(wanted) - len(results))
 
 
 def _level(rows: Sequence[Row], metric: str) -> Level:
@@ -127,18 +123,18 @@ def _by_picture(rows: Sequence[Row], metric: str) -> tuple[float, ...]:
     return tuple(fmean(column) for column in columns)
 
 
-def _standing(
+def _setting_result(
     settings: ResolvedSettings,
     rows: Sequence[Row],
     levels: Mapping[str, Level],
     *,
     is_baseline: bool,
-) -> Standing:
+) -> SettingResult:
     values = {metric: _value(metric, rows, levels.get(metric)) for metric in BETTER}
     if is_baseline:  # it is what it is compared to
         values = {metric: replace(value, within_noise=None) for metric, value in values.items()}
     seconds = fmean(row.seconds for row in rows)
-    return Standing(settings, len(rows), rows[0].evaluations, seconds, values)
+    return SettingResult(settings, len(rows), rows[0].evaluations, seconds, values)
 
 
 def _value(metric: str, rows: Sequence[Row], level: Level | None) -> Value:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -16,10 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from coser_cli.errors import InputError, UsageError, reading, shown, writing
+from coser_cli.evaluation.color import levels
 from coser_cli.imageio.atomic import atomic_file
 from coser_cli.imageio.read import read_photo
+from coser_cli.imageio.sniff import PICTURE_SUFFIXES
 
-EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
 _SUFFIX = re.compile(
     r"(?<=.)(?:[ _.-]?(?:x\d+(?:\.\d+)?|\d+(?:\.\d+)?x)"
     r"|[ _.-](?:hr|lr\d*|gt|sr|out|output|result|upscaled|enlarged|reference))$",
@@ -111,7 +113,7 @@ def results_for(pictures: PictureSet, folder: Path) -> tuple[dict[str, Path], tu
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files of a folder, by name. Raises `UsageError` where there are none."""
     with reading(folder, UsageError, "name a folder"):
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
     if not files:
         raise UsageError(f"there are no pictures in {shown(folder)}", "name another folder")
     return files
@@ -123,7 +125,7 @@ def match(anchors: Sequence[Path], files: Sequence[Path]) -> dict[Path, Path]:
     Raises `UsageError` where two files fit one anchor equally well.
     """
     matches: dict[Path, Path] = {}
-    for key in (_stem, _plain):
+    for key in (attrgetter("stem"), _plain):
         places: dict[str, list[Path]] = {}
         for file in files:
             places.setdefault(key(file), []).append(file)
@@ -139,10 +141,6 @@ def match(anchors: Sequence[Path], files: Sequence[Path]) -> dict[Path, Path]:
                 )
             matches[anchor] = fitting[0]
     return matches
-
-
-def _stem(path: Path) -> str:
-    return path.stem
 
 
 def _plain(path: Path) -> str:
@@ -163,8 +161,7 @@ def left_out(names: Sequence[str], reason: str) -> tuple[str, ...]:
 
 def write_png(path: Path, pixels: Tensor) -> None:
     """Write `(3, H, W)` pixels in [0, 1] at 8 bits. Raises `InputError`."""
-    levels = (pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     with writing(path, InputError, "check the folder and free space"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
-            Image.fromarray(levels).save(file, "PNG")
+            Image.fromarray(levels(pixels)).save(file, "PNG")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from coser_cli.evaluation.noise import Comparison, Standing
+from coser_cli.evaluation.noise import Comparison, SettingResult
 from coser_cli.evaluation.settings_grid import EVERYWHERE
 from coser_cli.settings import SAMPLERS
 
@@ -45,25 +45,30 @@ def draw(comparison: Comparison, title: str) -> bytes:
         figure.suptitle(title, fontsize=11)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=9)
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "coser"})
+        return svg_of(figure)
+
+
+def svg_of(figure: Any) -> bytes:
+    """A figure as SVG; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "coser"})
     return file.getvalue()
 
 
 def _panel(panel: Any, comparison: Comparison, metric: str) -> None:
     _draw_noise(panel, comparison, metric)
-    diffused = [each for each in comparison.standings if each.settings.strength]
+    diffused = [each for each in comparison.results if each.settings.strength]
     labelled: set[str] = set()
     for _, group in groupby(sorted(diffused, key=_line), _line):
-        standings = list(group)
-        name = str(standings[0].settings.sampler)
+        results = list(group)
+        name = str(results[0].settings.sampler)
         label = "_nolegend_" if name in labelled else name
         labelled.add(name)
-        panel.plot(*_points(standings, metric), label=label, **_look(standings[0]))
+        panel.plot(*_points(results, metric), label=label, **_look(results[0]))
     if comparison.best is not None:
         ring = {"marker": "o", "ms": 15, "mfc": "none", "mec": "#333333", "ls": ""}
         panel.plot(*_points([comparison.best], metric), label="best", **ring)
-    for each in comparison.standings:
+    for each in comparison.results:
         if not each.settings.strength:
             _draw_without_diffusion(panel, each.values[metric].mean, metric)
     panel.set_xscale("log")
@@ -76,7 +81,6 @@ def _panel(panel: Any, comparison: Comparison, metric: str) -> None:
 
 
 def _draw_noise(panel: Any, comparison: Comparison, metric: str) -> None:
-    """The baseline's band."""
     if metric in comparison.levels:
         level = comparison.levels[metric]
         band = level.mean - level.limit(), level.mean + level.limit()
@@ -99,17 +103,17 @@ def _draw_without_diffusion(panel: Any, mean: float, metric: str) -> None:
     panel.text(0.98, 0.98 if above else 0.02, words, color="#555555", fontsize=9, **place)
 
 
-def _line(standing: Standing) -> tuple[Any, ...]:
+def _line(result: SettingResult) -> tuple[Any, ...]:
     """What is alike along a line; its points follow by steps."""
-    settings = standing.settings
+    settings = result.settings
     fewer = settings.reference_steps if settings.reference_steps != settings.steps else 0
     sampler = SAMPLERS.index(str(settings.sampler))
     return sampler, fewer, settings.guidance_interval
 
 
-def _look(standing: Standing) -> dict[str, Any]:
+def _look(result: SettingResult) -> dict[str, Any]:
     """A sampler has the same colour and mark in every drawing."""
-    settings = standing.settings
+    settings = result.settings
     index = SAMPLERS.index(str(settings.sampler))
     colour = PALETTE[index % len(PALETTE)]
     fewer = settings.reference_steps != settings.steps
@@ -124,13 +128,13 @@ def _look(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _points(standings: Sequence[Standing], metric: str) -> tuple[list[int], list[float]]:
-    ordered = sorted(standings, key=lambda each: each.evaluations.total)
+def _points(results: Sequence[SettingResult], metric: str) -> tuple[list[int], list[float]]:
+    ordered = sorted(results, key=lambda each: each.evaluations.total)
     return [each.evaluations.total for each in ordered], [
         each.values[metric].mean for each in ordered
     ]
 
 
-def _seen(tick: int, standings: Sequence[Standing]) -> bool:
-    totals = [each.evaluations.total for each in standings]
+def _seen(tick: int, results: Sequence[SettingResult]) -> bool:
+    totals = [each.evaluations.total for each in results]
     return bool(totals) and min(totals) * 0.8 <= tick <= max(totals) * 1.25

@@ -28,7 +28,6 @@ class Protocol:
     metrics: str = "paper,psnr_y,ssim_y"
 
     def notes(self, count: int) -> tuple[str, ...]:
-        """What keeps figures on `count` pictures from being compared with published ones."""
         if count == self.pictures:
             return ()
         return (

@@ -15,9 +15,9 @@ from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.preparation import LowRes
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.evaluation.crops import Crops
-from coser_cli.evaluation.ledger import Ledger, Row, Subject
 from coser_cli.evaluation.metrics import METRICS
 from coser_cli.evaluation.noise import BETTER, Comparison, compare
+from coser_cli.evaluation.row_store import Row, RowStore, Subject
 from coser_cli.evaluation.settings_grid import Grid, evaluations
 from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import ResolvedSettings
@@ -25,8 +25,8 @@ from coser_cli.size import Size
 from coser_cli.weights.lock import fingerprint
 from coser_cli.weights.store import model_folder
 
-SPREAD = 10**6
-"""Between the seeds of two pictures: more than anybody asks seeds for."""
+SEED_STEP = 10**6
+"""Between the seeds of neighbouring pictures: more than the seeds of a measurement."""
 OnProgress = Callable[[ResolvedSettings, int, int], None]
 """Called with the settings measured next, how many are done, and how many there are."""
 
@@ -39,26 +39,26 @@ def subject_of(model: str | Path, upscaler: Upscaler, crops: Crops) -> Subject:
 
 
 def measure_grid(
-    upscaler: Upscaler, crops: Crops, grid: Grid, ledger: Ledger, on_progress: OnProgress
+    upscaler: Upscaler, crops: Crops, grid: Grid, store: RowStore, on_progress: OnProgress
 ) -> Comparison:
-    """Everything of the grid that the ledger lacks.
+    """Everything of the grid that the store lacks.
 
     What then is the best has had luck among many: it is measured with the other seeds as well, and
     so is the next one, until one stays within noise. Raises `DeviceError`.
     """
     config = upscaler.model.config
     runs = grid.runs(config)
-    pending = [each for each in runs if each not in ledger.rows]
+    pending = [each for each in runs if each not in store.rows]
     if pending:
         # the first picture brings weights and warms caches up: it is not timed
         upscaler.upscale(crops.low[:1], replace(pending[-1], steps=1, reference_steps=1))
-    while pending or (pending := _unconfirmed(compare(grid, ledger.rows, config), grid, ledger)):
+    while pending or (pending := _unconfirmed(compare(grid, store.rows, config), grid, store)):
         runs += [each for each in pending if each not in runs]
         for index, settings in enumerate(pending):
             on_progress(settings, len(runs) - len(pending) + index, len(runs))
-            ledger.add(measure_row(upscaler, crops, settings))
+            store.add(measure_row(upscaler, crops, settings))
         pending = []
-    return compare(grid, ledger.rows, config)
+    return compare(grid, store.rows, config)
 
 
 def measure_row(upscaler: Upscaler, crops: Crops, settings: ResolvedSettings) -> Row:
@@ -82,12 +82,12 @@ def measure_row(upscaler: Upscaler, crops: Crops, settings: ResolvedSettings) ->
 def _enlarged(
     upscaler: Upscaler, low: Tensor, indices: Tensor, settings: ResolvedSettings
 ) -> Tensor:
-    """Patches `(B, 3, h, w)` enlarged together, each from noise of its own: what is by chance alike
-    in all pictures would not show in their spread. Raises `DeviceError`.
+    """Patches `(B, 3, h, w)` enlarged together, each from noise of its own: a random
+    deviation that all share would not show in their standard deviation. Raises `DeviceError`.
     """
     if not settings.strength:
         return upscaler.upscale(low, settings).pixels
-    seeds = [settings.seed + SPREAD * index for index in indices.tolist()]
+    seeds = [settings.seed + SEED_STEP * index for index in indices.tolist()]
 
     def draw(prepared: LowRes, stream: str, step: int) -> Tensor:
         shape = 1, *prepared.latents.shape[1:]
@@ -106,9 +106,9 @@ def _enlarged(
     return upscaler.runtime.run(run)
 
 
-def _unconfirmed(comparison: Comparison, grid: Grid, ledger: Ledger) -> list[ResolvedSettings]:
+def _unconfirmed(comparison: Comparison, grid: Grid, store: RowStore) -> list[ResolvedSettings]:
     """The other seeds of the best setting."""
     if comparison.best is None:
         return []
     seeds = grid.with_seeds(comparison.best.settings)
-    return [each for each in seeds if each not in ledger.rows]
+    return [each for each in seeds if each not in store.rows]

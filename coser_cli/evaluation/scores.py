@@ -62,7 +62,9 @@ class Measurement:
 
     def run(self, method: Method, on_picture: OnPicture) -> MethodScores:
         """Every picture that the method has. Raises `UsageError` where sizes do not fit."""
-        pictures = [each for each in self.pictures.pictures if _has(method, each)]
+        pictures: Sequence[Picture] = self.pictures.pictures
+        if isinstance(method, Folder):
+            pictures = [each for each in pictures if each.name in method.files]
         distance = FrechetDistance() if any(m.kind == "set" for m in self.metrics) else None
         scores, images = [], {}
         for index, picture in enumerate(pictures):
@@ -73,7 +75,8 @@ class Measurement:
             if isinstance(method, Folder):
                 images[picture.name] = method.files[picture.name]
             elif self.keep is not None:
-                images[picture.name] = self._keep(method.name, picture, result)
+                path = images[picture.name] = self.keep / method.name / f"{picture.name}.png"
+                write_png(path, result[0])
             result, target = self._beside(picture, result)
             values = {
                 m.name: _value(m, result, target, picture.name)
@@ -115,16 +118,6 @@ class Measurement:
         if self.protocol is None:
             return pixels
         return centre_crop(pixels, self.protocol.side // scale, self.protocol.scale // scale)
-
-    def _keep(self, method: str, picture: Picture, result: Tensor) -> Path:
-        assert self.keep is not None
-        path = self.keep / method / f"{picture.name}.png"
-        write_png(path, result[0])
-        return path
-
-
-def _has(method: Method, picture: Picture) -> bool:
-    return not isinstance(method, Folder) or picture.name in method.files
 
 
 def _value(metric: Metric, result: Tensor, target: Tensor, picture: str) -> float:

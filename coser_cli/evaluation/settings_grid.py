@@ -79,7 +79,6 @@ class Grid:
 
     @property
     def without_diffusion(self) -> Settings:
-        """The result of what lies around diffusion."""
         return Settings(scale=float(self.scale), strength=0.0, seed=self.seeds[0])
 
     @property
@@ -104,7 +103,6 @@ class Grid:
         return list(dict.fromkeys([*early, *baselines, *settings]))
 
     def with_seeds(self, settings: ResolvedSettings) -> list[ResolvedSettings]:
-        """The same with each of the seeds."""
         return [replace(settings, seed=seed) for seed in self.seeds]
 
     def _combinations(self) -> Iterator[Settings]:

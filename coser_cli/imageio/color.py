@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from coser_cli.imageio.decoded import Decoded
-from coser_cli.imageio.photo import FloatArray, Samples
+from coser_cli.imageio.photo import FloatArray, Photo, Samples
 from coser_cli.imageio.profiles import (
     ProfileError,
     can_be_written,
@@ -28,20 +27,9 @@ _BAND = 256
 """Rows that are converted at once."""
 
 
-@dataclass(frozen=True)
-class Colours:
-    """Pixels `(3, H, W)` in sRGB; the rest as in `Photo`."""
-
-    pixels: FloatArray
-    grey: bool
-    bit_depth: int
-    icc: bytes | None = None
-    convert: bool = False
-    notes: tuple[str, ...] = ()
-
-
-def to_colours(decoded: Decoded, icc: bytes | None, *, is_made: bool = False) -> Colours:
-    """Colours in sRGB, by a profile that the file has or that stands for what it says (`is_made`).
+def to_photo(decoded: Decoded, icc: bytes | None, *, is_made: bool) -> Photo:
+    """The photo in sRGB, still without alpha and metadata, by a profile that the file has or that
+    stands for what it says (`is_made`).
 
     A profile that says sRGB changes nothing. One that does not fit is ignored, and that is said.
     """
@@ -62,22 +50,30 @@ def to_colours(decoded: Decoded, icc: bytes | None, *, is_made: bool = False) ->
     if is_srgb(icc):
         if grey:
             return _as_they_are(values, bits)
-        return Colours(_floats(values), grey, bits, None if is_made else kept, notes=notes)
+        kept = None if is_made else kept
+        return Photo(_floats(values), bit_depth=bits, icc=kept, notes=notes)
     if space != wanted:
         values = np.repeat(values, 3, axis=2)
     try:
         converted = to_srgb(values, icc)
     except ProfileError:
         return _as_they_are(values, bits, (_WRONG,))
-    return Colours(_floats(converted), grey, bits, kept, kept is not None, notes)
+    return Photo(
+        _floats(converted),
+        grey=grey,
+        bit_depth=bits,
+        icc=kept,
+        convert=kept is not None,
+        notes=notes,
+    )
 
 
-def _as_they_are(values: Samples, bits: int, notes: tuple[str, ...] = ()) -> Colours:
+def _as_they_are(values: Samples, bits: int, notes: tuple[str, ...] = ()) -> Photo:
     """Taken as sRGB."""
     grey = values.shape[2] == 1
     if values.shape[2] == 4:
         values, notes = _from_cmyk(values), (*notes, _CMYK_GUESSED)
-    return Colours(_floats(values), grey, bits, notes=notes)
+    return Photo(_floats(values), grey=grey, bit_depth=bits, notes=notes)
 
 
 def _from_cmyk(values: Samples) -> Samples:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from coser_cli.imageio.preview import Preview
+from coser_cli.imageio.contact_sheet import font
+from coser_cli.imageio.preview import Preview, to_pixels
 from coser_cli.imageio.record import Record
 from coser_cli.imageio.write import write_photo
 from coser_cli.size import Size
@@ -64,8 +64,7 @@ def write_comparison(
 ) -> None:
     """Write `comparison` as PNG with its `record`, complete or not at all. Raises `InputError`."""
     sheet = comparison(source, result, reference)
-    pixels = np.asarray(sheet.convert("RGB")).astype(np.float32).transpose(2, 0, 1) / 255
-    write_photo(path, pixels.astype(np.float32), record=record)
+    write_photo(path, to_pixels(sheet), record=record)
 
 
 def comparison(source: Preview, result: Preview, reference: Preview | None = None) -> Image.Image:
@@ -224,14 +223,9 @@ def _sheet(
 def _write_label(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, room: int) -> None:
     """One line of text, smaller where it would not fit."""
     size = _FONT_SIZE
-    while size > 10 and draw.textlength(text, font=_font(size)) > room:
+    while size > 10 and draw.textlength(text, font=font(size)) > room:
         size -= 1
-    draw.text(place, text, font=_font(size), fill=_INK, anchor="lm")
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    draw.text(place, text, font=font(size), fill=_INK, anchor="lm")
 
 
 def _sides(size: Size) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from coser_cli.imageio.photo import FloatArray
+from coser_cli.imageio.photo import FloatArray, Photo
+from coser_cli.imageio.preview import to_image, to_pixels
 from coser_cli.size import Size
 
 THUMBNAIL = 512
@@ -67,7 +67,7 @@ def layout(size: Size, labels: Sequence[str]) -> Layout:
     Thumbnails are never larger than the pictures; cells are wide enough for every label.
     """
     thumbnail = size.within(THUMBNAIL)
-    text = max(math.ceil(_font().getlength(label)) for label in labels) + MARGIN
+    text = max(math.ceil(font(FONT_SIZE).getlength(label)) for label in labels) + MARGIN
     cell = Size(thumbnail.height + LABEL_HEIGHT, max(thumbnail.width, text))
     square = math.sqrt(len(labels) * (cell.height + MARGIN) / (cell.width + MARGIN))
     columns = min(len(labels), max(1, math.ceil(square)))
@@ -83,21 +83,16 @@ def contact_sheet(pictures: Sequence[FloatArray], labels: Sequence[str], size: S
     sheet = Image.new("RGB", plan.size.wh, GROUND)
     draw = ImageDraw.Draw(sheet)
     for index, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
-        sheet.paste(_thumbnail(pixels, plan.thumbnail), plan.picture(index))
+        picture = to_image(Photo(pixels)).resize(plan.thumbnail.wh, Image.Resampling.BICUBIC)
+        sheet.paste(picture, plan.picture(index))
         left, top, right, bottom = plan.label(index)
         draw.rectangle((left, top, right - 1, bottom - 1), LABEL_GROUND)
         middle = (left + right) / 2, (top + bottom) / 2
-        draw.text(middle, label, INK, _font(), anchor="mm")
-    values = np.asarray(sheet).transpose(2, 0, 1).astype(np.float32)
-    return np.ascontiguousarray(values / np.float32(255.0))
-
-
-def _thumbnail(pixels: FloatArray, size: Size) -> Image.Image:
-    levels = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8).transpose(1, 2, 0)
-    return Image.fromarray(levels, "RGB").resize(size.wh, Image.Resampling.BICUBIC)
+        draw.text(middle, label, INK, font(FONT_SIZE), anchor="mm")
+    return to_pixels(sheet)
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font: the same on every machine."""
-    return ImageFont.load_default(FONT_SIZE)
+    return ImageFont.load_default(size)

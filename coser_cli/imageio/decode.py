@@ -127,13 +127,7 @@ def _png(path: Path, image: Image.Image) -> Decoded:
         if data is None:
             raise
         opened, notes = pyvips.Image.pngload_buffer(data, fail_on="error"), (_BAD_CHECKSUM,)
-    values: Any = opened.numpy()
-    if values.ndim == 2:
-        values = values[..., None]
-    if values.shape[2] in (1, 3):
-        return Decoded(values, notes=notes)
-    top = np.float32(np.iinfo(values.dtype).max)
-    return Decoded(values[..., :-1], values[..., -1].astype(np.float32) / top, notes)
+    return _with_alpha(opened.numpy(), notes)
 
 
 def _without_end(path: Path) -> Image.Image:
@@ -165,7 +159,7 @@ def _special_jpeg(path: Path) -> Decoded:
 def _deep_avif(path: Path, bits: int) -> Decoded:
     from imagecodecs import avif_decode
 
-    return _with_alpha(full_range(avif_decode(path.read_bytes()), bits), 2)
+    return _with_alpha(full_range(avif_decode(path.read_bytes()), bits))
 
 
 def _deep_heif(path: Path, frame: int) -> Decoded:
@@ -174,14 +168,14 @@ def _deep_heif(path: Path, frame: int) -> Decoded:
     file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)[frame]
     values: Any = np.asarray(file)
     bits = int(file.info["bit_depth"])
-    return _with_alpha(full_range(values >> (16 - bits), bits), 2)  # they stand in the upper bits
+    return _with_alpha(full_range(values >> (16 - bits), bits))  # they stand in the upper bits
 
 
-def _with_alpha(values: Any, grey_dimensions: int) -> Decoded:
+def _with_alpha(values: Any, notes: tuple[str, ...] = ()) -> Decoded:
     """Channels apart: grey, grey and alpha, RGB, RGB and alpha."""
-    if values.ndim == grey_dimensions:
-        return Decoded(values[..., None])
+    if values.ndim == 2:
+        values = values[..., None]
     if values.shape[2] in (1, 3):
-        return Decoded(values)
+        return Decoded(values, notes=notes)
     top = np.float32(np.iinfo(values.dtype).max)
-    return Decoded(values[..., :-1], values[..., -1].astype(np.float32) / top)
+    return Decoded(values[..., :-1], values[..., -1].astype(np.float32) / top, notes)

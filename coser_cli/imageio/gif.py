@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,9 +44,8 @@ class Animation:
 
     def __init__(self, path: Path, size: Size) -> None:
         self._version = _version(path)
-        data = path.read_bytes()
-        self.is_cut_off = _is_cut_off(io.BytesIO(data))
-        self._rest = _composed(io.BytesIO(data), size)
+        frames, self.is_cut_off = _parsed(io.BytesIO(path.read_bytes()))
+        self._rest = _composed(frames, size)
         self._next = 0
 
     def has_ahead(self, path: Path, number: int) -> bool:
@@ -69,11 +68,11 @@ def _version(path: Path) -> tuple[Any, ...]:
     return path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _composed(file: BinaryIO, size: Size) -> Iterator[tuple[Any, bool]]:
+def _composed(frames: Iterable[_Frame], size: Size) -> Iterator[tuple[Any, bool]]:
     """What `Animation.frame` returns, of one frame after the other."""
     canvas = np.zeros((*size.hw, 4), np.uint8)
     has_transparency = False
-    for frame in _frames(file):
+    for frame in frames:
         before = canvas.copy() if frame.disposal in _TO_PREVIOUS else canvas
         left, top, columns, rows = frame.extent
         part = canvas[top : top + rows, left : left + columns]
@@ -87,45 +86,29 @@ def _composed(file: BinaryIO, size: Size) -> Iterator[tuple[Any, bool]]:
         canvas = before
 
 
-def _is_cut_off(file: BinaryIO) -> bool:
-    """Whether a GIF has no end mark after its last block."""
-    _table(file, file.read(13)[10])
-    while (mark := file.read(1)) != _END:
-        if mark == b"":
-            return True
-        if mark == _EXTENSION:
-            file.read(1)
-        elif mark == _IMAGE:
-            place = file.read(9)
-            if len(place) < 9:
-                return True
-            _table(file, place[8])
-            file.read(1)
-        else:
-            continue
-        while skipped := file.read(1)[:1]:
-            if skipped == b"\0":
-                break
-            file.seek(skipped[0], io.SEEK_CUR)
-    return False
-
-
 def _pixels(frame: _Frame) -> Any:
     with Image.open(io.BytesIO(frame.file), formats=("GIF",)) as image:
         return np.asarray(image.convert("RGBA"))
 
 
-def _frames(file: BinaryIO) -> Iterator[_Frame]:
+def _parsed(file: BinaryIO) -> tuple[list[_Frame], bool]:
+    """The frames of a file, as far as it goes, and whether its end mark is missing."""
+    frames: list[_Frame] = []
     header = file.read(13)
     table = _table(file, header[10])
     control = bytes(4)
-    while (mark := file.read(1)) not in (b"", _END):
+    while (mark := file.read(1)) != _END:
+        if mark == b"":
+            return frames, True
         if mark == _EXTENSION:
             label, data = file.read(1), _blocks(file)
             if label == _GRAPHIC_CONTROL and len(data) >= 5:
                 control = data[1:5]
         elif mark == _IMAGE:
-            left, top, width, height, flags = struct.unpack("<4HB", file.read(9))
+            place = file.read(9)
+            if len(place) < 9:
+                return frames, True
+            left, top, width, height, flags = struct.unpack("<4HB", place)
             own = _table(file, flags)
             # as the only table: Pillow takes the global one for a local one that is a grey ramp
             depth = flags & 0x87 if own else header[10] & 0x87
@@ -134,13 +117,16 @@ def _frames(file: BinaryIO) -> Iterator[_Frame]:
             extension += control[3:4] + b"\0"
             image = _IMAGE + struct.pack("<4HB", 0, 0, width, height, flags & _INTERLACED)
             data = file.read(1) + _blocks(file)
-            yield _Frame(
-                (left, top, width, height),
-                control[0] >> 2 & 7,
-                bool(control[0] & 1),
-                screen + extension + image + data + _END,
+            frames.append(
+                _Frame(
+                    (left, top, width, height),
+                    control[0] >> 2 & 7,
+                    bool(control[0] & 1),
+                    screen + extension + image + data + _END,
+                )
             )
             control = bytes(4)
+    return frames, False
 
 
 def _table(file: BinaryIO, flags: int) -> bytes:

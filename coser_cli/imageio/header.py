@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from coser_cli.errors import CoserError
-from coser_cli.imageio import jpeg, png
+from coser_cli.imageio import ifd, jpeg, png
 from coser_cli.imageio.bmff import read_item_properties
 from coser_cli.imageio.metadata import FileInfo, of_jpeg, of_pillow, of_png, of_tiff
 from coser_cli.imageio.opening import damaged, opened, picture_kind, unreadable
@@ -122,12 +122,7 @@ def _png_header(path: Path) -> png.PngHeader:
 
 def _header_of_tiff(path: Path, page: TiffPage) -> Header:
     with path.open("rb") as file:
-
-        def read(offset: int, number: int) -> bytes:
-            file.seek(offset)
-            return file.read(number)
-
-        info = of_tiff(page.tag, read, page.offset, page.layout)
+        info = of_tiff(page.tag, ifd.from_file(file), page.offset, page.layout)
     value = page.tag(_ORIENTATION)
     valid = isinstance(value, int) and 1 <= value <= 8
     orientation = value if valid else info.metadata.orientation

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Union
+from typing import BinaryIO, Literal, Union
 
 SIZES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
@@ -79,6 +79,16 @@ class Entry:
 def from_bytes(data: bytes | bytearray) -> ReadAt:
     """Reads from what is in memory."""
     return lambda offset, number: bytes(data[offset : offset + number])
+
+
+def from_file(file: BinaryIO) -> ReadAt:
+    """Reads from an open file."""
+
+    def read(offset: int, number: int) -> bytes:
+        file.seek(offset)
+        return file.read(number)
+
+    return read
 
 
 def header(read: ReadAt) -> tuple[Layout, int]:

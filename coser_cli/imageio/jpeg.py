@@ -1,4 +1,4 @@
-"""JPEG files segment by segment: what they say beside their pixels, read and written.
+"""JPEG files segment by segment: what they say beside their pixels.
 
 Of the JPEG standard (ITU T.81, annex B), JFIF 1.02, EXIF 2.3 and XMP part 3.
 """
@@ -17,20 +17,17 @@ from coser_cli.size import Size
 
 LIMIT = 65533
 """Bytes of content of a segment."""
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
-_APP0, _APP1, _APP2, _APP13 = 0xE0, 0xE1, 0xE2, 0xED
+_EOI, _SOS, COM = 0xD9, 0xDA, 0xFE
+APP0, APP1, APP2, APP13 = 0xE0, 0xE1, 0xE2, 0xED
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
-_EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
-_XMP, _MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
-_PHOTOSHOP = b"Photoshop 3.0\0"
+EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
+XMP, MORE_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+PHOTOSHOP = b"Photoshop 3.0\0"
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
-_GUID = 32
-XMP_LIMIT = LIMIT - len(_XMP)
-EXIF_LIMIT = LIMIT - len(_EXIF)
-_MORE_XMP_PIECE = LIMIT - len(_MORE_XMP) - _GUID - 8
-_ICC_PIECE = LIMIT - len(_ICC) - 2
+XMP_LIMIT = LIMIT - len(XMP)
+EXIF_LIMIT = LIMIT - len(EXIF)
 
 
 @dataclass
@@ -66,22 +63,22 @@ def read_jpeg_header(path: Path) -> JpegHeader:
             if marker in _FRAMES and len(data) >= 5:
                 header.process, header.bits = marker, data[0]
                 header.size = Size(*struct.unpack(">HH", data[1:5]))
-            elif marker == _COM:
+            elif marker == COM:
                 header.comments.append(data)
-            elif marker == _APP0 and data[:5] == b"JFIF\0" and len(data) >= 12:
+            elif marker == APP0 and data[:5] == b"JFIF\0" and len(data) >= 12:
                 header.density = struct.unpack(">BHH", data[7:12])
-            elif marker == _APP1 and data.startswith(_EXIF):
-                exif += data[len(_EXIF) :]
-            elif marker == _APP1 and data.startswith(_XMP):
-                header.xmp = header.xmp or usable_xmp(data[len(_XMP) :])
-            elif marker == _APP1 and data.startswith(_MORE_XMP):
+            elif marker == APP1 and data.startswith(EXIF):
+                exif += data[len(EXIF) :]
+            elif marker == APP1 and data.startswith(XMP):
+                header.xmp = header.xmp or usable_xmp(data[len(XMP) :])
+            elif marker == APP1 and data.startswith(MORE_XMP):
                 guid, (_, at) = data[35:67], struct.unpack(">II", data[67:75])
                 more.setdefault(guid, {})[at] = data[75:]
-            elif marker == _APP2 and data.startswith(_ICC) and len(data) > 14:
+            elif marker == APP2 and data.startswith(ICC) and len(data) > 14:
                 icc[data[12]] = data[14:]
-            elif marker == _APP13 and data.startswith(_PHOTOSHOP):
-                header.photoshop += data[len(_PHOTOSHOP) :]
-            header.gain_map |= marker == _APP2 and data.startswith(_GAIN_MAP)
+            elif marker == APP13 and data.startswith(PHOTOSHOP):
+                header.photoshop += data[len(PHOTOSHOP) :]
+            header.gain_map |= marker == APP2 and data.startswith(_GAIN_MAP)
     header.exif = exif or None
     header.icc = b"".join(icc[number] for number in sorted(icc)) or None
     for guid, pieces in more.items():
@@ -114,41 +111,15 @@ def pixels_of(data: bytes) -> bytes | None:
     """A JPEG from its first segment on that is no metadata; None while that has not come."""
     at = 2
     while at + 4 <= len(data):
-        if data[at] != 0xFF or not (_APP0 <= data[at + 1] <= 0xEF or data[at + 1] == _COM):
+        if data[at] != 0xFF or not (APP0 <= data[at + 1] <= 0xEF or data[at + 1] == COM):
             return data[at:]
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
 
 
-def jpeg_head(
-    *,
-    density: tuple[int, int, int] = (0, 1, 1),
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
-    more_xmp: bytes | None = None,
-    icc: bytes | None = None,
-    photoshop: bytes | None = None,
-    comments: tuple[bytes, ...] = (),
-) -> bytes:
-    """The start of a file: all that stands before the pixels. `xmp` names `more_xmp`'s digest."""
-    parts = [b"\xff\xd8", _segment(_APP0, b"JFIF\0\1\1" + struct.pack(">BHHxx", *density))]
-    if exif:
-        parts.append(_segment(_APP1, _EXIF + exif))
-    if xmp:
-        parts.append(_segment(_APP1, _XMP + xmp))
-    if more_xmp:
-        head = _MORE_XMP + guid_of(more_xmp) + struct.pack(">I", len(more_xmp))
-        for at in range(0, len(more_xmp), _MORE_XMP_PIECE):
-            piece = more_xmp[at : at + _MORE_XMP_PIECE]
-            parts.append(_segment(_APP1, head + struct.pack(">I", at) + piece))
-    pieces = [(icc or b"")[at : at + _ICC_PIECE] for at in range(0, len(icc or b""), _ICC_PIECE)]
-    for number, piece in enumerate(pieces, start=1):
-        parts.append(_segment(_APP2, _ICC + bytes((number, len(pieces))) + piece))
-    room = LIMIT - len(_PHOTOSHOP)
-    for at in range(0, len(photoshop or b""), room):
-        parts.append(_segment(_APP13, _PHOTOSHOP + (photoshop or b"")[at : at + room]))
-    parts += [_segment(_COM, comment) for comment in comments]
-    return b"".join(parts)
+def pieces(data: bytes | None, size: int) -> list[bytes]:
+    """Data that is too long for one segment, in pieces of `size` bytes; none of nothing."""
+    return [data[at : at + size] for at in range(0, len(data), size)] if data else []
 
 
 def guid_of(packet: bytes) -> bytes:
@@ -156,5 +127,6 @@ def guid_of(packet: bytes) -> bytes:
     return hashlib.md5(packet, usedforsecurity=False).hexdigest().upper().encode()
 
 
-def _segment(marker: int, data: bytes) -> bytes:
+def segment(marker: int, data: bytes) -> bytes:
+    """A whole segment of at most `LIMIT` bytes of data."""
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data

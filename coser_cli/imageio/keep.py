@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
 
 from coser_cli.imageio import jpeg, photoshop, png
@@ -156,9 +158,6 @@ def _lost_texts(metadata: Metadata, row: Format) -> list[str]:
 
 def png_head(kept: Kept) -> bytes:
     """The chunks between a PNG's header and its pixels."""
-    import struct
-    import zlib
-
     parts = []
     colours = [each for each in kept.chunks if each[0] not in _TEXTS]
     parts += [png.chunk(kind, data) for kind, data in colours]
@@ -178,19 +177,28 @@ def png_head(kept: Kept) -> bytes:
 
 
 def jpeg_head(kept: Kept) -> bytes:
-    """A JPEG up to its tables."""
+    """The start of a JPEG: all that stands before its tables."""
     density = (0, 1, 1)
     if kept.dpi:
         density = (1, *(min(65535, max(1, round(value))) for value in kept.dpi))  # type: ignore[assignment]
-    return jpeg.jpeg_head(
-        density=density,
-        exif=kept.exif,
-        xmp=kept.xmp,
-        more_xmp=kept.more_xmp,
-        icc=kept.icc,
-        photoshop=kept.iptc,
-        comments=kept.comments,
-    )
+    segments = [(jpeg.APP0, b"JFIF\0\1\1" + struct.pack(">BHHxx", *density))]
+    if kept.exif:
+        segments.append((jpeg.APP1, jpeg.EXIF + kept.exif))
+    if kept.xmp:
+        segments.append((jpeg.APP1, jpeg.XMP + kept.xmp))
+    if kept.more_xmp:
+        start = jpeg.MORE_XMP + jpeg.guid_of(kept.more_xmp)
+        size = jpeg.LIMIT - len(start) - 8
+        for number, piece in enumerate(jpeg.pieces(kept.more_xmp, size)):
+            place = struct.pack(">II", len(kept.more_xmp), number * size)
+            segments.append((jpeg.APP1, start + place + piece))
+    profile = jpeg.pieces(kept.icc, jpeg.LIMIT - len(jpeg.ICC) - 2)
+    for number, piece in enumerate(profile, start=1):
+        segments.append((jpeg.APP2, jpeg.ICC + bytes((number, len(profile))) + piece))
+    for piece in jpeg.pieces(kept.iptc, jpeg.LIMIT - len(jpeg.PHOTOSHOP)):
+        segments.append((jpeg.APP13, jpeg.PHOTOSHOP + piece))
+    segments += [(jpeg.COM, comment) for comment in kept.comments]
+    return b"\xff\xd8" + b"".join(jpeg.segment(*each) for each in segments)
 
 
 def tiff_iptc(kept: Kept) -> tuple[bytes | None, bytes | None]:

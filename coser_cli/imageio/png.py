@@ -7,6 +7,7 @@ Of the PNG specification, third edition (2025): sections 5 (chunks) and 11 (thei
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -158,13 +159,20 @@ def without_damage(path: Path) -> io.BytesIO:
     """The file's pixels alone, with an end mark."""
     data = path.read_bytes()
     kept = [SIGNATURE]
-    at = len(SIGNATURE)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        start, at = at, at + 12 + length
-        if kind in _OF_PIXELS and kind != b"IEND" and at <= len(data):
-            kept.append(data[start:at])
+    for kind, start, end in spans(data):
+        if kind in _OF_PIXELS and kind != b"IEND" and end <= len(data):
+            kept.append(data[start:end])
     return io.BytesIO(b"".join([*kept, chunk(b"IEND", b"")]))
+
+
+def spans(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of each chunk; the last one may end behind the data."""
+    start = len(SIGNATURE)
+    while start + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        yield kind, start, end
+        start = end
 
 
 def with_right_checksums(data: bytes) -> bytes | None:
@@ -173,14 +181,11 @@ def with_right_checksums(data: bytes) -> bytes | None:
     None where the pixels themselves are not whole: packed, they have a checksum of their own.
     """
     parts, packed = [SIGNATURE], b""
-    at = len(SIGNATURE)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        content = data[at + 8 : at + 8 + length]
+    for kind, start, end in spans(data):
+        content = data[start + 8 : end - 4]
         if kind == b"IDAT":
             packed += content
-        parts.append(chunk(kind, content) if kind in _LARGE else data[at : at + 12 + length])
-        at += 12 + length
+        parts.append(chunk(kind, content) if kind in _LARGE else data[start:end])
     return b"".join(parts) if _unpacks(packed) else None
 
 

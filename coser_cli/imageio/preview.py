@@ -95,6 +95,12 @@ def to_image(photo: Photo) -> Image.Image:
     return Image.composite(image, Image.new("RGB", image.size, "white"), mask)
 
 
+def to_pixels(image: Image.Image) -> FloatArray:
+    """An RGB picture as float32 `(3, H, W)` in [0, 1]."""
+    values = np.asarray(image).transpose(2, 0, 1).astype(np.float32)
+    return np.ascontiguousarray(values / np.float32(255))
+
+
 def _bytes(pixels: FloatArray) -> NDArray[np.uint8]:
     """`(3, H, W)` in [0, 1] → `(H, W, 3)`, strip by strip to spare memory."""
     values = np.empty((*pixels.shape[1:], 3), dtype=np.uint8)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from coser_cli.errors import CoserError
-from coser_cli.imageio.color import to_colours
+from coser_cli.imageio.color import to_photo
 from coser_cli.imageio.decode import Animations, decode
 from coser_cli.imageio.decoded import Decoded
 from coser_cli.imageio.header import OpenedFile, opened_file
@@ -34,7 +35,17 @@ def read_photo(
     path = Path(path)
     with opened_file(path, frame) as file:
         require_size(path, file.header.stored, max_pixels)
-        return _decoded(path, file, frame, animations)
+        decoded = decoded_file(path, file, frame, animations)
+    info, alpha = file.header.info, decoded.alpha
+    photo = to_photo(decoded, info.icc, is_made=info.is_made)
+    more = (_MORE_FRAMES,) if frame is None and file.header.frames > 1 else ()
+    return replace(
+        photo,
+        pixels=photo.pixels if alpha is None else fill_transparent(photo.pixels, alpha),
+        alpha=alpha,
+        metadata=info.metadata,
+        notes=(*more, *info.notes, *decoded.notes, *photo.notes),
+    )
 
 
 def decoded_file(
@@ -47,23 +58,3 @@ def decoded_file(
         raise
     except Exception as error:
         raise damaged(path, error) from None
-
-
-def _decoded(
-    path: Path, file: OpenedFile, frame: int | None, animations: Animations | None
-) -> Photo:
-    info = file.header.info
-    decoded = decoded_file(path, file, frame, animations)
-    colours = to_colours(decoded, info.icc, is_made=info.is_made)
-    pixels, alpha = colours.pixels, decoded.alpha
-    more = (_MORE_FRAMES,) if frame is None and file.header.frames > 1 else ()
-    return Photo(
-        pixels if alpha is None else fill_transparent(pixels, alpha),
-        alpha=alpha,
-        grey=colours.grey,
-        bit_depth=colours.bit_depth,
-        icc=colours.icc,
-        convert=colours.convert,
-        metadata=info.metadata,
-        notes=(*more, *info.notes, *decoded.notes, *colours.notes),
-    )

@@ -12,11 +12,12 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from coser_cli.imageio import png
+
 _OPEN, _CLOSE = b"<coser:Seal>", b"</coser:Seal>"
 _BLANK = b"0" * 16 + b"-" + b"0" * 64
 ELEMENT = (_OPEN + _BLANK + _CLOSE).decode()
 """What stands in the packet until the file is complete."""
-_PNG = b"\x89PNG\r\n\x1a\n"
 _BLOCK = 2**20
 
 
@@ -28,7 +29,7 @@ def seal(file: BinaryIO) -> None:
         if at is None:
             return
         chunk = _png_chunk(data, at)
-        data[at : at + len(_BLANK)] = _told(data, at, chunk)
+        data[at : at + len(_BLANK)] = _seal_of(data, at, chunk)
         if chunk is not None:
             start, end = chunk
             data[end - 4 : end] = struct.pack(">I", zlib.crc32(data[start + 4 : end - 4]))
@@ -41,7 +42,7 @@ def is_sealed(path: Path) -> bool | None:
         at = _seal_at(data)
         if at is None:
             return None
-        return data[at : at + len(_BLANK)] == _told(data, at, _png_chunk(data, at))
+        return data[at : at + len(_BLANK)] == _seal_of(data, at, _png_chunk(data, at))
 
 
 def _seal_at(data: mmap.mmap) -> int | None:
@@ -49,7 +50,7 @@ def _seal_at(data: mmap.mmap) -> int | None:
     return None if at < 0 else at + len(_OPEN)
 
 
-def _told(data: mmap.mmap, at: int, chunk: tuple[int, int] | None) -> bytes:
+def _seal_of(data: mmap.mmap, at: int, chunk: tuple[int, int] | None) -> bytes:
     """Size and checksum of everything but the seal."""
     parts = [(0, at), (at + len(_BLANK), len(data))]
     if chunk is not None:
@@ -63,12 +64,6 @@ def _told(data: mmap.mmap, at: int, chunk: tuple[int, int] | None) -> bytes:
 
 def _png_chunk(data: mmap.mmap, at: int) -> tuple[int, int] | None:
     """Start and end of the chunk of a PNG that a place is in; None for other files."""
-    if data[:8] != _PNG:
+    if data[:8] != png.SIGNATURE:
         return None
-    start = 8
-    while start + 12 <= len(data):
-        end = start + 12 + struct.unpack(">I", data[start : start + 4])[0]
-        if start <= at < end:
-            return start, end
-        start = end
-    return None
+    return next(((start, end) for _, start, end in png.spans(data) if start <= at < end), None)

@@ -116,11 +116,7 @@ def _is_raw(head: bytes, tags: dict[int, tuple[int, ...] | bytes]) -> bool:
 
 def tiff_tags(file: BinaryIO) -> dict[int, tuple[int, ...] | bytes]:
     """Whole-number and text tags of a TIFF's first directory; empty where it is damaged."""
-
-    def read(offset: int, number: int) -> bytes:
-        file.seek(offset)
-        return file.read(number)
-
+    read = ifd.from_file(file)
     try:
         layout, offset = ifd.header(read)
         entries, _ = ifd.directory_at(read, offset, layout)

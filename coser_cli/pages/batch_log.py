@@ -12,12 +12,9 @@ from typing import Any
 
 from coser_cli.errors import UsageError, reason_of, shown
 from coser_cli.imageio.record import read_record
+from coser_cli.imageio.sniff import PICTURE_SUFFIXES
 from coser_cli.size import Size
 
-_PICTURES = frozenset(
-    f".{name}"
-    for name in ("png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif", "avif", "heic")
-)
 _RESULT = re.compile(r"(?P<stem>.+)_\d+(\.\d+)?x", re.DOTALL)
 _BESIDE = re.compile(r"(?P<stem>.+)_(references?(-\d+)?|compare)", re.DOTALL)
 
@@ -109,7 +106,9 @@ def read_batch(folder: Path, logs: Sequence[Path], *, recursive: bool = False) -
 def find_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     """Files in the folder that have a picture's extension, sorted."""
     files = folder.rglob("*") if recursive else folder.iterdir()
-    return sorted(path for path in files if path.suffix.lower() in _PICTURES and path.is_file())
+    return sorted(
+        path for path in files if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+    )
 
 
 def find_logs(folder: Path) -> list[Path]:

@@ -17,14 +17,14 @@ def page(name: str, **values: object) -> bytes:
 
     Raises `jinja2.UndefinedError` for a name in the template that has no value.
     """
-    html = environment().get_template(f"{name}.html").render(page=name, **values)
+    html = jinja().get_template(f"{name}.html").render(page=name, **values)
     return html.encode("utf-8", "backslashreplace")
 
 
 @cache
-def environment() -> Environment:
+def jinja() -> Environment:
     """Jinja with the templates of `coser_cli/assets/pages`."""
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("coser_cli", "assets/pages"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -33,8 +33,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.globals["asset"] = _asset
-    return made
+    environment.globals["asset"] = _asset
+    return environment
 
 
 def _asset(name: str) -> Markup:

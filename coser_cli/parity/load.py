@@ -7,7 +7,7 @@ exact config. Weights may be float8: every float comes out as float32.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def compare(
 ) -> Case:
     """Relative L2 error of `actual` against `expected`; a wrong shape or a NaN fails."""
     if actual.shape != expected.shape:
-        return Case(golden, output, float("inf"), float("inf"), False)
+        return failed(golden, output)
     difference = actual.double() - expected.double()
     worst = difference.abs().max().item()
     error = (difference.norm() / expected.double().norm().clamp_min(1e-12)).item()
@@ -58,10 +58,23 @@ def compare(
 def compare_picture(golden: str, output: str, actual: Tensor, expected: Tensor) -> Case:
     """uint8 pictures: at most one level of difference, in at most 0.1 % of the bytes."""
     if actual.shape != expected.shape:
-        return Case(golden, output, float("inf"), float("inf"), False)
+        return failed(golden, output)
     difference = (actual.int() - expected.int()).abs()
     worst, share = float(difference.max().item()), (difference > 0).double().mean().item()
     return Case(golden, output, worst, share, worst <= 1 and share <= PICTURE_BAR)
+
+
+def compare_outputs(
+    golden: GoldenSet, name: str, results: Mapping[str, Tensor], bar: float
+) -> Iterator[Case]:
+    """A case for every stored output of the item `name` that is among the results."""
+    for output, expected in golden.outputs(name).items():
+        if output not in results:
+            continue
+        if expected.dtype == torch.uint8:
+            yield compare_picture(name, output, results[output], expected)
+        else:
+            yield compare(name, output, results[output], expected, bar)
 
 
 def failed(golden: str, output: str) -> Case:

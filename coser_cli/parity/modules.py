@@ -14,7 +14,7 @@ from coser_cli.models.cognitive_encoder import cognitive_loss, select_text_token
 from coser_cli.models.transformer import number_transformers, prepare_context
 from coser_cli.models.unet import Controls
 from coser_cli.parity import networks
-from coser_cli.parity.load import Case, GoldenSet, compare
+from coser_cli.parity.load import MODULE_BAR, Case, GoldenSet, compare_outputs
 from coser_cli.parity.networks import Networks
 
 Tensors = dict[str, Tensor]
@@ -192,7 +192,4 @@ MODULES: dict[str, Callable[[GoldenSet, str], Tensors]] = {
 @torch.no_grad()
 def module_cases(golden: GoldenSet, name: str) -> Iterator[Case]:
     """Every stored output of the item that the network's function computes, compared."""
-    outputs = MODULES[name](golden, name)
-    for output, expected in golden.outputs(name).items():
-        if output in outputs:
-            yield compare(name, output, outputs[output], expected)
+    yield from compare_outputs(golden, name, MODULES[name](golden, name), MODULE_BAR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -20,6 +20,7 @@ from coser_cli.models.build import CoSeR
 from coser_cli.parity.load import GoldenSet
 from coser_cli.parity.networks import Networks
 from coser_cli.sampling.schedulers import add_noise
+from coser_cli.sampling.types import OnStep
 from coser_cli.settings import Settings
 
 Tensors = dict[str, Tensor]
@@ -84,18 +85,9 @@ def signed(pixels: Tensor) -> Tensor:
     return pixels * 2 - 1
 
 
-@dataclass
-class Recorder:
-    """Keeps the latents after every step; an `on_step` of the engine."""
-
-    states: list[Tensor] = field(default_factory=list)
-
-    def __call__(self, done: int, total: int, latents: Tensor) -> None:
-        self.states.append(latents)
-
-    def stacked(self) -> Tensor:
-        """`(steps, B, C, h, w)`."""
-        return torch.stack(self.states)
+def append_to(states: list[Tensor]) -> OnStep:
+    """Keeps the latents after every step."""
+    return lambda done, total, latents: states.append(latents)
 
 
 @dataclass
@@ -192,19 +184,20 @@ class WholeRun(Run):
         settings = upscaler.resolve(settings_of(self.options))
         low_res = upscaler.prepare(self.pixels, settings)
         cognition, results = self.understand()
-        ref_steps, sr_steps = Recorder(), Recorder()
+        ref_steps: list[Tensor] = []
+        sr_steps: list[Tensor] = []
         reference = upscaler.imagine(
-            low_res, cognition, settings, draw=self.draw, on_step=ref_steps
+            low_res, cognition, settings, draw=self.draw, on_step=append_to(ref_steps)
         )
         latents = upscaler.restore(
-            low_res, cognition, reference, settings, draw=self.draw, on_step=sr_steps
+            low_res, cognition, reference, settings, draw=self.draw, on_step=append_to(sr_steps)
         )
         results |= {
             "im_lq_bs": signed(low_res.padded),
             "init_latent": low_res.latents,
             "x_T": self.start(low_res.latents),
-            "ref_steps": ref_steps.stacked(),
-            "sr_steps": sr_steps.stacked(),
+            "ref_steps": torch.stack(ref_steps),
+            "sr_steps": torch.stack(sr_steps),
             "ref_latent": reference,
             "final_latent": latents,
             "zero_image_latent": self.grey_latents(low_res.padded),

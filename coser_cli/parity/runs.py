@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import torch
 
-from coser_cli.parity.load import MODULE_BAR, RUN_BAR, Case, GoldenSet, compare, compare_picture
+from coser_cli.parity.load import MODULE_BAR, RUN_BAR, Case, GoldenSet, compare_outputs
 from coser_cli.parity.networks import Networks
-from coser_cli.parity.recorded import Run, Tensors, WholeRun
+from coser_cli.parity.recorded import Run, WholeRun
 from coser_cli.parity.tables import fixed_colors, schedule_tables
 from coser_cli.parity.tiled import TiledRun
 
@@ -27,22 +27,11 @@ def run_cases(golden: GoldenSet) -> Iterator[Case]:
     for name in golden.names:
         script = golden.sidecar(name).get("script")
         if name == "schedule":
-            yield from _compare(golden, name, schedule_tables(golden, name), MODULE_BAR)
+            yield from compare_outputs(golden, name, schedule_tables(golden, name), MODULE_BAR)
         elif name == "colorfix":
-            yield from _compare(golden, name, fixed_colors(golden, name), MODULE_BAR)
+            yield from compare_outputs(golden, name, fixed_colors(golden, name), MODULE_BAR)
         elif script is not None:
             kind: type[Run] = TiledRun if script.endswith("inference_tile.py") else WholeRun
             with torch.inference_mode():
                 results = kind(golden, name, networks).results()
-            yield from _compare(golden, name, results, RUN_BAR)
-
-
-def _compare(golden: GoldenSet, name: str, results: Tensors, bar: float) -> Iterator[Case]:
-    """A case for every stored output that is among the results."""
-    for output, expected in golden.outputs(name).items():
-        if output not in results:
-            continue
-        if expected.dtype == torch.uint8:
-            yield compare_picture(name, output, results[output], expected)
-        else:
-            yield compare(name, output, results[output], expected, bar)
+            yield from compare_outputs(golden, name, results, RUN_BAR)

@@ -17,8 +17,8 @@ from coser_cli.engine.cognition import Cognition
 from coser_cli.engine.passes import Pass
 from coser_cli.engine.preparation import LowRes, enlarge_bicubic, known
 from coser_cli.engine.tiled.denoisers import tiles_with_controls
-from coser_cli.engine.tiled.sampling import TiledWalk
-from coser_cli.parity.recorded import Recorder, Run, Tensors, signed, truncated
+from coser_cli.engine.tiled.sampling import TiledSampler
+from coser_cli.parity.recorded import Run, Tensors, signed, truncated
 from coser_cli.sampling.guidance import Guidance
 from coser_cli.sampling.schedulers import make_scheduler
 from coser_cli.size import Size
@@ -72,13 +72,13 @@ class TiledRun(Run):
 
     def _sample(self, low_res: LowRes, cognition: Cognition) -> tuple[Tensors, Tensor]:
         """One patch, in latent tiles: what the run stores of it, and its latents."""
-        options, model, steps = self.options, self.upscaler().model, Recorder()
+        options, model = self.options, self.upscaler().model
         grey = self.grey_latents(low_res.padded)
         sampler = make_scheduler("ddpm", ScheduleConfig(), options.ddpm_steps)
         side = options.input_size // model.config.downscale
         grid = make_grid(Size.of(low_res.latents), side, side - options.tile_overlap)
         noise = partial(self.draw, "restore")
-        walk = TiledWalk(
+        tiled = TiledSampler(
             sampler, lambda step, rows: _rows(noise(step), rows), lambda step: grid, 1, PUBLISHED
         )
         hints = TensorMap(low_res.latents), [TensorMap(grey)]
@@ -86,18 +86,19 @@ class TiledRun(Run):
         predict = tiles_with_controls(model, lambda tiles: cognition, how, *hints)
         start = self.start(low_res.latents)
         state = TensorMap(start.clone())
+        steps: list[Tensor] = []
 
-        def record(done: int, total: int) -> None:
+        def record(done: int, _: int) -> None:
             if done % len(grid) == 0:
-                steps(done // len(grid), total // len(grid), state.tensor.clone())
+                steps.append(state.tensor.clone())
 
-        walk(predict, state, record)
+        tiled(predict, state, record)
         latents = state.tensor
         return {
             "init_latent": low_res.latents,
             "x_T": start,
             "zero_image_latent": grey,
-            "sr_steps": steps.stacked(),
+            "sr_steps": torch.stack(steps),
             "final_latent": latents,
         }, latents
 

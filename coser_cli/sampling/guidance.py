@@ -22,7 +22,7 @@ class Guidance:
 
     @staticmethod
     def within(interval: tuple[float, float], scale: float, timesteps: Sequence[int]) -> Guidance:
-        """Of the walk along `timesteps` the part from one share to the other, (0, 1) for all."""
+        """Of the `timesteps` the part from one share to the other, (0, 1) for all."""
         first, last = (round(share * len(timesteps)) for share in interval)
         return Guidance(scale, frozenset(timesteps[first:last]))
 

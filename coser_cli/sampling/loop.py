@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from coser_cli.sampling.guidance import Guidance, guide
 from coser_cli.sampling.noise import NoiseSource
 from coser_cli.sampling.schedulers import Sampler
-from coser_cli.sampling.types import Denoise, Noise, OnStep, Predict
+from coser_cli.sampling.types import Noise, OnStep, Predict
 
 
 class Stepper:
-    """A sampler's walk over one region of the latents, step by step, region by region alike.
+    """Runs a sampler on one region of the latents, step by step.
 
-    Schedulers work entry by entry, so regions that are walked apart, each by its own stepper, are
+    Schedulers work entry by entry, so regions that are sampled apart, each by its own stepper, are
     what the whole would be. The state is float32 whatever the network computes in.
     """
 
@@ -74,18 +72,3 @@ def sample(
         if on_step is not None:
             on_step(step + 1, len(sampler.timesteps), state)
     return state
-
-
-@dataclass(frozen=True)
-class Walk:
-    """How one pass is sampled; call it with a denoiser and the noised start."""
-
-    sampler: Sampler
-    guidance: Guidance
-    noise: Noise
-    on_step: OnStep | None = None
-
-    def __call__(self, denoise: Denoise, start: Tensor) -> Tensor:
-        """Clean latents from `start`, which is noised to `sampler.start`."""
-        predict = guide(denoise, self.guidance)
-        return sample(predict, start, self.sampler, self.noise, self.on_step)

@@ -1,4 +1,4 @@
-"""One evaluation of the denoiser instead of a walk over timesteps.
+"""One evaluation of the denoiser instead of many steps.
 
 As one-step diffusion super-resolution does it (Wu et al. 2024, "OSEDiff"): the network sees the
 latents at one fixed timestep, and its prediction gives the clean latents at once.

@@ -107,7 +107,7 @@ def make_scheduler(
 ) -> Sampler:
     """The sampler `name` set to `steps` (1 to 1000) from the start that `strength` gives.
 
-    Where the truncated schedule has fewer timesteps than `steps`, each is walked once.
+    Where the truncated schedule has fewer timesteps than `steps`, each is taken once.
     Raises `UsageError` for an unknown name.
     """
     if name not in SAMPLERS:
@@ -119,8 +119,8 @@ def make_scheduler(
     if spec.respaced:
         scheduler = _build(spec, schedule, kept)
         scheduler.set_timesteps(steps)
-        walked = tuple(kept[int(i)] for i in scheduler.timesteps)
-        return Sampler(scheduler, walked, start, spec.stochastic)
+        timesteps = tuple(kept[int(i)] for i in scheduler.timesteps)
+        return Sampler(scheduler, timesteps, start, spec.stochastic)
     scheduler = _build(spec, schedule, range(start + 1))
     scheduler.set_timesteps(steps, original_inference_steps=start + 1)
     return Sampler(scheduler, tuple(int(t) for t in scheduler.timesteps), start, spec.stochastic)

@@ -12,9 +12,9 @@ from coser_cli.errors import DeviceError, shown
 from coser_cli.server.client import Connection, UnservedError
 from coser_cli.server.endpoint import Endpoint, make_private
 
-PATIENCE = 20.0
+START_TIMEOUT = 20.0
 """Seconds that a new server has to listen in."""
-_LOOK = 0.02
+_POLL_INTERVAL = 0.02
 
 
 def start(endpoint: Endpoint, options: Sequence[str] = ()) -> None:
@@ -43,7 +43,7 @@ def start(endpoint: Endpoint, options: Sequence[str] = ()) -> None:
 
 
 def _await(endpoint: Endpoint, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_TIMEOUT
     while time.monotonic() < until:
         ended = process.poll() is not None
         try:
@@ -53,7 +53,7 @@ def _await(endpoint: Endpoint, process: subprocess.Popen[bytes]) -> None:
         except UnservedError:
             if ended:
                 break
-        time.sleep(_LOOK)
+        time.sleep(_POLL_INTERVAL)
     message = f"the server has not begun to listen: {_last_line(endpoint)}"
     raise DeviceError(message, f"see {shown(endpoint.log)}")
 

@@ -22,9 +22,9 @@ from coser_cli.server.protocol import Hello, ProtocolError, Run, Welcome, decode
 from coser_cli.version import __version__
 from coser_cli.weights.store import model_folder
 
-ANSWER = 3.0
+REPLY_TIMEOUT = 3.0
 """Seconds that a server has to answer in."""
-SILENCE = 30.0
+SILENCE_TIMEOUT = 30.0
 """Seconds after which a server that says nothing, not even that it lives, is given up."""
 M = TypeVar("M")
 
@@ -59,13 +59,13 @@ class Connection:
         self._installation = installation()
         try:
             self._send(Hello(protocol.PROTOCOL, __version__, self._installation))
-            self.welcome = decode(self._lines.read(ANSWER), Welcome)
+            self.welcome = decode(self._lines.read(REPLY_TIMEOUT), Welcome)
         except (OSError, ProtocolError, LineError) as error:
             self._lines.close()
             raise NoAnswerError(f"the server does not answer: {error}") from None
         except SilenceError:
             self._lines.close()
-            raise NoAnswerError(f"the server does not answer within {ANSWER:g} s") from None
+            raise NoAnswerError(f"the server does not answer within {REPLY_TIMEOUT:g} s") from None
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class Connection:
         """What the server says. Raises `UnservedError`."""
         try:
             self._send(question)
-            reply: M = decode(self._lines.read(ANSWER), answer)
+            reply: M = decode(self._lines.read(REPLY_TIMEOUT), answer)
             return reply
         except (OSError, ProtocolError, LineError, SilenceError) as error:
             raise NoAnswerError(f"the server does not answer: {error}") from None
@@ -106,9 +106,9 @@ class Connection:
             raise UnservedError(f"{len(jobs)} pictures are too many for one message")
         report = _Report(jobs, emit)
         try:
-            self._lines.write(line, SILENCE)
+            self._lines.write(line, SILENCE_TIMEOUT)
             while True:
-                event = decode(self._lines.read(SILENCE), *_EVENTS)
+                event = decode(self._lines.read(SILENCE_TIMEOUT), *_EVENTS)
                 if isinstance(event, protocol.Finished):
                     return
                 if isinstance(event, protocol.Refused):
@@ -118,12 +118,12 @@ class Connection:
                 if isinstance(event, protocol.JobEnded):
                     yield result_of(jobs[event.job], event)
                 else:
-                    report.tell(event)
+                    report.forward(event)
         except (OSError, ProtocolError, LineError, SilenceError, IndexError) as error:
             raise ServerGoneError(str(error)) from None
 
     def _send(self, message: Any) -> None:
-        self._lines.write(encode(message), ANSWER)
+        self._lines.write(encode(message), REPLY_TIMEOUT)
 
 
 _EVENTS = (
@@ -140,7 +140,7 @@ class _Report:
         self._jobs, self._emit = jobs, emit
         self._warned: dict[Any, Any] = {}
 
-    def tell(self, event: protocol.Event) -> None:
+    def forward(self, event: protocol.Event) -> None:
         if isinstance(event, protocol.JobStarted):
             self._emit(Started(self._jobs[event.job]))
         elif isinstance(event, protocol.JobAdvanced):
@@ -164,7 +164,7 @@ def _connected(endpoint: Endpoint) -> socket.socket:
     require_private(endpoint.folder)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(ANSWER)
+        connection.settimeout(REPLY_TIMEOUT)
         connection.connect(str(endpoint.socket))
         if user_of(connection) != os.geteuid():
             raise UnservedError("the server is another user's")

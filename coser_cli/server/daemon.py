@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 
 from coser_cli.errors import CoserError, shown
-from coser_cli.server import endpoint as place
 from coser_cli.server.context import sees_the_same
-from coser_cli.server.endpoint import Endpoint
+from coser_cli.server.endpoint import Endpoint, listen, lock_endpoint, make_private, user_of
 from coser_cli.server.installation import installation
 from coser_cli.server.lines import LineError, Lines, SilenceError
 from coser_cli.server.memory import resident_memory
@@ -37,7 +36,7 @@ from coser_cli.server.protocol import (
 from coser_cli.server.session import Client, ClientGoneError, do_run
 from coser_cli.version import __version__
 
-ASKING = 10.0
+REQUEST_TIMEOUT = 10.0
 """Seconds that a client has to say what it wants."""
 MAX_CLIENTS = 64
 Log = Callable[[str], None]
@@ -57,7 +56,7 @@ class RunsAlreadyError(CoserError):
 
 
 class Server:
-    """Listens as long as `serve` runs. `log` is told what happens, a line each."""
+    """Listens as long as `serve` runs. `log` gets what happens, a line each."""
 
     def __init__(self, endpoint: Endpoint, limits: Limits, log: Log) -> None:
         self._endpoint, self._limits, self._log = endpoint, limits, log
@@ -68,36 +67,36 @@ class Server:
         self._jobs = 0
         self._began = self._last_run = time.monotonic()
         self._installation = installation()
-        self._wake, self._woken = socket.socketpair()
-        self._why = ""
+        self._wake_sender, self._wake_receiver = socket.socketpair()
+        self._reason = ""
 
     def serve(self) -> None:
         """Until SIGTERM or SIGINT, a client's `Stop`, or `idle_timeout`.
 
         Raises `RunsAlreadyError`, and `DeviceError` where the folder cannot be used.
         """
-        place.make_private(self._endpoint.folder)
-        lock = place.lock_endpoint(self._endpoint)
+        make_private(self._endpoint.folder)
+        lock = lock_endpoint(self._endpoint)
         if lock is None:
             raise RunsAlreadyError(
                 f"a server listens at {shown(self._endpoint.socket)} already",
                 "coser serve status tells about it, coser serve stop ends it",
             )
         try:
-            with place.listen(self._endpoint) as listener:
+            with listen(self._endpoint) as listener:
                 self._handle_signals()
                 self._log(f"process {os.getpid()} listens at {shown(self._endpoint.socket)}")
                 self._accept(listener)
                 self._endpoint.socket.unlink(missing_ok=True)
-            self._log(f"ends: {self._why}")
+            self._log(f"ends: {self._reason}")
             self._pool.end()
         finally:
             os.close(lock)
 
-    def end(self, why: str) -> None:
+    def end(self, reason: str) -> None:
         """Let `serve` return."""
-        self._why = self._why or why
-        self._wake.send(b".")
+        self._reason = self._reason or reason
+        self._wake_sender.send(b".")
 
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,32 +105,32 @@ class Server:
     def _accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         while True:
-            ready = wait([listener, self._woken], self._patience())
-            if self._woken in ready:
+            ready = wait([listener, self._wake_receiver], self._seconds_to_wait())
+            if self._wake_receiver in ready:
                 return
             if listener in ready:
                 with suppress(OSError):  # it has gone again
-                    self._welcome(listener.accept()[0])
-            elif self._idle_for() >= (self._limits.idle_timeout or 0):
-                self._why = f"no jobs for {self._limits.idle_timeout:g} s"
+                    self._accept_client(listener.accept()[0])
+            elif self._idle_seconds() >= (self._limits.idle_timeout or 0):
+                self._reason = f"no jobs for {self._limits.idle_timeout:g} s"
                 return
 
-    def _patience(self) -> float | None:
+    def _seconds_to_wait(self) -> float | None:
         """Seconds to wait for the next connection."""
         timeout = self._limits.idle_timeout
         if timeout is None:
             return None
-        return max(0.05, timeout - self._idle_for())
+        return max(0.05, timeout - self._idle_seconds())
 
-    def _idle_for(self) -> float:
+    def _idle_seconds(self) -> float:
         with self._lock:
             return 0.0 if self._runs else time.monotonic() - self._last_run
 
-    def _welcome(self, connection: socket.socket) -> None:
+    def _accept_client(self, connection: socket.socket) -> None:
         connection.setblocking(True)
         lines = Lines(connection)
-        if place.user_of(connection) != os.geteuid():
-            self._log(f"refused: a connection of user {place.user_of(connection)}")
+        if user_of(connection) != os.geteuid():
+            self._log(f"refused: a connection of user {user_of(connection)}")
             lines.close()
             return
         with self._lock:
@@ -139,12 +138,12 @@ class Server:
                 lines.close()
                 return
             self._clients += 1
-        threading.Thread(target=self._attend, args=(lines,), daemon=True).start()
+        threading.Thread(target=self._serve_client, args=(lines,), daemon=True).start()
 
-    def _attend(self, lines: Lines) -> None:
+    def _serve_client(self, lines: Lines) -> None:
         """The life of one connection."""
         try:
-            self._answer(lines)
+            self._handle_request(lines)
         except (ProtocolError, LineError, SilenceError) as error:
             self._log(f"refused: {str(error) or 'a client that says nothing'}")
             with suppress(OSError):
@@ -156,24 +155,26 @@ class Server:
             with self._lock:
                 self._clients -= 1
 
-    def _answer(self, lines: Lines) -> None:
-        hello = decode(lines.read(ASKING), Hello)
-        lines.write(encode(Welcome(PROTOCOL, __version__, self._installation, os.getpid())), ASKING)
-        question = lines.read(ASKING)
+    def _handle_request(self, lines: Lines) -> None:
+        hello = decode(lines.read(REQUEST_TIMEOUT), Hello)
+        lines.write(
+            encode(Welcome(PROTOCOL, __version__, self._installation, os.getpid())), REQUEST_TIMEOUT
+        )
+        question = lines.read(REQUEST_TIMEOUT)
         if question is None:  # it only wanted to know whether a server runs
             return
-        asked = decode(question, Run, AskState, Stop)
-        if isinstance(asked, AskState):
-            lines.write(encode(self._state()), ASKING)
-        elif isinstance(asked, Stop):
-            lines.write(encode(Stopping(os.getpid())), ASKING)
+        request = decode(question, Run, AskState, Stop)
+        if isinstance(request, AskState):
+            lines.write(encode(self._state()), REQUEST_TIMEOUT)
+        elif isinstance(request, Stop):
+            lines.write(encode(Stopping(os.getpid())), REQUEST_TIMEOUT)
             self.end("it was told to stop")
         elif hello.installation != self._installation:
-            lines.write(encode(Refused("it is another version")), ASKING)
-        elif not sees_the_same(asked.context):
-            lines.write(encode(Refused("it sees other files")), ASKING)
+            lines.write(encode(Refused("it is another version")), REQUEST_TIMEOUT)
+        elif not sees_the_same(request.context):
+            lines.write(encode(Refused("it sees other files")), REQUEST_TIMEOUT)
         else:
-            self._run(asked, Client(lines))
+            self._run(request, Client(lines))
 
     def _run(self, run: Run, client: Client) -> None:
         with self._lock:

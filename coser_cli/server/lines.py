@@ -1,4 +1,4 @@
-"""Lines of bounded length over a socket, with patience: how long nothing may come."""
+"""Lines of bounded length over a socket, with timeouts."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Lines:
         """The other side reads an end."""
         self.connection.close()
 
-    def write(self, line: bytes, patience: float | None = None) -> None:
-        """Send one line. Raises OSError where nobody reads it any more, or within `patience`
+    def write(self, line: bytes, timeout: float | None = None) -> None:
+        """Send one line. Raises OSError where nobody reads it any more, or within `timeout`
         seconds."""
-        self.connection.settimeout(patience)
+        self.connection.settimeout(timeout)
         self.connection.sendall(line + b"\n")
 
-    def read(self, patience: float | None = None) -> bytes | None:
+    def read(self, timeout: float | None = None) -> bytes | None:
         """The next line without its end; None where the other side has closed.
 
-        Raises `SilenceError` where nothing comes for `patience` seconds, `LineError`, and OSError.
+        Raises `SilenceError` where nothing comes for `timeout` seconds, `LineError`, and OSError.
         """
         while not self._lines:
-            self.connection.settimeout(patience)
+            self.connection.settimeout(timeout)
             try:
                 chunk = self.connection.recv(_CHUNK)
             except TimeoutError:

@@ -13,16 +13,16 @@ from typing import Any
 from coser_cli.batch.jobs import Job
 from coser_cli.batch.results import Result
 from coser_cli.batch.workers.dispatch import Outcome
-from coser_cli.batch.workers.processes import PATIENCE, Member
+from coser_cli.batch.workers.processes import END_TIMEOUT, Member
 from coser_cli.errors import CoserError
 from coser_cli.server.context import inherited, read_at_start
 from coser_cli.server.memory import resident_memory
 from coser_cli.server.protocol import LoadedModel, Run
 from coser_cli.server.turns import Turns
-from coser_cli.server.worker import Cancel, Share, ShareEnded, compute_of, live
+from coser_cli.server.worker import Cancel, Share, ShareEnded, compute_of, run_worker
 from coser_cli.settings import Compute
 
-Tell = Callable[[object], None]
+Listener = Callable[[object], None]
 _starting = threading.Lock()
 """Held while this process has the environment that another is to start with."""
 
@@ -49,29 +49,29 @@ class WarmMember(Member):
     """A process that keeps a model for clients that come one after another."""
 
     def __init__(self) -> None:
-        super().__init__(live)
+        super().__init__(run_worker)
         self._numbers = itertools.count()
         self._number: int | None = None
-        self._tell: Tell = _nobody
+        self._listener: Listener = _ignore
 
     @property
     def busy(self) -> bool:
         """Whether it is at a share; it says so itself when it is at its end."""
         return self.connection is not None and self._number is not None
 
-    def begin(self, share: Sequence[tuple[int, Job]], run: Run, tell: Tell) -> None:
-        """Hand it some jobs of a run; what it reports beside outcomes goes to `tell`."""
-        self._number, self._tell = next(self._numbers), tell
+    def begin(self, share: Sequence[tuple[int, Job]], run: Run, listener: Listener) -> None:
+        """Hand it some jobs of a run; what it reports beside outcomes goes to `listener`."""
+        self._number, self._listener = next(self._numbers), listener
         jobs = tuple(job for _, job in share)
         if self.connection is None:
             with _starting, inherited(run.context):
                 self.start()
         self.hand(share, Share(self._number, replace(run, jobs=jobs)))
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Let it drop the jobs that it has, and wait until it has; it is ended if it will not."""
-        self._tell = _nobody
-        until = time.monotonic() + PATIENCE
+        self._listener = _ignore
+        until = time.monotonic() + END_TIMEOUT
         if self.connection is not None and self._number is not None:
             with suppress(OSError):
                 self.connection.send(Cancel(self._number))
@@ -83,17 +83,17 @@ class WarmMember(Member):
             self.receive()
 
     def outcomes(self, message: Any) -> list[tuple[int, Outcome]]:
-        """Outcomes; what else it reports goes to `tell`."""
+        """Outcomes; what else it reports goes to `listener`."""
         if isinstance(message, ShareEnded):
             self._number = None
             return []
         if isinstance(message, Result | CoserError):
             return super().outcomes(message)
-        self._tell(message)
+        self._listener(message)
         return []
 
 
-def _nobody(event: object) -> None:
+def _ignore(event: object) -> None:
     """The client has gone."""
 
 

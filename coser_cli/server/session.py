@@ -20,7 +20,7 @@ from coser_cli.server.worker import LoadedNote
 
 HEARTBEAT = 5.0
 """Seconds after which a client that has nothing new to hear hears that the server lives."""
-WRITE_PATIENCE = 60.0
+WRITE_TIMEOUT = 60.0
 """Seconds that a client may take to read, until it is given up: it holds others up."""
 
 
@@ -39,12 +39,12 @@ class Client:
     def send(self, event: Event) -> None:
         """Raises `ClientGoneError`."""
         try:
-            self._lines.write(encode(event), WRITE_PATIENCE)
+            self._lines.write(encode(event), WRITE_TIMEOUT)
         except OSError:
             raise ClientGoneError from None
         self._last = time.monotonic()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raises `ClientGoneError`: a client says nothing more, so all that can come is its end."""
         if wait([self.connection], 0):
             raise ClientGoneError
@@ -69,7 +69,7 @@ class _SeatCrew:
 
     def __exit__(self, *error: object) -> None:
         if self._has_turn:
-            self._seat.member.give_up()
+            self._seat.member.cancel()
         self._turn.close()
 
     @property
@@ -79,17 +79,17 @@ class _SeatCrew:
     def hand(self, share: Sequence[tuple[int, Job]]) -> None:
         if self._seat.turns.taken:
             self._client.send(protocol.Waiting())
-        self._turn.enter_context(self._seat.turns.turn(self._client.look))
+        self._turn.enter_context(self._seat.turns.turn(self._client.check))
         self._has_turn = True
         if self._seat.ended.is_set():
             raise ClientGoneError
-        self._seat.member.begin(share, self._run, self._tell)
+        self._seat.member.begin(share, self._run, self._forward)
 
     def wait(self) -> Iterable[tuple[int, Outcome]]:
         member = self._seat.member
         assert member.connection is not None
         if member.connection not in wait([member.connection, self._client.connection], HEARTBEAT):
-            self._client.look()
+            self._client.check()
             return []
         outcomes = member.receive()
         if self._seat.ended.is_set():  # lost jobs are not to begin again
@@ -99,7 +99,7 @@ class _SeatCrew:
             self._has_turn = False
         return outcomes
 
-    def _tell(self, event: object) -> None:
+    def _forward(self, event: object) -> None:
         """Send the client what the worker reports."""
         if isinstance(event, Warned):
             self._client.send(event)

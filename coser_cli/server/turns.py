@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-LOOK = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between two looks at whether who waits is still there."""
 
 
@@ -25,8 +25,8 @@ class Turns:
         return self._taken
 
     @contextmanager
-    def turn(self, look: Callable[[], None]) -> Iterator[None]:
-        """The turn, for the block. Meanwhile `look` is called again and again, and what it raises
+    def turn(self, check: Callable[[], None]) -> Iterator[None]:
+        """The turn, for the block. Meanwhile `check` is called again and again, and what it raises
         gives up the place in the queue.
         """
         ticket = object()
@@ -34,8 +34,8 @@ class Turns:
             self._waiting.append(ticket)
             try:
                 while self._taken or self._waiting[0] is not ticket:
-                    self._condition.wait(LOOK)
-                    look()
+                    self._condition.wait(POLL_INTERVAL)
+                    check()
                 self._taken = True
             finally:
                 self._waiting.remove(ticket)

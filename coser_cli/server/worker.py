@@ -109,7 +109,7 @@ class _Model:
             self._is_frozen = True
 
 
-class _Life:
+class _WorkerLoop:
     """What the process does until the server closes the connection, or has died."""
 
     def __init__(self, connection: Connection) -> None:
@@ -120,7 +120,7 @@ class _Life:
         self._cancelled: int | None = None
         self._model = _Model()
 
-    def live(self) -> None:
+    def run(self) -> None:
         # a terminal's Ctrl-C comes to all processes, and means the server, not a share
         signal.signal(signal.SIGINT, self._interrupted)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds: leaves no part files
@@ -220,6 +220,6 @@ def compute_of(run: Run) -> Compute:
     return replace(request.compute, model=run.folder, device=device)
 
 
-def live(connection: Connection) -> None:
+def run_worker(connection: Connection) -> None:
     """The life of a worker process; see `processes.Member`."""
-    _Life(connection).live()
+    _WorkerLoop(connection).run()

@@ -95,8 +95,7 @@ class Blend:
         """Count a tile in; its rows must not have been taken."""
         shares = torch.outer(self._rows[box.top], self._columns[box.left]).to(values.device)
         held = self._reach(box.bottom, values)
-        place = Box(box.top - self._first, box.left, box.bottom - self._first, box.right)
-        place.crop(held).add_(values.to(held.dtype) * shares.to(held.dtype))
+        box.moved(-self._first, 0).crop(held).add_(values.to(held.dtype) * shares.to(held.dtype))
 
     def take(self, until: int) -> Tensor:
         """The average of the rows before `until` that were not taken yet, `(n, C, rows, width)`;

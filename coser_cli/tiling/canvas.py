@@ -73,10 +73,7 @@ class Part:
         return self._source.shape[0], self._box.height, self._box.width
 
     def read(self, box: Box) -> Tensor:
-        top, left = self._box.top, self._box.left
-        return self._source.read(
-            Box(box.top + top, box.left + left, box.bottom + top, box.right + left)
-        )
+        return self._source.read(box.moved(self._box.top, self._box.left))
 
 
 class Canvas:

@@ -1,8 +1,9 @@
-"""Maps computed from other maps when they are read, box by box: mixed, reduced."""
+"""Maps computed from other maps when they are read, box by box: combined, reduced."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor
 
 from coser_cli.size import Size
@@ -11,23 +12,22 @@ from coser_cli.tiling.grid import Box
 from coser_cli.tiling.resample import Resampler, resample_with
 
 
-class Mixed:
-    """A map `(C, H, W)`: (1 − weight)·first + weight·second, computed when it is read. The shape is
-    that of the first.
+class Combined:
+    """A map `(C, H, W)` that is a function of what other maps have at the same place, computed when
+    it is read. The shape is that of the first.
     """
 
-    def __init__(self, first: Readable, second: Readable, weight: float) -> None:
-        self.first = first
-        self.second = second
-        self.weight = weight
+    def __init__(self, function: Callable[..., Tensor], *maps: Readable) -> None:
+        self.maps = maps
+        self.function = function
 
     @property
     def shape(self) -> Shape:
-        return self.first.shape
+        return self.maps[0].shape
 
     def read(self, box: Box) -> Tensor:
-        """The mixture in a box, `(1, C, box.height, box.width)`."""
-        return torch.lerp(self.first.read(box), self.second.read(box), self.weight)
+        """The result in a box, `(1, C, box.height, box.width)`."""
+        return self.function(*(each.read(box) for each in self.maps))
 
 
 class Reduced:

@@ -125,8 +125,8 @@ class Fold:
 
 
 class Normalise(Pointwise):
-    """A group norm, and `after` it. By itself it takes the statistics of its box; `given` those of
-    the whole map, it is exact.
+    """A group norm, and `after` it. By itself it takes the statistics of its box; it is exact
+    `with_statistics` of the whole map.
     """
 
     def __init__(self, norm: nn.GroupNorm, after: Callable[[Tensor], Tensor]) -> None:
@@ -134,7 +134,7 @@ class Normalise(Pointwise):
         self.norm = norm
         self.after = after
 
-    def given(self, statistics: Statistics) -> Pointwise:
+    def with_statistics(self, statistics: Statistics) -> Pointwise:
         """The same with these statistics."""
         norm = self.norm
         each = norm.num_channels // norm.num_groups

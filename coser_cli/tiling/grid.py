@@ -59,14 +59,13 @@ class Box:
         top, left = self.top - reach, self.left - reach
         return Box(top, left, self.bottom + reach, self.right + reach)
 
+    def moved(self, down: int, right: int) -> Box:
+        """A box of the same size elsewhere."""
+        return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
+
     def relative_to(self, other: Box) -> Box:
         """The same place, counted from the corner of `other`."""
-        return Box(
-            self.top - other.top,
-            self.left - other.left,
-            self.bottom - other.top,
-            self.right - other.left,
-        )
+        return self.moved(-other.top, -other.left)
 
     def around(self, other: Box) -> Box:
         """The smallest box that holds both."""

@@ -77,7 +77,9 @@ class Sweep:
             if first is self.plan.output:
                 write(wanted[first], _wide(values[first]).cpu())
             self._count_tile()
-        self._norms |= {step: step.given(statistics) for step, statistics in measured.items()}
+        self._norms |= {
+            step: step.with_statistics(statistics) for step, statistics in measured.items()
+        }
 
     def _run_whole(self, node: Node, stage: Stage) -> None:
         """Windows are averaged under a Gaussian, as the sampler's tiles are."""

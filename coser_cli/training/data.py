@@ -19,7 +19,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -43,37 +42,19 @@ class Picture:
     label: str | None = None
 
 
-class Source(Protocol):
-    """Pictures that can be opened by their number."""
-
-    @property
-    def pictures(self) -> Sequence[Picture]:
-        """All of them."""
-
-    def read(self, index: int) -> bytes:
-        """The bytes of a picture's file."""
-
-
 @dataclass(frozen=True)
-class FolderSource:
-    """Pictures in files of their own below `root`."""
+class Source:
+    """Pictures, in files of their own below `root` or at their places in webdataset shards."""
 
     root: Path
     pictures: Sequence[Picture]
+    entries: Sequence[Entry] | None = None
 
     def read(self, index: int) -> bytes:
+        """The bytes of a picture's file."""
+        if self.entries is not None:
+            return self.entries[index].read()
         return (self.root / self.pictures[index].name).read_bytes()
-
-
-@dataclass(frozen=True)
-class ShardSource:
-    """Pictures inside webdataset shards, read by their place there."""
-
-    pictures: Sequence[Picture]
-    entries: Sequence[Entry]
-
-    def read(self, index: int) -> bytes:
-        return self.entries[index].read()
 
 
 def open_source(root: Path) -> Source:
@@ -85,13 +66,13 @@ def open_source(root: Path) -> Source:
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder", "--data needs a folder with training pictures")
     if (root / "captions.tsv").is_file():
-        return FolderSource(root, _listed(root))
+        return Source(root, _listed(root))
     shards = sorted(root.glob("*.tar"))
     if shards:
         entries = read_index(shards)
         pictures = [Picture(entry.name, entry.caption, entry.label) for entry in entries]
-        return ShardSource(_required(root, pictures), entries)
-    return FolderSource(root, _required(root, _walked(root)))
+        return Source(root, _required(root, pictures), entries)
+    return Source(root, _required(root, _below(root)))
 
 
 def _required(root: Path, pictures: list[Picture]) -> list[Picture]:
@@ -121,7 +102,7 @@ def _listed(root: Path) -> list[Picture]:
     return pictures
 
 
-def _walked(root: Path) -> list[Picture]:
+def _below(root: Path) -> list[Picture]:
     names = root / "classes.tsv"
     table = _table(names, {"folder", "name"}) if names.is_file() else []
     readable = {row["folder"]: row["name"] for row in table}

@@ -64,8 +64,8 @@ def needs_of(space: Workspace, stage: str, gpus: int) -> Needs:
         checkpoint_blocks(prepared.objective)
     trained = [p for p in prepared.objective.parameters() if p.requires_grad]
     numbers = {id(p): p.numel() for module in _modules(prepared) for p in module.parameters()}
-    every = sum(numbers.values())
-    learnt = sum(p.numel() for p in trained)
+    total = sum(numbers.values())
+    trainable = sum(p.numel() for p in trained)
     operations, activations = _pass(prepared.objective, _example(prepared, space))
     if config.mixed_precision in ("bf16", "fp16"):
         activations //= 2
@@ -73,9 +73,9 @@ def needs_of(space: Workspace, stage: str, gpus: int) -> Needs:
     if space.data is not None:
         epoch = math.ceil(len(space.rows[0]) / config.batch)
     # beside all weights: gradients, two moments and the EMA of what is trained
-    state = FLOAT32 * (every + 4 * learnt)
+    state = FLOAT32 * (total + 4 * trainable)
     return Needs(
-        learnt, every - learnt, state, activations, len(share.numbers(0, 0)), operations,
+        trainable, total - trainable, state, activations, len(share.numbers(0, 0)), operations,
         config.batch, config.steps, epoch,
     )  # fmt: skip
 
@@ -147,8 +147,8 @@ def _fused_attention() -> Iterator[None]:
     def fused(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> Tensor:
         if rest or options:
             return usual(query, key, value, *rest, **options)
-        found: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
-        return found
+        output: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+        return output
 
     F.scaled_dot_product_attention = fused
     try:

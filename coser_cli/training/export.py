@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from coser_cli.config import SentenceTextConfig
 from coser_cli.models.text import SentenceText
@@ -20,13 +19,12 @@ def export(space: Workspace) -> None:
     if not this_process().is_main_process:
         return
     folder, model = space.folder / "model", space.recipe.model
-    start = store.model_folder(space.recipe.start) if space.recipe.start else None
     for part in PARTS:
-        if part == "cfw" and (model.cfw is None or not _has(start, part)):
+        if part == "cfw" and (model.cfw is None or not space.starts_with(part)):
             continue
-        if not space.trained(part) and _has(start, part):
-            assert start is not None
-            shutil.copytree(start / part, folder / part, dirs_exist_ok=True)
+        if not space.trained(part) and space.starts_with(part):
+            assert space.start is not None
+            shutil.copytree(space.start / part, folder / part, dirs_exist_ok=True)
         elif part == "text" and isinstance(model.text, SentenceTextConfig):
             text = SentenceText(model.text, {})
             text.encode(["", model.defaults.negative_prompt])
@@ -34,7 +32,3 @@ def export(space: Workspace) -> None:
         else:
             save_component(space.network(part, "export"), folder / part)
     store.save_model_config(model, folder)
-
-
-def _has(folder: Path | None, part: str) -> bool:
-    return folder is not None and store.has_part(folder, part)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,8 @@ from coser_cli.models.text import SentenceText
 from coser_cli.size import Size
 from coser_cli.training.examples import Batch
 
-
-class Texts(Protocol):
-    """Captions → text states `(B, L, C)`, and lengths `(B,)` up to and with the end token."""
-
-    def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]: ...
+Texts = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
+"""Captions → text states `(B, L, C)`, and lengths `(B,)` up to and with the end token."""
 
 
 class TowerTexts:

@@ -62,8 +62,8 @@ class Objective(nn.Module):
     """What a stage minimises.
 
     `networks` are trained; what is frozen is held outside of the module tree. `pictures(batch)`
-    gives columns for a sheet of samples. "critic", where `forward` returns it, is what a critic is
-    asked about, not a scalar.
+    gives columns for a sheet of samples. "critic", where `forward` returns it, is the input of a
+    critic, not a scalar.
     """
 
     networks: nn.ModuleDict
@@ -184,29 +184,29 @@ class Loop:
     def _update(self, batches: Iterator[Batch]) -> dict[str, Tensor]:
         """One step of the optimiser, of all passes; the scalars' means over them."""
         passes, sums = self.config.accumulation, dict[str, Tensor]()
-        asked = []
+        critic_inputs = []
         for index in range(passes):
             batch = to_device(next(batches), self.accelerator.device) | {"step": self.step}
             with self._synchronised(self.model, index == passes - 1):
                 values = self.model(batch)
-                asked.append(values.pop("critic", None))
+                critic_inputs.append(values.pop("critic", None))
                 self.accelerator.backward(values["loss"] / passes)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0) + value.detach() / passes
         self._clip_and_step(self.model, self.optimizer)
         self.averaged.update(self.model)
         if self.critic is not None:
-            sums["critic"] = self._update_critic(asked)
+            sums["critic"] = self._update_critic(critic_inputs)
         return sums
 
-    def _update_critic(self, asked: list[Any]) -> Tensor:
+    def _update_critic(self, critic_inputs: list[Any]) -> Tensor:
         assert self.critic is not None and self.critic_optimizer is not None
         total = torch.zeros((), device=self.accelerator.device)
-        for index, given in enumerate(asked):
-            with self._synchronised(self.critic, index == len(asked) - 1):
-                loss = self.critic(*given)
-                self.accelerator.backward(loss / len(asked))
-            total += loss.detach() / len(asked)
+        for index, inputs in enumerate(critic_inputs):
+            with self._synchronised(self.critic, index == len(critic_inputs) - 1):
+                loss = self.critic(*inputs)
+                self.accelerator.backward(loss / len(critic_inputs))
+            total += loss.detach() / len(critic_inputs)
         self._clip_and_step(self.critic, self.critic_optimizer)
         return total
 

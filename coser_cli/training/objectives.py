@@ -61,11 +61,6 @@ class CognitionObjective(Objective):
         return {**super().pictures(batch), "seen": self.networks["srresnet"](batch["low"])}
 
 
-def freeze_clip(encoder: CognitiveEncoder) -> None:
-    """Leave the image tower as it is."""
-    encoder.clip.requires_grad_(False)
-
-
 @torch.no_grad()
 def aim_at_captions(encoder: CognitiveEncoder, texts: Texts, captions: list[str]) -> None:
     """Start a fresh Q-Former's output at the statistics of caption tokens."""

@@ -77,12 +77,12 @@ def import_pool(files: Path, folder: Path, config: PoolConfig, rank: int, world:
     Raises:
         UsageError: there is no such file, or one that holds something else.
     """
-    found = sorted(files.glob("*.npz"))[: config.shards]
-    if not found:
+    archives = sorted(files.glob("*.npz"))[: config.shards]
+    if not archives:
         raise UsageError(f"{files}: there is no .npz file in it", "see [pool] in docs/training.md")
-    _require_recipe(folder, config, len(found))
-    for number in _missing(folder, len(found), rank, world):
-        write_shard(folder, number, _imported(found[number], config))
+    _require_recipe(folder, config, len(archives))
+    for number in _missing(folder, len(archives), rank, world):
+        write_shard(folder, number, _imported(archives[number], config))
 
 
 def _imported(file: Path, config: PoolConfig) -> dict[str, np.ndarray]:
@@ -155,8 +155,8 @@ def _arrays(
         "low": np.stack([low for _, _, low in crops]),
     }
     if teacher is not None:
-        taught = [teacher(torch.from_numpy(low)[None].float() / 255)[0] for _, _, low in crops]
-        arrays["teacher"] = np.stack([(t * 255).round().byte().numpy() for t in taught])
+        outputs = [teacher(torch.from_numpy(low)[None].float() / 255)[0] for _, _, low in crops]
+        arrays["teacher"] = np.stack([(t * 255).round().byte().numpy() for t in outputs])
     return arrays
 
 

@@ -199,8 +199,8 @@ def _require_type(table: str, key: str, value: Any, each: Any) -> None:
         )
 
 
-def _value(table: str, each: Any, given: Mapping[str, Any]) -> Any:
-    value, default = given[each.name], _default(each)
+def _value(table: str, each: Any, values: Mapping[str, Any]) -> Any:
+    value, default = values[each.name], _default(each)
     if isinstance(value, dict):
         return parse(value, f"{table}.{each.name}", type(default))[0]
     return _frozen(value)

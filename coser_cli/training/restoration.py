@@ -31,11 +31,11 @@ def predict(
     prepared = controlnet.prepare_context([context])
     maps = controlnet(noisy, timesteps, torch.cat(tuple(hints.values())), prepared)
     parts = zip(*(each.chunk(len(hints)) for each in maps), strict=True)
-    found = dict(zip(hints, parts, strict=True))
+    maps_of = dict(zip(hints, parts, strict=True))
     controls = Controls(
-        found["low_res"],
-        found.get("reference"),
-        conditions=tuple(found.get(name) for name in unet.config.conditions),
+        maps_of["low_res"],
+        maps_of.get("reference"),
+        conditions=tuple(maps_of.get(name) for name in unet.config.conditions),
     )
     output: Tensor = unet(noisy, timesteps, unet.prepare_context([context]), controls)
     return output

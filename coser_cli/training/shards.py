@@ -1,8 +1,8 @@
 """Webdataset shards by place: which sample lies where in which tar.
 
 Training draws pictures in an order of its own, goes on in the middle of it, and needs other
-pictures of the same class: streams cannot do that. So each shard is walked once; where its samples
-are is kept beside it (`SHARD.tar.index.json`, if the folder can be written).
+pictures of the same class: streams cannot do that. So each shard is read through once; where its
+samples are is kept beside it (`SHARD.tar.index.json`, if the folder can be written).
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ def _indexed(shard: Path) -> list[dict[str, Any]]:
             samples: list[dict[str, Any]] = stored["samples"]
             return samples
     try:
-        samples = list(_walk(shard))
+        samples = list(_read_samples(shard))
     except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
         raise UsageError(f"{shard}: not a plain tar as webdataset writes it ({error})") from error
-    with suppress(OSError):  # a folder that cannot be written is walked each time
+    with suppress(OSError):  # a folder that cannot be written is read through each time
         part = kept.with_name(f"{kept.name}.part")
         part.write_text(json.dumps({"of": stamp, "samples": samples}), encoding="utf-8")
         part.replace(kept)
     return samples
 
 
-def _walk(shard: Path) -> Iterator[dict[str, Any]]:
+def _read_samples(shard: Path) -> Iterator[dict[str, Any]]:
     """A sample is a run of files whose names are equal up to the first dot (webdataset's rule)."""
     from webdataset.tariterators import base_plus_ext
 

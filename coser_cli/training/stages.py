@@ -20,7 +20,6 @@ from coser_cli.models.cognitive_encoder import CognitiveEncoder
 from coser_cli.models.controlnet import ControlNet, controlnet_from_unet
 from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.unet import UNet, initialise_aia_from_base
-from coser_cli.training.data import require_captions
 from coser_cli.training.examples import HELD_OUT_SEED, Batch, ExampleConfig, PhotoExamples
 from coser_cli.training.export import export
 from coser_cli.training.forward import Forward
@@ -31,7 +30,6 @@ from coser_cli.training.objectives import (
     CognitionObjective,
     SRResNetObjective,
     aim_at_captions,
-    freeze_clip,
 )
 from coser_cli.training.one_step import OneStepObjective
 from coser_cli.training.pool import PoolExamples, import_pool, write_pool
@@ -47,8 +45,7 @@ from coser_cli.training.recipe import (
 from coser_cli.training.restoration import RestorationObjective
 from coser_cli.training.teacher import open_teacher
 from coser_cli.training.teacher_start import start_in
-from coser_cli.training.workspace import Workspace, seeded
-from coser_cli.weights import store
+from coser_cli.training.workspace import Workspace, initialise_conditions, seeded
 
 
 @dataclass(frozen=True)
@@ -148,12 +145,11 @@ def prepare_cognition(space: Workspace) -> Prepared:
         restorer = space.network("srresnet", "cognition", fresh)
         assert isinstance(encoder, CognitiveEncoder) and isinstance(restorer, SRResNet)
         if not space.meta:
-            assert space.data is not None
-            require_captions(space.source, space.data)
+            space.require_captions()
             _aim(space, encoder, texts, options)
     encoder.train().requires_grad_(True)
     if not options.train_clip:
-        freeze_clip(encoder)
+        encoder.clip.requires_grad_(False)
     restorer.train().requires_grad_(options.train_srresnet)
     objective = CognitionObjective(encoder, restorer, texts)
     examples = _photos(space, ExampleConfig(options.crop, config.seed))
@@ -165,9 +161,7 @@ def _aim(
     space: Workspace, encoder: CognitiveEncoder, texts: Any, options: CognitionOptions
 ) -> None:
     """A Q-Former without weights to start from begins at the captions' statistics."""
-    start = store.model_folder(space.recipe.start) if space.recipe.start else None
-    known = start is not None and store.has_part(start, "cognitive_encoder")
-    if not known or options.restart:
+    if options.restart or not space.starts_with("cognitive_encoder"):
         few = space.source.pictures[:256]
         aim_at_captions(encoder, texts, [picture.caption or "" for picture in few])
 
@@ -190,12 +184,7 @@ def prepare_restoration(space: Workspace) -> Prepared:
 
 def _controlnet(space: Workspace, unet: UNet, *, restart: bool) -> ControlNet:
     """Of the weights to start from, or a copy of the base's encoder."""
-    if space.meta:
-        network = space.network("controlnet", "restoration")
-        assert isinstance(network, ControlNet)
-        return network
-    start = store.model_folder(space.recipe.start) if space.recipe.start else None
-    if start is None or restart or not store.has_part(start, "controlnet"):
+    if not space.meta and (restart or not space.starts_with("controlnet")):
         if not any("low_res_" in name for name in space.trained("unet", "restoration")) and restart:
             initialise_aia_from_base(unet)
         return controlnet_from_unet(unet, space.recipe.model.controlnet)
@@ -212,19 +201,11 @@ def prepare_condition(space: Workspace) -> Prepared:
         controlnet = space.network("controlnet", "condition")
     assert isinstance(unet, UNet)
     if not space.meta:
-        _begin_condition(unet, options.name)
+        initialise_conditions(unet, [options.name])
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_(of_condition(name, options.name))
     networks = nn.ModuleDict({"unet": unet, "controlnet": controlnet})
     return _prepared_diffusion(space, "condition", networks, config, options, (options.name,))
-
-
-def _begin_condition(unet: UNet, name: str) -> None:
-    from coser_cli.models.aia import AiATransformer, initialise_condition
-
-    for transformer in unet.transformers():
-        if isinstance(transformer, AiATransformer):
-            initialise_condition(transformer, name)
 
 
 def _prepared_diffusion(
@@ -240,8 +221,7 @@ def _prepared_diffusion(
     objective = RestorationObjective(networks.train(), understanding, process, conditions)
     examples = ExampleConfig(options.crop, config.seed, options.references, options.prompt_share)
     if options.prompt_share and not space.meta:
-        assert space.data is not None
-        require_captions(space.source, space.data)
+        space.require_captions()
     identity = space.identity(options)
     return Prepared(objective, config, space.folder / stage, _photos(space, examples), identity)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from coser_cli.config import SentenceTextConfig
 from coser_cli.errors import UsageError, WeightsError
-from coser_cli.models.aia import initialise_condition
+from coser_cli.models.aia import AiATransformer, initialise_condition
 from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.models.build import make_network, skeleton
 from coser_cli.models.clip import ClipText
@@ -23,7 +23,7 @@ from coser_cli.models.srresnet import SRResNet
 from coser_cli.models.text import SentenceText
 from coser_cli.models.unet import UNet, initialise_aia_from_base
 from coser_cli.training import checkpoint
-from coser_cli.training.data import Source, open_source, split_rows
+from coser_cli.training.data import Source, open_source, require_captions, split_rows
 from coser_cli.training.frozen import SentenceTexts, Texts, TowerTexts, Understanding
 from coser_cli.training.loop import LoopConfig
 from coser_cli.training.pool import PoolConfig
@@ -78,6 +78,11 @@ class Workspace:
         if self.data is not None or not (stage == "export" or imported):
             assert self.source.pictures
 
+    def require_captions(self) -> None:
+        """Raises UsageError, which counts them, where pictures have no caption."""
+        assert self.data is not None
+        require_captions(self.source, self.data)
+
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the pictures to train on, and of those held out."""
@@ -103,7 +108,14 @@ class Workspace:
         count = {} if self.data is None else {"pictures": len(self.source.pictures)}
         return {"model": asdict(self.recipe.model), "start": self.recipe.start, **count, **named}
 
-    # networks
+    @cached_property
+    def start(self) -> Path | None:
+        """The folder of the weights to start from; None for none. Raises WeightsError."""
+        return store.model_folder(self.recipe.start) if self.recipe.start else None
+
+    def starts_with(self, part: str) -> bool:
+        """Whether a part is among the weights to start from."""
+        return self.start is not None and store.has_part(self.start, part)
 
     def network(
         self, part: str, before: str, fresh: Callable[[str], bool] = lambda _: False
@@ -128,29 +140,28 @@ class Workspace:
 
     def _require_stages(self, part: str, before: str) -> None:
         """Weights are absent: that is right only in the stage that trains them first."""
-        learnt = [name for name in TRAINERS if self.recipe.has(name) and part in TRAINS[name]]
+        trained_in = [name for name in TRAINERS if self.recipe.has(name) and part in TRAINS[name]]
         stop = TRAINERS.index(before) if before in TRAINERS else len(TRAINERS)
-        earlier = [name for name in learnt if TRAINERS.index(name) < stop]
+        earlier = [name for name in trained_in if TRAINERS.index(name) < stop]
         pending = [name for name in earlier if not any(stage_folders(self.folder / name))]
-        if pending or (before not in learnt and not earlier):
-            needed = [*pending, *learnt]
+        if pending or (before not in trained_in and not earlier):
+            needed = [*pending, *trained_in]
             hint = f"run `coser train {needed[0]}` first" if needed else "name them in `start`"
             raise UsageError(f"{part}: there are no weights of it yet", hint)
 
     def _start(self, network: nn.Module, part: str, fresh: Callable[[str], bool]) -> set[str]:
         """Fill the network from the weights to start from; the names that were there."""
-        folder = store.model_folder(self.recipe.start) if self.recipe.start else None
         state = dict[str, Tensor]()
-        if folder is not None and store.has_part(folder, part):
-            state = {k: v for k, v in store.read_part(folder, part).items() if not fresh(k)}
-        if folder is None or not state:
-            quieten(network)
+        if self.start is not None and store.has_part(self.start, part):
+            state = {k: v for k, v in store.read_part(self.start, part).items() if not fresh(k)}
+        if self.start is None or not state:
+            weaken_residuals(network)
             return set()
         own = network.state_dict()
         wrong = [k for k, v in state.items() if k not in own or own[k].shape != v.shape]
         if wrong:
             raise WeightsError(
-                f"{folder / part}: {wrong[0]} does not fit the network of the recipe's model",
+                f"{self.start / part}: {wrong[0]} does not fit the network of the recipe's model",
                 "name the weights of the same model in `start`",
             )
         network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
@@ -212,20 +223,27 @@ def _of_part(folder: Path, part: str) -> dict[str, Tensor]:
 
 def _initialise_attentions(unet: UNet, known: Any) -> None:
     """What the weights to start from lack of the All-in-Attention."""
-    from coser_cli.models.aia import AiATransformer
-
     if not any("low_res_" in name for name in known):
         initialise_aia_from_base(unet)
         return
-    for condition in unet.config.conditions:
-        if not any(f".{condition}." in name for name in known):
-            for transformer in unet.transformers():
-                if isinstance(transformer, AiATransformer):
-                    initialise_condition(transformer, condition)
+    missing = [
+        condition
+        for condition in unet.config.conditions
+        if not any(f".{condition}." in name for name in known)
+    ]
+    initialise_conditions(unet, missing)
+
+
+def initialise_conditions(unet: UNet, names: Iterable[str]) -> None:
+    """Let the attentions to these conditions begin as those to the low-resolution picture."""
+    for name in names:
+        for transformer in unet.transformers():
+            if isinstance(transformer, AiATransformer):
+                initialise_condition(transformer, name)
 
 
 @torch.no_grad()
-def quieten(network: nn.Module) -> None:
+def weaken_residuals(network: nn.Module) -> None:
     """Start what residual branches add at a tenth: networks without norms need it, and the result
     of others is nearer to what enters."""
     for name, module in network.named_modules():

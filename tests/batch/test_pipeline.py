@@ -20,13 +20,11 @@ from coser_cli.engine.upscaler import Upscaled
 from coser_cli.errors import InputError, WeightsError
 from coser_cli.imageio import read, write
 from coser_cli.settings import Settings
-from tests.toy_work import toy_work
+from tests.toy_work import InMemory, toy_work
 
 
-class Doubling:
+class Doubling(InMemory):
     """Repeats pixels; `before(n)` is called before the n-th call."""
-
-    low_memory = False
 
     def __init__(self, before=lambda number: None, limit=1):
         self.before, self.limit, self.batches = before, limit, []
@@ -35,16 +33,6 @@ class Doubling:
         self.batches.append(len(pixels))
         self.before(len(self.batches))
         return Upscaled(pixels.repeat_interleave(2, 2).repeat_interleave(2, 3))
-
-    @property
-    def runtime(self):
-        return self
-
-    def why_tiled(self, size, settings, spec):
-        return ""
-
-    def batch_limit(self, size, settings):
-        return self.limit
 
 
 def jobs_in(folder, sizes):

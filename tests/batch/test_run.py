@@ -16,16 +16,15 @@ from coser_cli.engine.upscaler import Upscaled
 from coser_cli.errors import DeviceError, Exit, InputError, UsageError, WeightsError
 from coser_cli.settings import Settings
 from coser_cli.size import Size
-from tests.toy_work import toy_work
+from tests.toy_work import InMemory, toy_work
 
 
-class Repeating:
+class Repeating(InMemory):
     """Enlarges by repeating pixels; raises or spoils what `faults` says for the n-th picture."""
 
     def __init__(self, faults=None):
         self.faults = faults or {}
         self.calls = 0
-        self.low_memory = False
 
     def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
         self.calls += 1
@@ -38,16 +37,6 @@ class Repeating:
             large[0, 0, 0, 0] = float("nan")
         on_progress("decode", 1, 1)
         return Upscaled(large, large.flip(-1) if want_reference else None)
-
-    @property
-    def runtime(self):
-        return self
-
-    def why_tiled(self, size, settings, spec):
-        return ""
-
-    def batch_limit(self, size, settings):
-        return 1
 
     def candidates(self, pixels, settings=None, on_progress=None):
         count = settings.references

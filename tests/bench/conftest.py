@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from coser_cli.bench.speed import picture
-from coser_cli.bench.stages import Walkthrough
+from coser_cli.bench.stages import PictureRun
 from coser_cli.bench.synthetic import synthetic_model
 from coser_cli.config import Defaults
 from coser_cli.engine.compute.runtime import Runtime
@@ -30,9 +30,9 @@ def upscaler():
 
 
 @pytest.fixture(scope="session")
-def walkthrough(upscaler):
+def picture_run(upscaler):
     """8 × 8 pixels, enlarged to 32 × 32: 16 × 16 latents."""
-    walk = Walkthrough(upscaler, picture(8, 0), Settings(guidance_scale=3.0))
-    for run in walk.stages().values():
-        run(lambda *_: None)
-    return walk
+    run = PictureRun(upscaler, picture(8, 0), Settings(guidance_scale=3.0))
+    for stage in run.stages().values():
+        stage(lambda *_: None)
+    return run

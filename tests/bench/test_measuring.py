@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from coser_cli.bench.ceiling import measure_ceiling
-from coser_cli.bench.clock import Marks, Timing, peak_memory, time_of
+from coser_cli.bench.clock import Timestamps, Timing, peak_bytes, reset_peak, time_of
 from coser_cli.bench.environment import environment_of
-from coser_cli.bench.stages import Walkthrough, measure_stages
+from coser_cli.bench.stages import PictureRun, measure_stages
 from coser_cli.bench.synthetic import synthetic_model, synthetic_sizes
 from coser_cli.bench.tiles import measure_tiled
 from coser_cli.errors import UsageError
@@ -37,29 +37,29 @@ def test_calls_are_counted_and_timed():
     assert timing.least >= 0.01
 
 
-def test_marks_tell_what_lies_between():
-    marks = Marks(CPU)
-    marks.set()
+def test_timestamps_tell_what_lies_between():
+    timestamps = Timestamps(CPU)
+    timestamps.take()
     time.sleep(0.02)
-    marks.set()
-    marks.set()
-    first, second = marks.seconds()
+    timestamps.take()
+    timestamps.take()
+    first, second = timestamps.seconds()
     assert first >= 0.02
     assert 0 <= second < first
 
 
 def test_peak_memory_is_that_of_the_block():
-    with peak_memory(CPU) as before:
-        pass
-    if before.bytes is None:
+    def peak(elements):
+        reset_peak(CPU)
+        torch.ones(elements)
+        return peak_bytes(CPU)
+
+    if (before := peak(1)) is None:
         pytest.skip("the system does not tell")
     size = 64 * 2**20
-    with peak_memory(CPU) as taken:
-        torch.ones(size // 4)
-    with peak_memory(CPU) as after:
-        pass
-    assert taken.bytes - before.bytes > 0.9 * size
-    assert taken.bytes - after.bytes > 0.9 * size, "an earlier peak must not count"
+    taken, after = peak(size // 4), peak(1)
+    assert taken - before > 0.9 * size
+    assert taken - after > 0.9 * size, "an earlier peak must not count"
 
 
 def test_the_ceiling_is_a_rate_of_one_of_the_sides():
@@ -99,13 +99,13 @@ def test_no_synthetic_weight_is_zero_and_every_size_is_known(upscaler):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_synthetic_weights_make_is_finite_and_no_constant(dtype):
     upscaler = make_upscaler(dtype)
-    walk = Walkthrough(upscaler, torch.rand(1, 3, 8, 8), Settings(strength=1.0))
-    for run in walk.stages().values():
-        run(lambda *_: None)
-    for made in (walk.cognition.embedding, walk.reference, walk.latents, walk.result):
+    run = PictureRun(upscaler, torch.rand(1, 3, 8, 8), Settings(strength=1.0))
+    for stage in run.stages().values():
+        stage(lambda *_: None)
+    for made in (run.cognition.embedding, run.reference, run.latents, run.result):
         assert made.isfinite().all()
         assert made.float().std() > 1e-3
-    assert walk.result.shape == (1, 3, 32, 32)
+    assert run.result.shape == (1, 3, 32, 32)
 
 
 def test_a_model_of_any_dtype_has_its_weights_in_it():
@@ -114,9 +114,9 @@ def test_a_model_of_any_dtype_has_its_weights_in_it():
     assert model.text.encode([""]).dtype == torch.bfloat16
 
 
-def test_stages_are_measured_in_the_order_of_the_engine(upscaler, walkthrough):
-    walk = Walkthrough(upscaler, walkthrough.pixels, Settings(strength=1.0))
-    stages = {stage.name: stage for stage in measure_stages(walk, repeat=2)}
+def test_stages_are_measured_in_the_order_of_the_engine(upscaler, picture_run):
+    run = PictureRun(upscaler, picture_run.pixels, Settings(strength=1.0))
+    stages = {stage.name: stage for stage in measure_stages(run, repeat=2)}
     names = ["text", "prepare", "understand", "imagine", "restore", "decode", "write"]
     assert list(stages) == names
     assert all(len(stage.seconds.runs) == 2 for stage in stages.values())
@@ -132,13 +132,13 @@ def test_stages_are_measured_in_the_order_of_the_engine(upscaler, walkthrough):
     assert stages["write"].flops == 0
 
 
-def test_without_diffusion_there_are_fewer_stages(upscaler, walkthrough):
-    walk = Walkthrough(upscaler, walkthrough.pixels, Settings(strength=0.0))
-    assert [stage.name for stage in measure_stages(walk, 1, 0)] == ["prepare", "decode", "write"]
+def test_without_diffusion_there_are_fewer_stages(upscaler, picture_run):
+    run = PictureRun(upscaler, picture_run.pixels, Settings(strength=0.0))
+    assert [stage.name for stage in measure_stages(run, 1, 0)] == ["prepare", "decode", "write"]
 
 
-def test_a_step_in_tiles(upscaler, walkthrough):
-    how = walkthrough.settings, walkthrough.cognition
+def test_a_step_in_tiles(upscaler, picture_run):
+    how = picture_run.settings, picture_run.cognition
     found = measure_tiled(upscaler, *how, side=64, repeat=2, spec=TileSpec(32, 16))
     assert (found.side, found.tile_size, found.tiles) == (64, 32, 9)
     assert found.batch >= 1
@@ -147,7 +147,7 @@ def test_a_step_in_tiles(upscaler, walkthrough):
     assert math.isclose(found.factor, found.per_tile / found.untiled.median)
 
 
-def test_tiles_that_the_model_does_not_take_are_refused(upscaler, walkthrough):
-    how = walkthrough.settings, walkthrough.cognition
+def test_tiles_that_the_model_does_not_take_are_refused(upscaler, picture_run):
+    how = picture_run.settings, picture_run.cognition
     with pytest.raises(UsageError, match="--tile-size"):
         measure_tiled(upscaler, *how, side=64, repeat=1, spec=TileSpec(33, 16))

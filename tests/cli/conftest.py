@@ -1,8 +1,6 @@
 """A whole model at toy size on disk, and `coser` run through its `main`."""
 
-import json
 import os
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import torch
 from PIL import Image
 
 from coser_cli.batch import load
-from coser_cli.cli.app import main
 from coser_cli.engine.preparation import enlarge_bicubic
 from coser_cli.engine.reference import Candidates
 from coser_cli.engine.upscaler import Upscaled
@@ -19,7 +16,9 @@ from coser_cli.models.text import SentenceText
 from coser_cli.size import Size
 from coser_cli.weights.load import save_component, save_text_states
 from coser_cli.weights.store import save_model_config
+from tests.ran import run_here
 from tests.toy import TOY
+from tests.toy_work import InMemory
 
 PARTS = ("srresnet", "vae", "cfw", "unet", "controlnet", "cognitive_encoder")
 
@@ -39,20 +38,6 @@ def weights(tmp_path_factory):
     return root
 
 
-@dataclass
-class Ran:
-    """How a run of `coser` ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self):
-        """The JSON Lines of stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
 def coser(weights, monkeypatch, capsys, tmp_path):
     """`coser(*args)` with the toy as its model, in a fresh folder."""
@@ -66,18 +51,15 @@ def coser(weights, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("COSER_WARM", "0")  # a server of the user's must not do the work
 
     def run(*args):
-        capsys.readouterr()
-        code = main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
+        return run_here(capsys, *args)
 
     return run
 
 
-class Plain:
+class Plain(InMemory):
     """Enlarges by plain interpolation: for tests of files, where networks do not matter."""
 
-    device, dtype, low_memory = torch.device("cpu"), torch.float32, False
+    device, dtype = torch.device("cpu"), torch.float32
     is_compiled = False
 
     def upscale(self, pixels, settings=None, *, on_progress=None, want_reference=False, **_):
@@ -87,19 +69,6 @@ class Plain:
 
     def candidates(self, pixels, settings=None, on_progress=None):
         return Candidates(self.upscale(pixels, settings).pixels.flip(-1), None)
-
-    def complete(self, settings):
-        return settings
-
-    @property
-    def runtime(self):
-        return self
-
-    def why_tiled(self, size, settings, spec):
-        return ""
-
-    def batch_limit(self, size, settings):
-        return 1
 
 
 @pytest.fixture

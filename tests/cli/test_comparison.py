@@ -1,9 +1,7 @@
 """`coser upscale --compare`: names, what is skipped, what is made again."""
 
-import json
 import os
 
-import pytest
 from PIL import Image
 
 from coser_cli.batch import load
@@ -103,20 +101,6 @@ def test_folder_in_the_place_of_the_comparison(coser, photo):
     assert ran.code == Exit.FAILED
     assert "it is a folder" in ran.err
     assert not os.path.exists("a_1x.png")
-
-
-def test_compare_in_a_config_file(coser, photo, tmp_path):
-    photo("a.png")
-    (tmp_path / "c.toml").write_text("[upscale]\ncompare = true\nscale = 1\n")
-    assert coser("upscale", "a.png", "--config", "c.toml").code == Exit.OK
-    assert os.path.exists("a_1x_compare.png")
-
-
-@pytest.mark.parametrize("words", [[], ["--compare"]])
-def test_record_has_the_key_always(coser, photo, words):
-    photo("a.png")
-    out = coser("upscale", "a.png", "-s", 1, "--json", *words).out
-    assert ("comparison" in json.loads(out.splitlines()[0])) is True
 
 
 def test_a_result_made_in_tiles_has_a_comparison_of_the_same_kind(coser, photo):

@@ -11,31 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 
 import pytest
 from json_page import faults
 
-from coser_cli.cli.app import main
 from tests.file_host import answer, page, redirect, safetensors, serve, sha256
+from tests.ran import run_here
 
 DATA = safetensors()
 OTHER = safetensors(seed=1)
 ACCEPT = ("--accept-license", "free", "--accept-license", "strict")
-
-
-@dataclass
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self):
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    def of(self, name):
-        return next(each for each in self.records if each.get("name") == name)
 
 
 def manifest_text(host, **more):
@@ -119,11 +104,8 @@ def get(manifest, dest, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(*args):
-        capsys.readouterr()
         words = ["download-weights", "--manifest", manifest, "--dest", dest, *args]
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
+        return run_here(capsys, *words)
 
     return run
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from coser_cli.batch.jobs import Job
+from coser_cli.batch.results import Result
 from coser_cli.cli.output.log import RunLog
 from coser_cli.cli.output.pictures import PictureReporter
-from coser_cli.cli.output.table import MAX_ROWS, Row, listed
+from coser_cli.cli.output.table import MAX_ROWS, listed
 from coser_cli.errors import CoserWarning, Exit
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \d+ "
@@ -37,9 +39,10 @@ def test_no_line_for_one_picture_nor_where_quiet(plain, photo):
 
 
 def test_a_long_table_shows_what_is_odd():
-    rows = [Row(f"'{number}'", "done") for number in range(200)] + [Row("'x'", "failed")]
-    assert listed(rows) == ([rows[-1]], 200)
-    assert listed(rows[:MAX_ROWS]) == (rows[:MAX_ROWS], 0)
+    job = Job(Path("a.png"), Path("a_4x.png"))
+    results = [Result(job, "done")] * 200 + [Result(job, "failed")]
+    assert listed(results) == ([results[-1]], 200)
+    assert listed(results[:MAX_ROWS]) == (results[:MAX_ROWS], 0)
 
 
 def test_a_table_on_a_terminal(coser, photo, tmp_path):

@@ -152,7 +152,9 @@ def test_what_is_no_picture_is_refused_in_one_line(upscaler, picture):
 
 def test_progress_shows_a_bar(upscaler, capsys):
     upscaler(torch.rand(3, 4, 4), scale=1, strength=1.0, steps=2, progress=True)
-    assert "restore: 100%" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "restore: 100%" in shown.err
+    assert shown.out == ""
 
 
 def test_to_changes_and_returns_it(toy_folder):

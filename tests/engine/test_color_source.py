@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from tests.toy_upscaler import in_tiles
 
 
 @pytest.fixture
@@ -18,10 +16,6 @@ def own(make_toy):
 def picture():
     """In the middle of the range, so that nothing is clamped."""
     return 0.4 + 0.2 * torch.rand(1, 3, 15, 22, generator=torch.Generator().manual_seed(5))
-
-
-def whole(readable):
-    return readable.read(Box(0, 0, *readable.shape[1:]))
 
 
 def test_coarse_colours_are_the_inputs(own):
@@ -39,7 +33,5 @@ def test_coarse_colours_are_the_inputs(own):
 def test_in_tiles_as_in_memory(own, fix, scale):
     pixels, settings = picture(), Settings(scale=scale, strength=0, color_fix=fix)
     expected = own.upscale(pixels, settings).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(own.runtime, TileSpec(tile_size=64, overlap=16), scratch)
-        result = whole(tiled.upscale(TensorMap(pixels), settings).pixels)
+    result = in_tiles(own, pixels, settings, TileSpec(64, 16)).pixels.tensor
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from coser_cli.engine.tiled.cost import Task, sampling_bytes
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.errors import InputError, UsageError
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.size import Size
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box, make_grid
+from coser_cli.tiling.grid import make_grid
 from tests.toy import TOY
+from tests.toy_upscaler import in_tiles
 
 ALONE = Settings(scale=2, steps=2, strength=1.0, reference_mode="none", guidance_scale=1.5)
 
@@ -70,15 +69,8 @@ def test_what_fits_one_tile_is_guided_alike(guided, references):
     own = replace(ALONE, reference_mode="global") if guides else ALONE
     plain = guided.upscale(pixels, own, references=guides).pixels
     expected = guided.upscale(pixels, own, references=guides, conditions={"edges": picture}).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(guided.runtime, TileSpec(tile_size=64, overlap=32), scratch)
-        result = tiled.upscale(
-            TensorMap(pixels),
-            own,
-            references=[TensorMap(each) for each in guides],
-            conditions={"edges": TensorMap(picture)},
-        ).pixels
-        result = result.read(Box(0, 0, *result.shape[1:]))
+    edges = {"edges": picture}
+    result = in_tiles(guided, pixels, own, references=guides, conditions=edges).pixels.tensor
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
     assert (expected - plain).abs().max() > 0.01
 
@@ -92,12 +84,9 @@ def test_small_tiles_see_their_part_of_it(guided, side):
     other[..., here] = 1 - other[..., here]
     results = []
     for each in (picture, other):
-        with Scratch() as scratch:
-            spec = TileSpec(tile_size=32, overlap=8, jitter=False)
-            tiled = TiledUpscaler(guided.runtime, spec, scratch)
-            large = tiled.upscale(TensorMap(pixels), ALONE, conditions={"edges": TensorMap(each)})
-            results.append(large.pixels.read(Box(0, 0, *large.pixels.shape[1:])))
-    difference = (results[0] - results[1]).abs()
+        spec = TileSpec(tile_size=32, overlap=8, jitter=False)
+        results.append(in_tiles(guided, pixels, ALONE, spec, conditions={"edges": each}))
+    difference = (results[0].pixels.tensor - results[1].pixels.tensor).abs()
     # the autoencoder's norms see the whole picture, so that nowhere nothing changes
     assert difference[..., here].mean() > 1.2 * difference[..., there].mean()
 

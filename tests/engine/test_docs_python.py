@@ -10,20 +10,11 @@ from pathlib import Path
 import pytest
 
 from coser_cli.paths import WEIGHTS_DIR_VARIABLE, bundled_weights_dir
-from coser_cli.weights.load import save_component, save_text_states
-from coser_cli.weights.store import save_model_config
 from tests.toy import TOY
+from tests.toy_upscaler import save_toy
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PARTS = {
-    "srresnet": "srresnet",
-    "vae": "autoencoder",
-    "cfw": "cfw",
-    "cognitive_encoder": "cognition",
-    "unet": "unet",
-    "controlnet": "controlnet",
-}
 DENOISERS = ("unet", "controlnet")
 
 
@@ -37,14 +28,10 @@ def run_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (folder / "cat_4x.png").exists()
 
 
-def test_examples_run_with_a_toy(make_toy, tmp_path, monkeypatch):
+def test_examples_run_with_a_toy(tmp_path, monkeypatch):
     """Its attention is at the lower level alone: the examples are pictures of 128 pixels."""
     sparse = {part: replace(getattr(TOY, part), attention_factors=(2,)) for part in DENOISERS}
-    model, folder = make_toy(**sparse).upscaler.model, tmp_path / "weights" / "mini"
-    save_model_config(model.config, folder)
-    for part, name in PARTS.items():
-        save_component(getattr(model, name), folder / part)
-    save_text_states(model.text, folder / "text")
+    save_toy(tmp_path / "weights" / "mini", replace(TOY, **sparse))
     monkeypatch.setenv(WEIGHTS_DIR_VARIABLE, str(tmp_path / "weights"))
     run_blocks(tmp_path, monkeypatch)
 

@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from coser_cli.config import OneStep
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
-from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from coser_cli.settings import Settings
 from tests.toy import AUTOENCODER, TOY
+from tests.toy_upscaler import in_tiles
 
 CHANNELS = 16
 WIDE = replace(AUTOENCODER, latent_channels=CHANNELS)
@@ -50,13 +48,9 @@ def test_they_run_and_tiles_change_nothing_where_one_suffices(make_toy, name, st
     settings = replace(SETTINGS, strength=strength, fidelity=0.5)
     expected = upscaler.upscale(PHOTO, settings, want_reference=True)
     assert expected.pixels.shape == (1, 3, 24, 20)
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(32))
-        large = tiled.upscale(TensorMap(PHOTO), upscaler.resolve(settings), want_reference=True)
-        pixels = large.pixels.read(Box(0, 0, 24, 20))
-        reference = large.references[0].read(Box(0, 0, 24, 20))
-    torch.testing.assert_close(pixels, expected.pixels, rtol=0, atol=2e-4)
-    torch.testing.assert_close(reference, expected.reference, rtol=0, atol=2e-4)
+    large = in_tiles(upscaler, PHOTO, settings, vae=Tiling(32), want_reference=True)
+    torch.testing.assert_close(large.pixels.tensor, expected.pixels, rtol=0, atol=2e-4)
+    torch.testing.assert_close(large.references[0].tensor, expected.reference, rtol=0, atol=2e-4)
 
 
 def test_without_cfw_its_weights_are_not_looked_for(make_toy):

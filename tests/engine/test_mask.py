@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional as F
 
-from coser_cli.engine.mask import CellWeights, Grey, Weights, masked_result
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
+from coser_cli.engine.mask import CellWeights, Grey, masked_result, weights_at
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.errors import InputError
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import Settings
 from coser_cli.size import Size
-from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
+from tests.toy_upscaler import in_tiles, whole
 
 PLAIN = Settings(scale=3, steps=1, strength=0.5, reference_mode="none", color_fix="adain")
 SIDES = st.integers(1, 40)
@@ -23,10 +22,6 @@ SIDES = st.integers(1, 40)
 
 def noise(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def whole(readable):
-    return readable.read(Box(0, 0, *readable.shape[1:]))
 
 
 def half(height, width):
@@ -67,21 +62,15 @@ def test_each_side_of_an_edge_is_its_own(upscaler):
 def test_tiles_never_show(upscaler, height, width, rows, columns):
     pixels, mask = noise(1, 3, height, width), noise(1, 1, rows, columns)
     expected = upscaler.upscale(pixels, PLAIN, mask=mask, strength=0.0).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(
-            upscaler.runtime, TileSpec(tile_size=64, overlap=32), scratch, vae=Tiling(32)
-        )
-        own = Settings(scale=3, strength=0.0, color_fix="adain")
-        result = whole(tiled.upscale(TensorMap(pixels), own, mask=Grey(mask)).pixels)
+    own = Settings(scale=3, strength=0.0, color_fix="adain")
+    result = in_tiles(upscaler, pixels, own, vae=Tiling(32), mask=Grey(mask)).pixels.tensor
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
 
 
 def test_what_fits_one_tile_is_masked_in_latents_alike(upscaler):
     pixels, mask = noise(1, 3, 13, 16), half(9, 9)
     expected = upscaler.upscale(pixels, PLAIN, mask=mask).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, TileSpec(tile_size=64, overlap=32), scratch)
-        result = whole(tiled.upscale(TensorMap(pixels), PLAIN, mask=Grey(mask[None, None])).pixels)
+    result = in_tiles(upscaler, pixels, PLAIN, mask=Grey(mask[None, None])).pixels.tensor
     torch.testing.assert_close(result, expected, rtol=0, atol=2e-4)
 
 
@@ -89,7 +78,7 @@ def test_what_fits_one_tile_is_masked_in_latents_alike(upscaler):
 @given(rows=SIDES, columns=SIDES, height=SIDES, width=SIDES, white=st.booleans())
 def test_constant_masks_are_exact_at_any_size(rows, columns, height, width, white):
     mask = torch.full((1, 1, rows, columns), 255 * white, dtype=torch.uint8)
-    weights = Weights(Grey(mask), Size(height, width))
+    weights = weights_at(Grey(mask), Size(height, width))
     assert (whole(weights) == float(white)).all()
     cells = -(-height // 8) + 1, -(-width // 8) + 1  # and beyond the picture
     assert (whole(CellWeights(weights, Size(*cells), 8)) == float(white)).all()
@@ -98,7 +87,7 @@ def test_constant_masks_are_exact_at_any_size(rows, columns, height, width, whit
 @settings(max_examples=30, deadline=None)
 @given(height=SIDES, width=SIDES, data=st.data())
 def test_cells_are_read_box_by_box(height, width, data):
-    weights = Weights(Grey(noise(1, 1, 7, 9)), Size(height, width))
+    weights = weights_at(Grey(noise(1, 1, 7, 9)), Size(height, width))
     cells = CellWeights(weights, Size(-(-height // 4) + 1, -(-width // 4) + 1), 4)
     _, rows, columns = cells.shape
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))

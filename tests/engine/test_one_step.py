@@ -9,13 +9,10 @@ import torch
 
 from coser_cli.config import OneStep
 from coser_cli.engine.restoration import Restorer, Times
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
-from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.errors import UsageError
 from coser_cli.sampling.schedulers import alphas_cumprod
-from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from coser_cli.settings import Settings
+from tests.toy_upscaler import in_tiles
 
 STEP, REFERENCE = OneStep(300), OneStep(700)
 NOISED = OneStep(700, noised=True)
@@ -172,24 +169,16 @@ def test_references_without_noise_are_all_alike_and_made_once(one_step, monkeypa
     assert torch.equal(several[0], several[2])
 
 
-def in_tiles(upscaler, pixels, settings, spec, vae=256, **fields):
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, vae=Tiling(vae), **fields)
-        large = tiled.upscale(TensorMap(pixels), upscaler.resolve(settings), want_reference=True)
-        boxes = [Box(0, 0, *each.shape[1:]) for each in (large.pixels, *large.references)]
-        maps = (large.pixels, *large.references)
-        return [each.read(box) for each, box in zip(maps, boxes, strict=True)]
-
-
 @pytest.mark.parametrize("reference", [REFERENCE, NOISED])
 @pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
 def test_what_fits_one_tile_is_what_it_would_be_untiled(one_step, reference, strength):
     upscaler = one_step(reference=reference).upscaler
     settings = replace(SETTINGS, strength=strength, references=2, color_fix="adain")
     expected = upscaler.upscale(photo(), settings, want_reference=True)
-    pixels, *references = in_tiles(upscaler, photo(), settings, TileSpec(64, 32))
-    torch.testing.assert_close(pixels, expected.pixels, rtol=0, atol=2e-4)
-    torch.testing.assert_close(torch.cat(references), expected.reference, rtol=0, atol=2e-4)
+    large = in_tiles(upscaler, photo(), settings, want_reference=True)
+    torch.testing.assert_close(large.pixels.tensor, expected.pixels, rtol=0, atol=2e-4)
+    references = torch.cat([each.tensor for each in large.references])
+    torch.testing.assert_close(references, expected.reference, rtol=0, atol=2e-4)
 
 
 def test_progress_tells_the_step_of_each_pass(one_step):

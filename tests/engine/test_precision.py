@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from coser_cli.config import OneStep
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from tests.toy_upscaler import in_tiles
 
 WIDTH, HEIGHT, SCALE = 128, 4, 4
 RAMP = torch.linspace(0.1, 0.9, WIDTH).expand(1, 3, HEIGHT, WIDTH)
@@ -30,11 +28,7 @@ def whole(upscaler: Upscaler, settings: Settings) -> torch.Tensor:
 
 
 def tiled(upscaler: Upscaler, settings: Settings) -> torch.Tensor:
-    with Scratch() as scratch:
-        walk = TiledUpscaler(upscaler.runtime, TileSpec(128, 64), scratch, vae=Tiling(128))
-        return walk.upscale(TensorMap(RAMP), upscaler.resolve(settings)).pixels.read(
-            Box(0, 0, HEIGHT * SCALE, WIDTH * SCALE)
-        )
+    return in_tiles(upscaler, RAMP, settings, TileSpec(128, 64), vae=Tiling(128)).pixels.tensor
 
 
 def levels(pixels: torch.Tensor) -> int:

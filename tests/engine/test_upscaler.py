@@ -14,11 +14,10 @@ from coser_cli.engine.compute import memory
 from coser_cli.engine.compute.runtime import Runtime
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, InputError
-from coser_cli.models.build import CoSeR
 from coser_cli.sampling.noise import seeded_noise
 from coser_cli.settings import COLOR_FIXES, SAMPLERS, Settings
 from coser_cli.size import Size
-from tests.toy_upscaler import TOY, save_toy, toy_part
+from tests.toy_upscaler import save_toy
 
 SIDES = st.integers(1, 40)
 QUICK = Settings(scale=2, steps=1, sampler="ddim")
@@ -225,14 +224,6 @@ def test_progress_tells_every_step(upscaler: Upscaler):
     ]
 
 
-def test_tqdm_progress(upscaler: Upscaler, capsys):
-    upscaler.upscale(photo(), replace(QUICK, steps=2), progress=True)
-    shown = capsys.readouterr()
-    assert "imagine: 100%" in shown.err
-    assert "restore: 100%" in shown.err
-    assert shown.out == ""
-
-
 @pytest.mark.parametrize("fix", COLOR_FIXES)
 def test_color_fix_ignores_the_padding(upscaler: Upscaler, fix):
     settings = replace(QUICK, scale=2.5, strength=0.0, color_fix=fix)
@@ -260,13 +251,6 @@ def test_features_come_from_the_pass_that_encodes(make_toy, monkeypatch):
     encoder = count_calls(toy.upscaler.model.autoencoder.encoder, monkeypatch)
     toy.upscaler.upscale(photo(), replace(QUICK, strength=0.0))
     assert encoder == [1]
-
-
-def test_model_without_cfw():
-    model = CoSeR(TOY, lambda part: None if part == "cfw" else toy_part(TOY, part))
-    upscaler = Upscaler(Runtime(model, torch.device("cpu"), torch.float32))
-    assert upscaler.upscale(photo(), QUICK).pixels.shape == (1, 3, 24, 20)
-    assert model.cfw is None
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,8 @@ import pytest
 import torch
 
 from coser_cli.engine.restoration import Restorer, Times
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
-from coser_cli.engine.tiled.vae import Tiling
-from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from coser_cli.settings import Settings
+from tests.toy_upscaler import in_tiles
 
 SETTINGS = Settings(scale=2, steps=1, strength=0.8)
 PHOTO = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(4))
@@ -65,8 +62,6 @@ def test_without_weight_no_reference_is_imagined(make_toy):
 def test_tiles_do_the_same(upscaler):
     settings = replace(SETTINGS, control_weight=0.3, reference_weight=1.6)
     expected = upscaler.upscale(PHOTO, settings).pixels
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(64))
-        found = tiled.upscale(TensorMap(PHOTO), settings).pixels.read(Box(0, 0, 24, 20))
+    found = in_tiles(upscaler, PHOTO, settings).pixels.tensor
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
     assert (found - upscaler.upscale(PHOTO, SETTINGS).pixels).abs().max() > 1e-4

@@ -9,13 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from coser_cli.engine.compute.memory import needed_memory
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
-from coser_cli.settings import Settings, TileSpec
+from coser_cli.settings import Settings
 from coser_cli.size import Size
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
 from tests.toy import TOY
+from tests.toy_upscaler import in_tiles
 
 SETTINGS = Settings(scale=2, steps=1, color_fix="adain", strength=0.5)
 
@@ -61,13 +59,9 @@ def test_large_results_are_left_alone(make_toy):
 def test_tiles_do_the_same(make_toy, made_for):
     upscaler, pixels = make_toy(**made_for).upscaler, photo(8, 10)
     expected = upscaler.upscale(pixels, SETTINGS, want_reference=True)
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, TileSpec(64, 32), scratch, vae=Tiling(32))
-        large = tiled.upscale(TensorMap(pixels), upscaler.resolve(SETTINGS), want_reference=True)
-        maps = large.pixels, *large.references
-        found, reference = (each.read(Box(0, 0, *each.shape[1:])) for each in maps)
-    torch.testing.assert_close(found, expected.pixels, rtol=0, atol=2e-4)
-    torch.testing.assert_close(reference, expected.reference, rtol=0, atol=2e-4)
+    large = in_tiles(upscaler, pixels, SETTINGS, vae=Tiling(32), want_reference=True)
+    torch.testing.assert_close(large.pixels.tensor, expected.pixels, rtol=0, atol=2e-4)
+    torch.testing.assert_close(large.references[0].tensor, expected.reference, rtol=0, atol=2e-4)
 
 
 def test_memory_is_that_of_the_working_size():

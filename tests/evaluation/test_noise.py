@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from coser_cli.evaluation.ledger import Row
 from coser_cli.evaluation.noise import compare
+from coser_cli.evaluation.row_store import Row
 from coser_cli.evaluation.settings_grid import Grid, evaluations
 
 GRID = Grid(("ddim", "euler", "ddpm"), (2, 4, 9), seeds=(0, 1, 2), baseline_steps=9)
@@ -42,10 +42,10 @@ def with_baseline(table):
     return table
 
 
-def standing(found, sampler, steps):
+def result(found, sampler, steps):
     return next(
         each
-        for each in found.standings
+        for each in found.results
         if (each.settings.sampler, each.settings.steps) == (sampler, steps)
     )
 
@@ -59,14 +59,14 @@ def test_the_baseline_and_its_noise(with_baseline):
     assert level.limit() == pytest.approx(LIMIT[0])
     assert level.limit(3) == pytest.approx(2 * 0.02 * math.sqrt(2 / 3))
     assert found.levels["psnr_y"].limit() == pytest.approx(LIMIT[1])
-    baseline = standing(found, "ddpm", 9)
+    baseline = result(found, "ddpm", 9)
     assert (baseline.seeds, baseline.seconds, baseline.within_noise) == (3, 2.0, None)
     assert found.best is None
 
 
 def test_differences_are_paired(with_baseline):
     with_baseline("ddim", 2, 0.35, 20.0, apart=(0.03, 0.5))
-    value = standing(with_baseline.compare(), "ddim", 2).values["st_lpips"]
+    value = result(with_baseline.compare(), "ddim", 2).values["st_lpips"]
     assert value.mean == pytest.approx(0.35)
     assert value.difference == pytest.approx(0.03)
     # the pictures differ by 0.00 and 0.06: a deviation of 0.06 / √2, over √2
@@ -85,13 +85,13 @@ def test_differences_are_paired(with_baseline):
 )
 def test_within_noise_is_not_worse_by_more_than_the_limit(with_baseline, distance, ratio, expected):
     with_baseline("ddim", 2, distance, ratio)
-    assert standing(with_baseline.compare(), "ddim", 2).within_noise is expected
+    assert result(with_baseline.compare(), "ddim", 2).within_noise is expected
 
 
 def test_more_seeds_are_held_to_less_noise(with_baseline):
     for seed in range(3):
         with_baseline("ddim", 2, 0.32 + 0.9 * LIMIT[0], 21.0, seed)
-    found = standing(with_baseline.compare(), "ddim", 2)
+    found = result(with_baseline.compare(), "ddim", 2)
     assert found.seeds == 3
     assert found.within_noise is False
 
@@ -111,6 +111,6 @@ def test_without_the_baselines_seeds_nothing_is_compared(table):
     found = table.compare()
     assert not found.levels
     assert found.best is None
-    value = standing(found, "ddim", 2).values["psnr_y"]
+    value = result(found, "ddim", 2).values["psnr_y"]
     assert (value.difference, value.error, value.within_noise) == (None, None, None)
     assert found.missing == 8  # of three times three, and the one without diffusion

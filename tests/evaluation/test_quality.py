@@ -13,11 +13,11 @@ from PIL import Image
 
 from coser_cli.cli.app import main
 from coser_cli.evaluation.crops import read_crops
-from coser_cli.evaluation.ledger import Ledger
 from coser_cli.evaluation.metrics import METRICS
 from coser_cli.evaluation.noise import compare
 from coser_cli.evaluation.plot import draw
-from coser_cli.evaluation.quality import SPREAD, measure_grid, measure_row, subject_of
+from coser_cli.evaluation.quality import SEED_STEP, measure_grid, measure_row, subject_of
+from coser_cli.evaluation.row_store import RowStore
 from coser_cli.evaluation.settings_grid import Grid
 
 GRID = Grid(("ddim", "ddpm"), (1, 2), ((0.0, 1.0), (0.5, 1.0)), seeds=(4, 5), baseline_steps=2)
@@ -46,8 +46,8 @@ def crops(pictures):
 def measured(upscaler, crops, model, tmp_path_factory):
     """A comparison, the file of its rows, and what was told."""
     file, told = tmp_path_factory.mktemp("rows") / "rows.jsonl", []
-    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, file)
-    found = measure_grid(upscaler, crops, GRID, ledger, lambda *each: told.append(each))
+    store = RowStore(subject_of(model, upscaler, crops), upscaler.model.config, file)
+    found = measure_grid(upscaler, crops, GRID, store, lambda *each: told.append(each))
     return found, file, told
 
 
@@ -81,25 +81,25 @@ def test_the_best_has_held_with_every_seed(measured):
 
 @pytest.fixture
 def rows(upscaler, crops, model, measured):
-    """A ledger of its own with all that has been measured."""
-    ledger = Ledger(subject_of(model, upscaler, crops), upscaler.model.config, measured[1])
-    ledger.file = None
-    return ledger
+    """A store of its own with all that has been measured."""
+    store = RowStore(subject_of(model, upscaler, crops), upscaler.model.config, measured[1])
+    store.file = None
+    return store
 
 
 def test_the_best_is_measured_again_until_one_holds(upscaler, crops, rows):
     """Whatever is within noise with one seed, here everything: a baseline with vast noise."""
-    ledger = rows
+    store = rows
     baseline = GRID.with_seeds(GRID.baseline.resolve(upscaler.model.config))
     for settings, value in zip(baseline, (-100.0, 100.0), strict=True):
         metrics = dict.fromkeys(("st_lpips", "psnr_y"), (value, value))
-        ledger.rows[settings] = replace(ledger.rows[settings], metrics=metrics)
+        store.rows[settings] = replace(store.rows[settings], metrics=metrics)
     told = []
-    found = measure_grid(upscaler, crops, GRID, ledger, lambda *each: told.append(each))
+    found = measure_grid(upscaler, crops, GRID, store, lambda *each: told.append(each))
     assert found.best is not None
     assert found.best.seeds == 2
     assert found.best.evaluations.total == min(
-        each.evaluations.total for each in found.standings if each.settings.strength
+        each.evaluations.total for each in found.results if each.settings.strength
     )
     assert {each[0].seed for each in told} <= {5}
 
@@ -111,8 +111,8 @@ def test_what_is_there_is_not_measured_again(upscaler, crops, model, measured):
 
     def go_on():
         again.clear()
-        ledger = Ledger(subject, config, file)
-        return measure_grid(upscaler, crops, GRID, ledger, lambda *each: again.append(each))
+        store = RowStore(subject, config, file)
+        return measure_grid(upscaler, crops, GRID, store, lambda *each: again.append(each))
 
     assert go_on() == found
     assert again == []
@@ -120,7 +120,7 @@ def test_what_is_there_is_not_measured_again(upscaler, crops, model, measured):
     file.write_text("".join(kept))
     resumed = go_on()
     assert [each[0] for each in again] == [told[2][0], told[5][0]]
-    assert [each.values for each in resumed.standings] == [each.values for each in found.standings]
+    assert [each.values for each in resumed.results] == [each.values for each in found.results]
 
 
 def test_a_row_holds_every_picture_at_8_bits(upscaler, crops):
@@ -128,7 +128,7 @@ def test_a_row_holds_every_picture_at_8_bits(upscaler, crops):
     row = measure_row(upscaler, crops, settings)
     for index in range(2):
         low, high = crops.low[index : index + 1], crops.high[index : index + 1]
-        own = replace(settings, seed=settings.seed + SPREAD * index)
+        own = replace(settings, seed=settings.seed + SEED_STEP * index)
         result = (upscaler.upscale(low, own).pixels * 255).round() / 255
         for name in ("st_lpips", "psnr_y"):
             assert row.metrics[name][index] == pytest.approx(
@@ -266,13 +266,13 @@ def test_batches_are_what_single_pictures_are(upscaler, crops):
 
 
 def test_a_best_that_was_found_before_is_confirmed_as_well(upscaler, crops, rows):
-    ledger = rows
-    found = measure_grid(upscaler, crops, GRID, ledger, lambda *_: None)
+    store = rows
+    found = measure_grid(upscaler, crops, GRID, store, lambda *_: None)
     if found.best is None:
         pytest.skip("nothing is within noise of this toy's baseline")
     others = GRID.with_seeds(found.best.settings)[1:]
     for each in others:
-        del ledger.rows[each]
+        del store.rows[each]
     told = []
-    measure_grid(upscaler, crops, GRID, ledger, lambda settings, *_: told.append(settings))
+    measure_grid(upscaler, crops, GRID, store, lambda settings, *_: told.append(settings))
     assert told == others

@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import corpus
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,9 +26,7 @@ def made(path, *chunks, bits=8, values=VALUES):
     rows = values.astype(">u2" if bits == 16 else np.uint8)
     raw = b"".join(b"\0" + row.tobytes() for row in rows)
     kind = 0 if values.ndim == 2 else 2
-    header = struct.pack(">IIBB3x", *SIZE, bits, kind)
-    parts = [png.chunk(b"IHDR", header), *chunks, png.chunk(b"IDAT", zlib.compress(raw))]
-    path.write_bytes(png.SIGNATURE + b"".join(parts) + png.chunk(b"IEND", b""))
+    path.write_bytes(corpus.png(*SIZE, bits, kind, raw, *chunks))
     return path
 
 
@@ -144,13 +143,9 @@ def test_transparency_of_grey_png_at_every_depth(tmp_path, bits, depth):
     raw = b"".join(
         b"\0" + (row.astype(">u2").tobytes() if bits == 16 else packed(row, bits)) for row in grey
     )
-    header = struct.pack(">IIBB3x", *SIZE, bits, 0)
     hidden = 1
-    parts = (
-        png.chunk(b"IHDR", header), png.chunk(b"tRNS", struct.pack(">H", hidden)),
-        png.chunk(b"IDAT", zlib.compress(raw)), png.chunk(b"IEND", b""),
-    )  # fmt: skip
-    (tmp_path / "a.png").write_bytes(png.SIGNATURE + b"".join(parts))
+    transparency = png.chunk(b"tRNS", struct.pack(">H", hidden))
+    (tmp_path / "a.png").write_bytes(corpus.png(*SIZE, bits, 0, raw, transparency))
     photo = read_photo(tmp_path / "a.png")
     assert np.array_equal(photo.alpha == 0, grey == hidden)
     assert photo.grey

@@ -19,6 +19,7 @@ from coser_cli.imageio.exif import (
     usable_exif,
 )
 from coser_cli.imageio.header import read_header
+from coser_cli.imageio.keep import Kept, jpeg_head
 from coser_cli.imageio.read import read_photo
 from coser_cli.imageio.write import lost_in, write_photo
 from coser_cli.imageio.xmp import others_in, xmp_for_size
@@ -86,10 +87,6 @@ def jpeg_with(*segments, after=b""):
     return data[:2] + b"".join(segments) + data[2:] + after
 
 
-def segment(marker, data):
-    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
-
-
 def png_with(*chunks, end=True, mode="RGB"):
     file = io.BytesIO()
     Image.new(mode, (WIDTH, HEIGHT), "teal" if mode == "RGB" else 90).save(file, "PNG")
@@ -110,7 +107,7 @@ def through(tmp_path, data, suffix):
 @pytest.mark.parametrize("suffix", HOLD_EXIF)
 def test_exif_survives_byte_by_byte(tmp_path, suffix, order):
     before = block(order)
-    photo, said = through(tmp_path, jpeg_with(segment(0xE1, b"Exif\0\0" + before)), suffix)
+    photo, said = through(tmp_path, jpeg_with(jpeg.segment(0xE1, b"Exif\0\0" + before)), suffix)
     assert photo.size == Size(WIDTH, HEIGHT)  # turned
     old, new = values_of(before), values_of(said.metadata.exif)
     changed = {("main", 0x112), (str(EXIF_IFD), 0xA002), (str(EXIF_IFD), 0xA003)}
@@ -128,7 +125,7 @@ def test_exif_survives_byte_by_byte(tmp_path, suffix, order):
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_maker_note_of_a_tiff_stays_where_it_was(tmp_path, order):
     before = block(order)
-    through(tmp_path, jpeg_with(segment(0xE1, b"Exif\0\0" + before)), ".tif")
+    through(tmp_path, jpeg_with(jpeg.segment(0xE1, b"Exif\0\0" + before)), ".tif")
     maker = bytes(range(256)) * 2
     assert (tmp_path / "out.tif").read_bytes().index(maker) == before.index(maker)
 
@@ -136,7 +133,7 @@ def test_the_maker_note_of_a_tiff_stays_where_it_was(tmp_path, order):
 def test_no_position_is_invented(tmp_path):
     layout = ifd.Layout()
     exif = b"II*\0" + layout.offset(8) + ifd.pack({0x10F: text("Maker")}, 8, layout)
-    _, said = through(tmp_path, jpeg_with(segment(0xE1, b"Exif\0\0" + exif)), ".jpg")
+    _, said = through(tmp_path, jpeg_with(jpeg.segment(0xE1, b"Exif\0\0" + exif)), ".jpg")
     assert said.metadata.exif == exif
 
 
@@ -166,7 +163,7 @@ def test_adobe_rgb_by_its_mark_alone(tmp_path):
     layout = ifd.Layout()
     exif = b"II*\0" + layout.offset(8) + ifd.pack({EXIF_IFD: photo}, 8, layout)
     assert names_adobe_rgb(exif)
-    photo, said = through(tmp_path, jpeg_with(segment(0xE1, b"Exif\0\0" + exif)), ".jpg")
+    photo, said = through(tmp_path, jpeg_with(jpeg.segment(0xE1, b"Exif\0\0" + exif)), ".jpg")
     assert "Adobe RGB" in photo.notes[0]
     assert photo.convert
     assert said.icc == photo.icc
@@ -178,7 +175,7 @@ IPTC = photoshop.resource(photoshop.IPTC, b"\x1c\x02\x78\x00\x05Hafen")
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
 def test_iptc_survives(tmp_path, suffix):
     thumbnail = photoshop.resource(0x040C, b"old pixels")
-    data = jpeg_with(segment(0xED, b"Photoshop 3.0\0" + thumbnail + IPTC))
+    data = jpeg_with(jpeg.segment(0xED, b"Photoshop 3.0\0" + thumbnail + IPTC))
     photo, said = through(tmp_path, data, suffix)
     assert said.metadata.iptc == IPTC
     assert b"old pixels" not in (tmp_path / f"out{suffix}").read_bytes()
@@ -187,8 +184,8 @@ def test_iptc_survives(tmp_path, suffix):
 
 def test_what_a_format_cannot_hold_is_one_note(tmp_path):
     data = jpeg_with(
-        segment(0xED, b"Photoshop 3.0\0" + IPTC), segment(0xFE, b"box 12"),
-        segment(0xE1, b"Exif\0\0" + block()),
+        jpeg.segment(0xED, b"Photoshop 3.0\0" + IPTC), jpeg.segment(0xFE, b"box 12"),
+        jpeg.segment(0xE1, b"Exif\0\0" + block()),
     )  # fmt: skip
     (tmp_path / "a.jpg").write_bytes(data)
     photo = read_photo(tmp_path / "a.jpg")
@@ -198,7 +195,7 @@ def test_what_a_format_cannot_hold_is_one_note(tmp_path):
 
 
 def test_comments(tmp_path):
-    data = jpeg_with(segment(0xFE, b"scanned, box 12"), segment(0xFE, "Zoë".encode()))
+    data = jpeg_with(jpeg.segment(0xFE, b"scanned, box 12"), jpeg.segment(0xFE, "Zoë".encode()))
     _, said = through(tmp_path, data, ".jpg")
     assert said.metadata.comments == (b"scanned, box 12", "Zoë".encode())
     _, said = through(tmp_path, data, ".png")
@@ -229,7 +226,7 @@ def test_texts_of_png(tmp_path):
 def test_unequal_resolutions(tmp_path, suffix):
     jfif = b"JFIF\0\1\1\1" + struct.pack(">HH", 300, 150) + b"\0\0"
     data = jpeg_with()
-    data = data[:2] + segment(0xE0, jfif) + data[20:]
+    data = data[:2] + jpeg.segment(0xE0, jfif) + data[20:]
     photo, said = through(tmp_path, data, suffix)
     assert photo.metadata.dpi == (300, 150)
     assert np.allclose(said.metadata.dpi, (300, 150), atol=0.02)
@@ -273,7 +270,7 @@ def test_extended_xmp_is_joined_and_split_again(tmp_path):
     guid = jpeg.guid_of(long)
     note = 'xmlns:xmpNote="http://ns.adobe.com/xmp/note/"'
     short = packet("", f'{note} xmpNote:HasExtendedXMP="{guid.decode()}"')
-    head = jpeg.jpeg_head(xmp=short, more_xmp=long)
+    head = jpeg_head(Kept(xmp=short, more_xmp=long))
     file = io.BytesIO()
     Image.new("RGB", (WIDTH, HEIGHT)).save(file, "JPEG")
     for suffix in (".png", ".jpg"):

@@ -1,11 +1,10 @@
 """Real files of every kind, made here, read back."""
 
 import os
-import struct
-import zlib
 
 import numpy as np
 import pytest
+from corpus import SIZE, picture, png
 from PIL import ExifTags, Image, ImageCms
 
 from coser_cli.errors import Exit, InputError
@@ -13,27 +12,9 @@ from coser_cli.imageio.exif import exif_for_size
 from coser_cli.imageio.read import read_photo
 from coser_cli.size import Size
 
-SIZE = (13, 9)
 EXTENSIONS = {
     "PNG": "png", "JPEG": "jpg", "WEBP": "webp", "TIFF": "tif", "BMP": "bmp", "GIF": "gif"
 }  # fmt: skip
-
-
-def picture(mode="RGB", size=SIZE):
-    """A smooth picture, so that lossy formats change it little."""
-    x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
-    rgb = np.stack([x, y, (x + y) / 2], axis=-1)
-    return Image.fromarray(np.rint(rgb * 255).astype(np.uint8)).convert(mode)
-
-
-def png_chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width, height, bits, colour_type, rows):
-    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
-    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows))
-    return b"\x89PNG\r\n\x1a\n" + body + png_chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("format", EXTENSIONS)
@@ -157,26 +138,6 @@ def test_orientation_is_applied(tmp_path, orientation, extension):
     kept.load(exif_for_size(photo.metadata.exif, Size(32, 64)))
     assert kept[ExifTags.Base.Make] == "Maker"
     assert kept[ExifTags.Base.Orientation] == 1
-
-
-def linear_profile(tmp_path):
-    """An RGB profile that is not sRGB: sRGB's with its green and blue columns swapped."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    for first, second in ((b"gXYZ", b"bXYZ"),):
-        i, j = profile.index(first), profile.index(second)
-        profile[i : i + 4], profile[j : j + 4] = second, first
-    at = profile.index("sRGB".encode("utf-16-be"))
-    profile[at : at + 8] = "Swap".encode("utf-16-be")
-    return bytes(profile)
-
-
-def test_profile_is_converted_to_srgb(tmp_path):
-    icc = linear_profile(tmp_path)
-    Image.new("RGB", SIZE, (0, 255, 0)).save(tmp_path / "a.png", icc_profile=icc)
-    photo = read_photo(tmp_path / "a.png")
-    assert np.allclose(photo.pixels[:, 0, 0], [0, 0, 1], atol=0.02)  # its green is our blue
-    assert photo.icc == icc
-    assert photo.convert
 
 
 def test_srgb_profile_changes_nothing(tmp_path):

@@ -134,30 +134,12 @@ def grey_profile():
     return bytes(profile)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied_as_pillow_does(tmp_path, orientation):
-    stored = values(4, 6, 3)
-    tags = [(274, 3, [orientation])]
-    (tmp_path / "a.tif").write_bytes(tiff(stored, tags=tags))
-    (tmp_path / "b.tif").write_bytes(tiff((stored >> 8).astype(np.uint8), tags=tags))
-    deep, flat = read_photo(tmp_path / "a.tif"), read_photo(tmp_path / "b.tif")
-    assert deep.size == flat.size
-    assert np.array_equal(np.rint(deep.pixels * 65535).astype(int) >> 8, np.rint(flat.pixels * 255))
-
-
 def test_premultiplied_colours_are_divided(tmp_path):
     stored = np.array([[[10000, 20000, 0, 32768], [0, 0, 0, 0]]], dtype=np.uint16)
     (tmp_path / "a.tif").write_bytes(tiff(stored, tags=[(338, 3, [1])]))
     photo = read_photo(tmp_path / "a.tif")
     assert np.allclose(photo.pixels[:, 0, 0] * 65535, (19999.7, 39999.4, 0), atol=1)
     assert photo.pixels[0, 0, 1] == photo.pixels[0, 0, 0]  # what is hidden takes what is seen
-
-
-def test_white_is_zero(tmp_path):
-    stored = values(4, 6, 1)
-    (tmp_path / "a.tif").write_bytes(tiff(stored, photometric=0))
-    photo = read_photo(tmp_path / "a.tif")
-    assert np.array_equal(np.rint(photo.pixels[0] * 65535), 65535 - stored[..., 0])
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".bmp"])

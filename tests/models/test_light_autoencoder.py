@@ -8,27 +8,17 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from coser_cli.config import AutoencoderConfig, LightAutoencoderConfig, ModelConfig, SRResNetConfig
+from coser_cli.config import ModelConfig, SRResNetConfig
 from coser_cli.models.autoencoder import Autoencoder
 from coser_cli.models.srresnet import RECONSTRUCT_REACH, SRResNet
 from coser_cli.weights.store import config_from_dict
-
-CONFIG = AutoencoderConfig(
-    patch_size=4,
-    block_out_channels=(8,),
-    layers_per_block=1,
-    latent_channels=6,
-    norm_num_groups=0,
-    mid_block_attention=False,
-    scaling_factor=2.0,
-    light=LightAutoencoderConfig(width=8, up_width=4),
-)
+from tests.toy import LIGHT_AUTOENCODER
 
 
 @pytest.fixture
 def autoencoder() -> Autoencoder:
     torch.manual_seed(0)
-    return Autoencoder(CONFIG).double().eval()
+    return Autoencoder(LIGHT_AUTOENCODER).double().eval()
 
 
 def test_latents_have_four_pixels_per_cell(autoencoder: Autoencoder) -> None:
@@ -59,7 +49,7 @@ def test_srresnet_reaches_as_far_as_it_says(upsampling: str) -> None:
 
 
 def test_configuration_survives_json() -> None:
-    config = ModelConfig("toy", autoencoder=CONFIG)
+    config = ModelConfig("toy", autoencoder=LIGHT_AUTOENCODER)
     assert config_from_dict(ModelConfig, json.loads(json.dumps(asdict(config)))) == config
 
 

@@ -1,15 +1,15 @@
 """A preference study and an evaluation's page in a real browser."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
 
 from coser_cli.evaluation.preference import read_sessions, tally
-from coser_cli.imageio.preview import Preview
-from coser_cli.pages.evaluation import Case, Plot, Table, evaluation_page
+from coser_cli.imageio.preview import data_uri
 from coser_cli.pages.study import StudyPicture, study_page
-from coser_cli.size import Size
+from coser_cli.pages.template import page
 
 pytestmark = pytest.mark.slow
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -147,15 +147,22 @@ def test_a_held_picture_is_seen_at_full_size(study):
 
 def test_the_page_of_an_evaluation(browser, tmp_path):
     square = '<rect width="9" height="9"/>'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">{square}</svg>'.encode()
-    image = Image.new("RGB", (50, 40), RED)
-    case = Case(
-        "a <b>", "psnr_y +1", (("<i>left</i>", Preview(image, Size.of_wh(image.size))),) * 2
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">{square}</svg>'
+    uri = f"data:image/svg+xml,{quote(svg)}"
+    images = [("<i>left</i>", Image.new("RGB", (50, 40), RED))] * 2
+    rows = [("<script>window.ran = 1</script>", "26.0")]
+    html = page(
+        "evaluation",
+        title="Title",
+        facts=["fact"],
+        tables=[{"title": "Set", "heads": ("method", "psnr_y"), "rows": rows, "soft": ""}],
+        plots=[{"words": "plot", "uri": uri}],
+        cases=[{"title": "a <b>", "facts": "psnr_y +1", "images": images}],
+        data_uri=data_uri,
     )
-    table = Table("Set", ("method", "psnr_y"), (("<script>window.ran = 1</script>", "26.0"),))
-    page = tmp_path / "page.html"
-    page.write_bytes(evaluation_page("Title", ["fact"], [table], [Plot(svg, "plot")], [case]))
-    browser.open(page)
+    file = tmp_path / "page.html"
+    file.write_bytes(html)
+    browser.open(file)
     assert browser.run("return window.ran ?? 0") == 0
     assert browser.run("return [...document.images].every((each) => each.naturalWidth > 0)")
     small = browser.box("figure img")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from coser_cli.pages.template import environment, href, name_text, page
+from coser_cli.pages.template import href, jinja, name_text, page
 
 PAGES = ("compare", "evaluation", "report", "study")
 ASSETS = ("frame.html", "common.css", *(f"{p}.{k}" for p in PAGES for k in ("html", "css", "js")))
@@ -23,7 +23,7 @@ def read(name):
 
 @given(st.text())
 def test_values_cannot_leave_their_place(text):
-    template = environment().from_string('<a title="{{ text }}">{{ text }}</a>')
+    template = jinja().from_string('<a title="{{ text }}">{{ text }}</a>')
     inner = template.render(text=text).removeprefix('<a title="').removesuffix("</a>")
     assert inner.count("<") == 0
     assert inner.count('"') == 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from coser_cli.parity.recorded import Recorder, parse, settings_of, truncated
+from coser_cli.parity.recorded import parse, settings_of, truncated
 from coser_cli.parity.tiled import TiledRun, pad
 from coser_cli.size import Size
 from coser_cli.tiling.grid import Box
@@ -70,10 +70,3 @@ def test_patches():
     wide = torch.empty(1, 3, 160, 224)
     assert run._patches(wide) == [Box(0, 0, 160, 160), Box(0, 64, 160, 224)]
     assert run._patches(wide[..., :160]) == [Box(0, 0, 160, 160)]
-
-
-def test_recorder_keeps_every_state():
-    recorder = Recorder()
-    for done in (1, 2, 3):
-        recorder(done, 3, torch.full((1, 4, 2, 2), float(done)))
-    assert recorder.stacked()[:, 0, 0, 0, 0].tolist() == [1, 2, 3]

@@ -1,13 +1,11 @@
 """A folder with what the cases name, and the installed program in a process of its own."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sysconfig
 import threading
-from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,22 +16,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.pre_restorers import save
+from tests.ran import Ran
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a process ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self):
-        """The JSON Lines of stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 RECIPE = """\

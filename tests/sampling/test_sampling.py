@@ -15,7 +15,7 @@ from coser_cli import settings
 from coser_cli.config import ScheduleConfig
 from coser_cli.errors import UsageError
 from coser_cli.sampling.guidance import Guidance, guide
-from coser_cli.sampling.loop import Walk, sample
+from coser_cli.sampling.loop import sample
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.sampling.schedulers import (
     SAMPLERS,
@@ -187,7 +187,7 @@ def test_guidance_in_a_part_of_the_steps(interval, guided):
     assert all(Guidance.within(interval, 1.0, timesteps).branches(t) == 1 for t in timesteps)
 
 
-def test_walk_asks_for_both_branches_where_it_guides():
+def test_both_branches_are_asked_for_where_they_are_guided():
     sampler = make_scheduler("ddim", ScheduleConfig(), 4)
     asked = []
 
@@ -196,7 +196,7 @@ def test_walk_asks_for_both_branches_where_it_guides():
         return two_branches(latents, timestep, branches)
 
     guidance = Guidance.within((0.25, 0.75), 2.0, sampler.timesteps)
-    Walk(sampler, guidance, lambda step: torch.zeros(SHAPE))(denoise, torch.zeros(SHAPE))
+    sample(guide(denoise, guidance), torch.zeros(SHAPE), sampler, lambda step: torch.zeros(SHAPE))
     assert asked == [1, 2, 2, 1]
 
 

@@ -398,7 +398,7 @@ def test_a_server_that_ends_at_any_moment(place, messages, left):
 
 
 def test_a_server_that_says_no_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "SILENCE", 0.2)
+    monkeypatch.setattr(client_module, "SILENCE_TIMEOUT", 0.2)
     tmp_path.chmod(0o700)
     welcome = line(Welcome(PROTOCOL, "1", "x", 1))
     work = Work(Request(Settings(), Compute("mini")), Settings())  # nothing looks at the settings

@@ -79,4 +79,4 @@ def test_silence_ends_the_wait(pair):
 def test_writing_to_who_does_not_read_ends(pair):
     _, lines = pair
     with pytest.raises(TimeoutError):
-        lines.write(os.urandom(2**24), patience=0.1)
+        lines.write(os.urandom(2**24), timeout=0.1)

@@ -29,7 +29,7 @@ def test_the_model_stays_when_a_client_goes_with_its_last_result(place, weights)
             member.begin([(0, job)], run, events.append)
             while not (outcomes := member.receive()):
                 pass
-            member.give_up()
+            member.cancel()
             assert outcomes[0][1].status == "done", outcomes
     finally:
         member.end()
@@ -43,7 +43,7 @@ def test_a_client_that_goes_while_torch_is_imported(place, weights, monkeypatch,
     """The same process can do the next client's picture; an import that breaks off cannot be
     repeated.
     """
-    monkeypatch.setattr(pool_module, "PATIENCE", 200)
+    monkeypatch.setattr(pool_module, "END_TIMEOUT", 200)
     folder = weights / "toy"
     (name,) = place.photos(1, (24, 20))
     request = Request(Settings(scale=2, strength=0), Compute(str(folder), "cpu"))
@@ -55,7 +55,7 @@ def test_a_client_that_goes_while_torch_is_imported(place, weights, monkeypatch,
         while not any(isinstance(each, Hint) for each in events):  # it says that it loads
             member.receive()
         time.sleep(delay)
-        member.give_up()
+        member.cancel()
         process = member.process
         member.begin([(0, job)], run, events.append)
         while not (outcomes := member.receive()):

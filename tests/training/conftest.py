@@ -15,7 +15,6 @@ from coser_cli.config import (
     ClipVisionConfig,
     ControlNetConfig,
     Defaults,
-    LightAutoencoderConfig,
     ModelConfig,
     OneStep,
     QFormerConfig,
@@ -28,6 +27,7 @@ from coser_cli.training.recipe import read_recipe
 from coser_cli.training.workspace import Workspace
 from coser_cli.weights.load import save_component
 from coser_cli.weights.store import save_model_config
+from tests.toy import LIGHT_AUTOENCODER
 
 DENOISER = {
     "block_out_channels": (8, 16),
@@ -57,16 +57,7 @@ LIKE_MINI = ModelConfig(
     clip_vision=ClipVisionConfig(32, 16, 16, layers=1, heads=2, output_dim=16),
     text=SentenceTextConfig(context_length=8),
     qformer=QFormerConfig(4, 384, 1, num_heads=2, intermediate_size=16, encoder_width=16),
-    autoencoder=AutoencoderConfig(
-        patch_size=4,
-        block_out_channels=(8,),
-        layers_per_block=1,
-        latent_channels=6,
-        norm_num_groups=0,
-        mid_block_attention=False,
-        scaling_factor=1.0,
-        light=LightAutoencoderConfig(8, 8),
-    ),
+    autoencoder=LIGHT_AUTOENCODER,
     cfw=None,
     unet=UNetConfig(**MINI_DENOISER, out_channels=6),
     controlnet=ControlNetConfig(**MINI_DENOISER),

@@ -1,6 +1,6 @@
 """What shell loops cost without a server, with one, and as one command; with the figures around it.
 
-    python -m tools.benchmarks.shell_loop [--count 100] [--cold 20] [--jobs 200] [--clients 4]
+    python -m tools.benchmarks.shell_loop [--count 100] [--cold 20] [--jobs 200]
 
 Run it on a quiet machine, from the root of the checkout. It makes its pictures from `examples/`,
 and its server has a runtime folder of its own and ends with it. Times are seconds: by the clock,
@@ -28,8 +28,6 @@ from typing import Any
 
 from PIL import Image
 
-ROUNDS = 5
-"""Repetitions of what is given as a median."""
 EARLY = 20
 """Jobs after which the memory of the server is compared with that after all."""
 NETWORK = """
@@ -182,11 +180,11 @@ def say_ratio(name: str, above: Cost, below: Cost) -> None:
     say(f"  {name:34} wall {wall:7.2f}  processor {cpu:7.2f}  times")
 
 
-def start_up(shell: Shell) -> None:
+def start_up(shell: Shell, rounds: int) -> None:
     """What commands cost that make no picture."""
-    say(f"start-up, median of {ROUNDS}")
+    say(f"start-up, median of {rounds}")
     for words in (("--help",), ("--version",), ("upscale", "--help")):
-        say_cost("coser " + " ".join(words), median([shell.run(*words) for _ in range(ROUNDS)]))
+        say_cost("coser " + " ".join(words), median([shell.run(*words) for _ in range(rounds)]))
 
 
 def loop(shell: Shell, names: Sequence[str], *options: str) -> Cost:
@@ -230,7 +228,7 @@ def memory(shell: Shell, names: Sequence[str], jobs: int) -> None:
     shell.run("serve", "start")
     say(f"  without a model      {shell.server()['memory'] / 2**20:7.1f}")
     done = 0
-    for until in (1, min(EARLY, jobs), jobs):
+    for until in sorted({1, min(EARLY, jobs), jobs}):
         for number in range(done, until):
             loop(shell, [names[number % len(names)]], "--warm", "--overwrite", "-o", "memory/")
         done = until
@@ -254,18 +252,18 @@ def several_clients(shell: Shell, names: Sequence[str], clients: int) -> None:
     say(f"  the same bytes: {same}")
 
 
-def one_picture(shell: Shell, *options: str) -> None:
+def one_picture(shell: Shell, rounds: int, *options: str) -> None:
     """`coser upscale p128.png -s 4`, and the network's part in it."""
-    say(" ".join(("coser upscale p128.png -s 4", *options)) + f", median of {ROUNDS}")
+    say(" ".join(("coser upscale p128.png -s 4", *options)) + f", median of {rounds}")
     words = "upscale", "p128.png", "-s", "4", *options, "--overwrite", "-o", "p128/"
     shell.run(*words, "--warm")
     cold, served = [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         cold.append(shell.run(*words, "--no-warm"))
         before = shell.used_by_server()
         served.append(shell.run(*words, "--warm") + Cost(0, shell.used_by_server() - before))
     fast = "fast" if options else "balanced"
-    text = shell.output(sys.executable, "-c", NETWORK, "p128.png", str(ROUNDS), fast)
+    text = shell.output(sys.executable, "-c", NETWORK, "p128.png", str(rounds), fast)
     network = median([Cost(*each) for each in json.loads(text)])
     say_cost("the picture alone, in a process", network)
     say_cost("cold", median(cold))
@@ -280,6 +278,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="pictures of a loop")
     parser.add_argument("--cold", type=int, default=20, help="of these without a server")
     parser.add_argument("--jobs", type=int, default=200, help="jobs until memory is looked at")
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions where medians are given")
     parser.add_argument("--clients", type=int, default=4, help="commands at once, by xargs")
     arguments = parser.parse_args()
     say(
@@ -290,10 +289,10 @@ def main() -> None:
         shell = Shell(Path(name))
         names = make_pictures(shell.folder, arguments.count)
         try:
-            start_up(shell)
+            start_up(shell, arguments.rounds)
             for options in ((), ("--fast",)):
                 loops(shell, names, min(arguments.cold, arguments.count), *options)
-                one_picture(shell, *options)
+                one_picture(shell, arguments.rounds, *options)
             several_clients(shell, names, arguments.clients)
             memory(shell, names, arguments.jobs)
         finally:

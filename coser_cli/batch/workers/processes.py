@@ -20,7 +20,7 @@ from coser_cli.batch.request import Work
 from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, warn_in_one_line
 
-PATIENCE = 10.0
+END_TIMEOUT = 10.0
 """Seconds that a process has to end when it is asked to."""
 
 
@@ -106,7 +106,7 @@ class Member:
         if self.process is None:
             return
         self.process.terminate()
-        self.process.join(PATIENCE)
+        self.process.join(END_TIMEOUT)
         if self.process.is_alive():
             self.process.kill()
         self._dead()
@@ -123,7 +123,7 @@ class Member:
     def _dead(self) -> int | None:
         assert self.process is not None and self.connection is not None
         self.connection.close()
-        self.process.join(PATIENCE)
+        self.process.join(END_TIMEOUT)
         code = self.process.exitcode
         self.process = self.connection = None
         return code

@@ -23,7 +23,7 @@ from coser_cli.batch.load import loader
 from coser_cli.batch.pipeline import run_in_process
 from coser_cli.batch.request import Work
 from coser_cli.batch.results import Result
-from coser_cli.batch.resume import is_present, pending_of
+from coser_cli.batch.resume import pending_of
 from coser_cli.batch.workers.dispatch import Lost, Outcome
 from coser_cli.errors import CoserError, DeviceError, InputError, UsageError, reason_of, shown
 from coser_cli.size import Size
@@ -256,7 +256,7 @@ def _packed(job: Job, work: Work) -> Parcel | Result:
         if not pending.missing and job.source.exists():
             return Result(job, "skipped", notes=pending.notes)
         existing = [
-            each for each in job.outputs if each not in pending.missing and is_present(each)
+            each for each in job.outputs if each not in pending.missing and os.path.lexists(each)
         ]
         require_writable(pending.missing, Size(1, 1))
         source = job.source.read_bytes()

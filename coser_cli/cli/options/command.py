@@ -31,11 +31,9 @@ class Command(TyperCommand):
     """The parameters that `--help` shows; all, where there are none."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """All its options."""
         return spare_validators(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help of this command."""
         formatter.write(command_help(ctx, self.often, everything=False))
 
 
@@ -43,11 +41,9 @@ class Group(TyperGroup):
     """A command of commands, with plain help."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """All its options."""
         return spare_validators(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands, of the root command with examples."""
         formatter.write(group_help(ctx, () if ctx.parent else EXAMPLES))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

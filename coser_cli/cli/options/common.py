@@ -12,16 +12,16 @@ import typer
 
 from coser_cli import settings as names
 from coser_cli.cli.options.completion import complete_model
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.declare import options_of
 from coser_cli.cli.output.errors import closest
 from coser_cli.errors import UsageError, reading, shown
 from coser_cli.imageio.formats import WRITABLE_SUFFIXES
 
-IN_OUT = "Input and output"
-SAMPLING = "Sampling"
-REFERENCE = "Reference"
-MODEL = "Model and device"
-REPORTING = "Reporting"
+file_option = options_of("Input and output")
+sampling_option = options_of("Sampling")
+reference_option = options_of("Reference")
+model_option = options_of("Model and device")
+reporting_option = options_of("Reporting")
 
 
 Inputs = Annotated[
@@ -37,27 +37,25 @@ Inputs = Annotated[
 ]
 Output = Annotated[
     str | None,
-    choose(
-        "--output -o",
-        IN_OUT,
+    file_option(
         "Write to this file, into this folder, or to stdout; by default beside each input, as "
         "PNG. A file is for one input, and its extension decides the format: "
         f"{' '.join(WRITABLE_SUFFIXES)}.",
+        "--output -o",
         metavar="FILE|DIR|-",
     ),
 ]
 Overwrite = Annotated[
     bool,
-    option(
-        "--overwrite", IN_OUT, "Write again what exists; without it, finished outputs are skipped."
+    file_option(
+        "Write again what exists; without it, finished outputs are skipped.", "--overwrite"
     ),
 ]
 Scale = Annotated[
     float,
-    option(
-        "--scale -s",
-        IN_OUT,
+    file_option(
         "Enlarge each side by this factor, such as 2.5.",
+        "--scale -s",
         min=names.MIN_SCALE,
         max=names.MAX_SCALE,
         metavar="1–16",
@@ -66,9 +64,7 @@ Scale = Annotated[
 ]
 SaveReference = Annotated[
     str | None,
-    choose(
-        "--save-reference",
-        REFERENCE,
+    reference_option(
         "Also write the references that guide the result; beside it, or into DIR "
         "(--save-reference=DIR).",
         metavar="[DIR]",
@@ -76,9 +72,7 @@ SaveReference = Annotated[
 ]
 Reference = Annotated[
     list[Path] | None,
-    choose(
-        "--reference",
-        REFERENCE,
+    reference_option(
         "Let this picture guide the result; instead of one that is imagined. Repeat it for "
         "several. The same files serve every input. A picture whose aspect ratio differs by more "
         "than 2 % is made to cover the input's frame and cut on both sides alike.",
@@ -87,9 +81,7 @@ Reference = Annotated[
 ]
 Mask = Annotated[
     Path | None,
-    choose(
-        "--mask",
-        SAMPLING,
+    sampling_option(
         "Restore only where this 8-bit grey picture is white; black stays a bicubic enlargement, "
         "grey lies between. It is resized to the result. For several inputs: a folder with a mask "
         "of the same stem for each.",
@@ -98,9 +90,7 @@ Mask = Annotated[
 ]
 Conditions = Annotated[
     list[str] | None,
-    choose(
-        "--condition",
-        SAMPLING,
+    sampling_option(
         "Let this picture guide the result through a condition that the model was trained with, "
         "such as edges=sketch.png; repeat it for several. It is placed into the frame as a "
         "reference is. For several inputs: a folder with a picture of the same stem for each.",
@@ -109,18 +99,15 @@ Conditions = Annotated[
 ]
 Compare = Annotated[
     bool,
-    option(
-        "--compare",
-        IN_OUT,
+    file_option(
         "Also write a picture of what has changed; NAME_compare.png shows bicubic, the saved "
         "reference, the result, and a detail.",
+        "--compare",
     ),
 ]
 Model = Annotated[
     str,
-    option(
-        "--model",
-        MODEL,
+    model_option(
         "Use this model, or the one in a folder; auto takes sd21 where its weights are "
         "installed, else mini.",
         metavar="NAME|DIR",
@@ -130,9 +117,7 @@ Model = Annotated[
 ]
 PreRestorer = Annotated[
     str | None,
-    choose(
-        "--pre-restorer",
-        MODEL,
+    model_option(
         "Enlarge with this super-resolution network in place of the model's own: a .safetensors, "
         ".pth or .ckpt file of any architecture that spandrel knows (extra spandrel). With "
         "--strength 0 its picture is the result.",
@@ -141,24 +126,15 @@ PreRestorer = Annotated[
 ]
 Device = Annotated[
     names.Device,
-    option(
-        "--device", MODEL, "Compute here; auto takes the fastest there is.", envvar="COSER_DEVICE"
-    ),
+    model_option("Compute here; auto takes the fastest there is.", envvar="COSER_DEVICE"),
 ]
 Dtype = Annotated[
     names.Dtype,
-    option(
-        "--dtype",
-        MODEL,
-        "Compute with this number type; auto suits the device.",
-        envvar="COSER_DTYPE",
-    ),
+    model_option("Compute with this number type; auto suits the device.", envvar="COSER_DTYPE"),
 ]
 Offload = Annotated[
     names.Offload,
-    option(
-        "--offload",
-        MODEL,
+    model_option(
         "Keep on the device: all weights (none), those of the networks that run (model), or "
         "those of the layer that runs (sequential, slow); auto goes by the free memory.",
         envvar="COSER_OFFLOAD",
@@ -166,31 +142,25 @@ Offload = Annotated[
 ]
 LowMemory = Annotated[
     bool,
-    option(
-        "--low-memory",
-        MODEL,
+    model_option(
         "Take as little memory as possible, and more time: --offload sequential, straight "
         "from the weights' files.",
+        "--low-memory",
         envvar="COSER_LOW_MEMORY",
     ),
 ]
 Compile = Annotated[
     bool,
-    option(
-        "--compile",
-        MODEL,
+    model_option(
         "Compile the networks of the denoising steps: seconds to minutes once per size, for "
         "shorter steps. Needs a C++ compiler on a CPU; results may differ in their last bits.",
+        "--compile",
         envvar="COSER_COMPILE",
     ),
 ]
-Quiet = Annotated[
-    bool,
-    option("--quiet -q", REPORTING, "Print nothing but errors."),
-]
+Quiet = Annotated[bool, reporting_option("Print nothing but errors.", "--quiet -q")]
 Json = Annotated[
-    bool,
-    option("--json", REPORTING, "Print JSON instead of text, one object per line."),
+    bool, reporting_option("Print JSON instead of text, one object per line.", "--json")
 ]
 
 
@@ -227,9 +197,7 @@ def _read_table(path: Path, command: str) -> dict[str, Any]:
 
 Config = Annotated[
     Path | None,
-    choose(
-        "--config",
-        REPORTING,
+    reporting_option(
         "Take defaults from this TOML file: a table per command, keys named like options.",
         metavar="FILE",
         envvar="COSER_CONFIG",

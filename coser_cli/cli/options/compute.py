@@ -1,7 +1,8 @@
-"""The options about model and device, as one group."""
+"""The options about model and device, as groups."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from coser_cli.cli.options import common as options
@@ -19,3 +20,12 @@ ComputeOptions = Annotated[
         "pre_restorer": options.PreRestorer,
     },
 ]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model computes, and where; for commands that only measure."""
+
+    model: options.Model = "auto"
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coser_cli.cli.options.common import IN_OUT
-from coser_cli.cli.options.declare import choose
+from coser_cli.cli.options.common import file_option
+from coser_cli.cli.options.declare import options_of
 from coser_cli.errors import UsageError
 from coser_cli.imageio.encoding import Chroma, Encoding
 from coser_cli.imageio.formats import FORMATS
@@ -19,7 +19,7 @@ from coser_cli.imageio.formats import FORMATS
 if TYPE_CHECKING:
     from coser_cli.batch.fit import Fit
 
-FORMAT = "Format and name"
+format_option = options_of("Format and name")
 _MAX_SIDE = 2**20
 
 
@@ -29,33 +29,25 @@ class Files:
 
     recursive: Annotated[
         bool,
-        choose(
-            "--recursive -r", IN_OUT, "Look into sub-folders, too; their tree is kept below -o."
-        ),
+        file_option("Look into sub-folders, too; their tree is kept below -o.", "--recursive -r"),
     ] = False
     from_file: Annotated[
         str | None,
-        choose(
-            "--from-file",
-            IN_OUT,
+        file_option(
             "Also take the inputs named in this file, or on stdin where it is -: one a line, "
             "or ended by NUL.",
             metavar="LIST",
         ),
     ] = None
     all_frames: Annotated[
-        bool,
-        choose("--all-frames", IN_OUT, "Enlarge every frame of an animation and page of a TIFF."),
+        bool, file_option("Enlarge every frame of an animation and page of a TIFF.", "--all-frames")
     ] = False
     width: Annotated[
-        int | None,
-        choose("--width", IN_OUT, "Make results this wide, instead of -s.", min=1, max=_MAX_SIDE),
+        int | None, file_option("Make results this wide, instead of -s.", min=1, max=_MAX_SIDE)
     ] = None
     height: Annotated[
         int | None,
-        choose(
-            "--height",
-            IN_OUT,
+        file_option(
             "Make results this high, instead of -s; with --width: as large as fits into both.",
             min=1,
             max=_MAX_SIDE,
@@ -63,20 +55,13 @@ class Files:
     ] = None
     max_side: Annotated[
         int | None,
-        choose(
-            "--max-side",
-            IN_OUT,
-            "Make the longer side this long, instead of -s.",
-            min=1,
-            max=_MAX_SIDE,
-            metavar="PIXELS",
+        file_option(
+            "Make the longer side this long, instead of -s.", min=1, max=_MAX_SIDE, metavar="PIXELS"
         ),
     ] = None
     name: Annotated[
         str | None,
-        choose(
-            "--name",
-            FORMAT,
+        format_option(
             "Call results so, as in '{stem}_{scale}x{ext}'; also width, height, model, seed, "
             "index and frame.",
             metavar="TEMPLATE",
@@ -84,9 +69,7 @@ class Files:
     ] = None
     format: Annotated[
         str | None,
-        choose(
-            "--format",
-            FORMAT,
+        format_option(
             f"Write {', '.join(row.name.lower() for row in FORMATS)}, or same (as the input); "
             "default: png, or by the extension of -o FILE.",
             metavar="FORMAT",
@@ -94,9 +77,7 @@ class Files:
     ] = None
     quality: Annotated[
         int | None,
-        choose(
-            "--quality",
-            FORMAT,
+        format_option(
             "Quality of JPEG, WebP and AVIF; default 95, of AVIF 90.",
             min=1,
             max=100,
@@ -105,26 +86,21 @@ class Files:
     ] = None
     chroma: Annotated[
         Chroma | None,
-        choose(
-            "--chroma",
-            FORMAT,
+        format_option(
             "Keep colours of JPEG and AVIF at full (444, the default) or half resolution.",
             envvar="COSER_CHROMA",
         ),
     ] = None
-    lossless: Annotated[bool, choose("--lossless", FORMAT, "Write WebP losslessly.")] = False
+    lossless: Annotated[bool, format_option("Write WebP losslessly.", "--lossless")] = False
     strip_metadata: Annotated[
         bool,
-        choose(
-            "--strip-metadata",
-            FORMAT,
-            "Leave EXIF, GPS, XMP and resolution out; the colour profile stays.",
+        format_option(
+            "Leave EXIF, GPS, XMP and resolution out; the colour profile stays.", "--strip-metadata"
         ),
     ] = False
 
     @property
     def encoding(self) -> Encoding:
-        """How results are packed."""
         return Encoding(self.quality, self.chroma, self.lossless, self.strip_metadata)
 
     def fit(self, ctx: typer.Context) -> Fit | None:

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import typer
 
@@ -58,7 +58,7 @@ def explicit_options(ctx: typer.Context) -> set[str]:
 def _flat_parameters(
     group: type, options: Mapping[str, Any] | None = None
 ) -> list[inspect.Parameter]:
-    hints = options or inspect.get_annotations(group, eval_str=True)
+    hints = options or get_type_hints(group, include_extras=True)
     parameters = []
     for each in fields(group):
         default = inspect.Parameter.empty if each.default is MISSING else each.default

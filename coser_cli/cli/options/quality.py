@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from coser_cli.cli.options.common import IN_OUT
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.common import file_option
+from coser_cli.cli.options.declare import options_of
 from coser_cli.errors import UsageError, shown
 from coser_cli.settings import DEFAULT_SEED, MAX_SEED, MAX_STEPS, SAMPLERS
 
 if TYPE_CHECKING:
     from coser_cli.evaluation.settings_grid import Grid
 
-MEASURED = "What is measured"
+measured_option = options_of("What is measured")
 DISTILLED_ONLY = ("lcm",)
 """Samplers of distilled models, which the default leaves out."""
 EVERY_SAMPLER = ",".join(name for name in SAMPLERS if name not in DISTILLED_ONLY)
@@ -23,55 +23,10 @@ SAME = "same"
 MAX_SEEDS, MIN_CROP, MAX_CROP, MAX_COUNT = 100, 8, 4096, 100_000
 
 
-Samplers = Annotated[
-    str, option("--samplers", MEASURED, "Samplers, by commas; lcm is for distilled models.")
-]
-Steps = Annotated[str, option("--steps", MEASURED, "Steps of the result, by commas.")]
-Intervals = Annotated[
-    str, option("--intervals", MEASURED, "Parts of the steps that are guided, FROM-TO, by commas.")
-]
-ReferenceSteps = Annotated[
-    str,
-    option(
-        "--reference-steps",
-        MEASURED,
-        "Steps of the reference, by commas: `same`, or a number, which counts where the "
-        "result has more.",
-    ),
-]
-Strength = Annotated[
-    float,
-    option("--strength", MEASURED, "Start both passes here; 1 is pure noise.", min=0.0, max=1.0),
-]
-BaselineSteps = Annotated[
-    int,
-    option(
-        "--baseline-steps",
-        MEASURED,
-        "Compare to ddpm with this many steps, all of them guided.",
-        min=1,
-        max=MAX_STEPS,
-    ),
-]
-Seeds = Annotated[
-    int,
-    option(
-        "--seeds",
-        MEASURED,
-        "Measure the baseline, and what proves best, with this many seeds.",
-        min=2,
-        max=MAX_SEEDS,
-    ),
-]
-Seed = Annotated[
-    int, option("--seed", MEASURED, "The first seed, and the only one else.", min=0, max=MAX_SEED)
-]
-Scale = Annotated[int, option("--scale -s", MEASURED, "Scale of the sets.", min=1, max=16)]
+Scale = Annotated[int, measured_option("Scale of the sets.", "--scale -s", min=1, max=16)]
 Crop = Annotated[
     int,
-    option(
-        "--crop",
-        MEASURED,
+    measured_option(
         "Take from each picture the square of this many LR pixels a side that has the most detail.",
         min=MIN_CROP,
         max=MAX_CROP,
@@ -79,35 +34,12 @@ Crop = Annotated[
 ]
 Count = Annotated[
     int | None,
-    option(
-        "--count",
-        MEASURED,
+    measured_option(
         "Take this many pictures of each set, evenly spaced.",
         min=1,
         max=MAX_COUNT,
         show_default="all",
     ),
-]
-Results = Annotated[
-    Path | None,
-    choose(
-        "--results",
-        IN_OUT,
-        "Keep what has been measured in this file, and measure only what it lacks.",
-        metavar="FILE.jsonl",
-    ),
-]
-Measured = Annotated[
-    bool,
-    option("--measured", IN_OUT, "Measure nothing: report what the file of --results has."),
-]
-Plot = Annotated[
-    Path | None,
-    choose("--plot", IN_OUT, "Also draw quality against evaluations.", metavar="FILE.svg"),
-]
-Overwrite = Annotated[
-    bool,
-    option("--overwrite", IN_OUT, "Draw a plot again that exists."),
 ]
 
 
@@ -115,14 +47,42 @@ Overwrite = Annotated[
 class ComparedSettings:
     """The values of the options that say what is compared."""
 
-    samplers: Samplers = EVERY_SAMPLER
-    steps: Steps = "4,6,8,10,15,20,50,200"
-    intervals: Intervals = "0-1,0.2-0.8"
-    reference_steps: ReferenceSteps = "same,4"
-    strength: Strength = 1.0
-    baseline_steps: BaselineSteps = 200
-    seeds: Seeds = 3
-    seed: Seed = DEFAULT_SEED
+    samplers: Annotated[
+        str, measured_option("Samplers, by commas; lcm is for distilled models.")
+    ] = EVERY_SAMPLER
+    steps: Annotated[str, measured_option("Steps of the result, by commas.")] = (
+        "4,6,8,10,15,20,50,200"
+    )
+    intervals: Annotated[
+        str, measured_option("Parts of the steps that are guided, FROM-TO, by commas.")
+    ] = "0-1,0.2-0.8"
+    reference_steps: Annotated[
+        str,
+        measured_option(
+            "Steps of the reference, by commas: `same`, or a number, which counts where the "
+            "result has more."
+        ),
+    ] = "same,4"
+    strength: Annotated[
+        float, measured_option("Start both passes here; 1 is pure noise.", min=0.0, max=1.0)
+    ] = 1.0
+    baseline_steps: Annotated[
+        int,
+        measured_option(
+            "Compare to ddpm with this many steps, all of them guided.", min=1, max=MAX_STEPS
+        ),
+    ] = 200
+    seeds: Annotated[
+        int,
+        measured_option(
+            "Measure the baseline, and what proves best, with this many seeds.",
+            min=2,
+            max=MAX_SEEDS,
+        ),
+    ] = 3
+    seed: Annotated[
+        int, measured_option("The first seed, and the only one else.", min=0, max=MAX_SEED)
+    ] = DEFAULT_SEED
 
     def grid(self, scale: int) -> Grid:
         """All combinations. Raises `UsageError` that names the option where a value is wrong."""
@@ -144,10 +104,20 @@ class ComparedSettings:
 class OutputOptions:
     """The values of the options about files."""
 
-    results: Results = None
-    measured: Measured = False
-    plot: Plot = None
-    overwrite: Overwrite = False
+    results: Annotated[
+        Path | None,
+        file_option(
+            "Keep what has been measured in this file, and measure only what it lacks.",
+            metavar="FILE.jsonl",
+        ),
+    ] = None
+    measured: Annotated[
+        bool, file_option("Measure nothing: report what the file of --results has.", "--measured")
+    ] = False
+    plot: Annotated[
+        Path | None, file_option("Also draw quality against evaluations.", metavar="FILE.svg")
+    ] = None
+    overwrite: Annotated[bool, file_option("Draw a plot again that exists.", "--overwrite")] = False
 
     def require_sane(self) -> None:
         """What could fail only after hours fails now. Raises `UsageError`."""

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from coser_cli.cli.options import common as options
 from coser_cli.cli.options.command import show_everything
-from coser_cli.cli.options.declare import choose, option
 from coser_cli.cli.output.log import RunLog
 from coser_cli.cli.output.pictures import PictureReporter
 
@@ -22,9 +21,7 @@ class Reporting:
     as_json: options.Json = False
     log: Annotated[
         Path | None,
-        choose(
-            "--log",
-            options.REPORTING,
+        options.reporting_option(
             "Append what happens to this file: a line each, with time and level.",
             metavar="FILE",
             envvar="COSER_LOG",
@@ -33,26 +30,21 @@ class Reporting:
     ] = None
     fail_fast: Annotated[
         bool,
-        option(
-            "--fail-fast",
-            options.REPORTING,
+        options.reporting_option(
             "End with the first picture that fails; the rest is not started.",
+            "--fail-fast",
             envvar="COSER_FAIL_FAST",
         ),
     ] = False
 
     help_all: Annotated[
         bool,
-        option(
-            "--help-all",
-            options.REPORTING,
-            "Show all options, and end.",
-            callback=show_everything,
-            is_eager=True,
+        options.reporting_option(
+            "Show all options, and end.", "--help-all", callback=show_everything, is_eager=True
         ),
     ] = False
 
     def reporter(self, *, results: bool = True) -> PictureReporter:
-        """Who says what happens. Raises `UsageError` where the log cannot be opened."""
+        """The reporter of the run. Raises `UsageError` where the log cannot be opened."""
         log = None if self.log is None else RunLog(self.log)
         return PictureReporter(as_json=self.as_json, quiet=self.quiet, results=results, log=log)

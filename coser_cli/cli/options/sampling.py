@@ -6,30 +6,25 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from coser_cli import settings as names
-from coser_cli.cli.options.common import REFERENCE, SAMPLING
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.common import reference_option, sampling_option
+from coser_cli.cli.options.declare import options_of
 from coser_cli.errors import UsageError
 from coser_cli.settings import DEFAULT_SEED, PRESETS, Settings
 
 Fast = Annotated[
     bool,
-    option("--fast", SAMPLING, "Take the model's fast settings; single options go before them."),
+    sampling_option("Take the model's fast settings; single options go before them.", "--fast"),
 ]
 Balanced = Annotated[
     bool,
-    option(
-        "--balanced", SAMPLING, "Take the model's usual settings, as without any of these three."
+    sampling_option(
+        "Take the model's usual settings, as without any of these three.", "--balanced"
     ),
 ]
-Best = Annotated[
-    bool,
-    option("--best", SAMPLING, "Take the model's best and slowest settings."),
-]
+Best = Annotated[bool, sampling_option("Take the model's best and slowest settings.", "--best")]
 Steps = Annotated[
     int | None,
-    choose(
-        "--steps",
-        SAMPLING,
+    sampling_option(
         "Take this many sampling steps; for the reference and for the result each.",
         min=1,
         max=names.MAX_STEPS,
@@ -37,14 +32,11 @@ Steps = Annotated[
     ),
 ]
 Sampler = Annotated[
-    names.Sampler | None,
-    choose("--sampler", SAMPLING, "Denoise with this sampler.", envvar="COSER_SAMPLER"),
+    names.Sampler | None, sampling_option("Denoise with this sampler.", envvar="COSER_SAMPLER")
 ]
 Seed = Annotated[
     int,
-    option(
-        "--seed",
-        SAMPLING,
+    sampling_option(
         "Draw the noise from this seed; it means the same on every device.",
         min=0,
         max=names.MAX_SEED,
@@ -56,9 +48,7 @@ _GUIDANCE = {"min": 1.0, "max": names.MAX_GUIDANCE}
 _FRACTION = {"min": 0.0, "max": 1.0}
 GuidanceScale = Annotated[
     float | None,
-    choose(
-        "--guidance-scale",
-        SAMPLING,
+    sampling_option(
         "Follow prompt and understanding this strongly; 1 is off and takes half the time.",
         envvar="COSER_GUIDANCE_SCALE",
         **_GUIDANCE,
@@ -66,9 +56,7 @@ GuidanceScale = Annotated[
 ]
 GuidanceInterval = Annotated[
     tuple[float, float] | None,
-    choose(
-        "--guidance-interval",
-        SAMPLING,
+    sampling_option(
         "Guide in this part of the steps only: 0 is the first, noisiest one, 1 the last. "
         "Steps that are not guided take half the time.",
         metavar="FROM TO",
@@ -77,9 +65,7 @@ GuidanceInterval = Annotated[
 ]
 Strength = Annotated[
     float | None,
-    choose(
-        "--strength",
-        SAMPLING,
+    sampling_option(
         "Let diffusion change this much; 0 not at all, 1 from pure noise.",
         envvar="COSER_STRENGTH",
         **_FRACTION,
@@ -87,9 +73,7 @@ Strength = Annotated[
 ]
 Fidelity = Annotated[
     float | None,
-    choose(
-        "--fidelity",
-        SAMPLING,
+    sampling_option(
         "Keep to the input's structures while decoding: 0 free, 1 faithful.",
         envvar="COSER_FIDELITY",
         **_FRACTION,
@@ -97,26 +81,13 @@ Fidelity = Annotated[
 ]
 ColorFix = Annotated[
     names.ColorFix | None,
-    choose(
-        "--color-fix",
-        SAMPLING,
-        "Take the colours of the input over by this method.",
-        envvar="COSER_COLOR_FIX",
-    ),
+    sampling_option("Take the colours of the input over by this method.", envvar="COSER_COLOR_FIX"),
 ]
-Prompt = Annotated[
-    str,
-    choose("--prompt", SAMPLING, "Say what the picture shows."),
-]
-NegativePrompt = Annotated[
-    str | None,
-    choose("--negative-prompt", SAMPLING, "Say what the picture must not look like."),
-]
+Prompt = Annotated[str, sampling_option("Say what the picture shows.")]
+NegativePrompt = Annotated[str | None, sampling_option("Say what the picture must not look like.")]
 ReferenceMode = Annotated[
     names.ReferenceMode | None,
-    choose(
-        "--reference-mode",
-        REFERENCE,
+    reference_option(
         "Imagine one reference, steered by what the whole picture shows (global) or, in "
         "tiles, also by what each tile shows; or none.",
         envvar="COSER_REFERENCE_MODE",
@@ -124,10 +95,9 @@ ReferenceMode = Annotated[
 ]
 References = Annotated[
     int,
-    option(
-        "--references -n",
-        REFERENCE,
+    reference_option(
         "Imagine this many references; each from noise of its own.",
+        "--references -n",
         min=1,
         max=names.MAX_REFERENCES,
         envvar="COSER_REFERENCES",
@@ -135,9 +105,7 @@ References = Annotated[
 ]
 ReferenceSelect = Annotated[
     names.ReferenceSelect,
-    option(
-        "--reference-select",
-        REFERENCE,
+    reference_option(
         "Of several references, use all (each place takes what fits best among them), or the "
         "one that the model's image tower finds nearest to the input.",
         envvar="COSER_REFERENCE_SELECT",
@@ -145,9 +113,7 @@ ReferenceSelect = Annotated[
 ]
 ReferenceSteps = Annotated[
     int | None,
-    choose(
-        "--reference-steps",
-        REFERENCE,
+    reference_option(
         "Imagine the reference in this many steps, where they are not to be as many as those "
         "of the result.",
         min=1,
@@ -157,9 +123,7 @@ ReferenceSteps = Annotated[
 ]
 ReferenceGuidanceScale = Annotated[
     float | None,
-    choose(
-        "--reference-guidance-scale",
-        REFERENCE,
+    reference_option(
         "Guidance scale while the reference is imagined.",
         envvar="COSER_REFERENCE_GUIDANCE_SCALE",
         **_GUIDANCE,
@@ -167,9 +131,7 @@ ReferenceGuidanceScale = Annotated[
 ]
 ReferenceStrength = Annotated[
     float | None,
-    choose(
-        "--reference-strength",
-        REFERENCE,
+    reference_option(
         "Strength while the reference is imagined: 0 is the input itself, 1 pure noise.",
         envvar="COSER_REFERENCE_STRENGTH",
         **_FRACTION,
@@ -179,9 +141,7 @@ ReferenceStrength = Annotated[
 _WEIGHT = {"min": 0.0, "max": names.MAX_WEIGHT}
 ControlWeight = Annotated[
     float,
-    option(
-        "--control-weight",
-        SAMPLING,
+    sampling_option(
         "Hold the result to the low-resolution picture this strongly: 0 not at all, 1 as trained.",
         envvar="COSER_CONTROL_WEIGHT",
         **_WEIGHT,
@@ -189,23 +149,19 @@ ControlWeight = Annotated[
 ]
 ReferenceWeight = Annotated[
     float,
-    option(
-        "--reference-weight",
-        REFERENCE,
+    reference_option(
         "Take this much from the references: 0 nothing, 1 as trained.",
         envvar="COSER_REFERENCE_WEIGHT",
         **_WEIGHT,
     ),
 ]
 
-APPROXIMATIONS = "Approximations (off by default)"
+approximation_option = options_of("Approximations (off by default)")
 
 
 DeepInterval = Annotated[
     int,
-    option(
-        "--deep-interval",
-        APPROXIMATIONS,
+    approximation_option(
         "Compute all levels of the networks but the finest one at every N-th step only.",
         metavar="N",
         min=1,
@@ -260,6 +216,5 @@ class Diffusion:
     deep_interval: DeepInterval = 1
 
     def settings(self, scale: float, preset: str) -> Settings:
-        """How to enlarge. Raises `UsageError`."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return Settings(scale, preset=preset, **values)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 from coser_cli import settings as names
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.common import reporting_option
+from coser_cli.cli.options.declare import options_of
 from coser_cli.errors import UsageError
 
-TILING = "Tiling"
+tiling_option = options_of("Tiling")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 LEAST_BYTES = 10**6
 """Fewer are a number whose unit was forgotten."""
@@ -37,9 +38,7 @@ class Tiles:
 
     tile_size: Annotated[
         int,
-        option(
-            "--tile-size",
-            TILING,
+        tiling_option(
             "Side of the tiles that diffusion works on, in pixels of the result.",
             min=1,
             max=names.MAX_TILE_SIZE,
@@ -48,9 +47,7 @@ class Tiles:
     ] = names.DEFAULT_TILE_SIZE
     overlap: Annotated[
         int | None,
-        option(
-            "--overlap",
-            TILING,
+        tiling_option(
             "Let neighbouring tiles overlap by this many pixels of the result; by default, 64 with"
             " mini and 256 with sd21.",
             min=0,
@@ -60,9 +57,7 @@ class Tiles:
     ] = None
     tile_batch: Annotated[
         int | None,
-        choose(
-            "--tile-batch",
-            TILING,
+        tiling_option(
             "Work on this many tiles at once; by default, on as many as memory suffices for.",
             min=1,
             max=names.MAX_TILE_BATCH,
@@ -71,17 +66,14 @@ class Tiles:
     ] = None
     tile_jitter: Annotated[
         bool,
-        option(
-            "--tile-jitter/--no-tile-jitter",
-            TILING,
+        tiling_option(
             "Move the tiles from step to step, so that no place lies at a border for long.",
+            "--tile-jitter/--no-tile-jitter",
         ),
     ] = False
     max_memory: Annotated[
         int | None,
-        choose(
-            "--max-memory",
-            TILING,
+        tiling_option(
             "Take about this much memory, such as 4GiB; by default, what is free.",
             metavar="SIZE",
             parser=parse_bytes,
@@ -90,9 +82,7 @@ class Tiles:
     ] = None
     temp_dir: Annotated[
         Path | None,
-        choose(
-            "--temp-dir",
-            TILING,
+        tiling_option(
             "Put what does not fit memory into this folder; by default, the system's.",
             metavar="DIR",
             envvar="COSER_TEMP_DIR",
@@ -101,8 +91,7 @@ class Tiles:
         ),
     ] = None
     dry_run: Annotated[
-        bool,
-        option("--dry-run", "Reporting", "Only say what would be made, and what it takes."),
+        bool, reporting_option("Only say what would be made, and what it takes.", "--dry-run")
     ] = False
 
     @property

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from coser_cli.cli.options.declare import option
+from coser_cli.cli.options.common import reporting_option
+from coser_cli.cli.options.declare import options_of
 
 STAGE_NAMES = (
     "teacher",
@@ -18,7 +19,7 @@ STAGE_NAMES = (
     "one_step",
     "export",
 )
-RUN, COMPUTE, REPORTING = "Run", "Compute", "Reporting"
+run_option, compute_option = options_of("Run"), options_of("Compute")
 OF_RECIPE = "the recipe's"
 
 StageName = Annotated[
@@ -26,31 +27,19 @@ StageName = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    option(
-        "", RUN, "Folder with pictures: captions.tsv, folders of classes, or webdataset shards."
-    ),
+    run_option("Folder with pictures: captions.tsv, folders of classes, or webdataset shards."),
 ]
 Config = Annotated[
-    Path | None,
-    option("", RUN, "Recipe (TOML).", show_default="the bundled recipe of mini"),
+    Path | None, run_option("Recipe (TOML).", show_default="the bundled recipe of mini")
 ]
-Work = Annotated[
-    Path,
-    option("", RUN, "Folder for checkpoints, logs, samples and the exported model."),
-]
+Work = Annotated[Path, run_option("Folder for checkpoints, logs, samples and the exported model.")]
 DryRun = Annotated[
-    bool,
-    option("--dry-run", RUN, "Train nothing: print parameters, memory, steps and hours."),
+    bool, run_option("Train nothing: print parameters, memory, steps and hours.", "--dry-run")
 ]
-MixedPrecision = Annotated[
-    str | None,
-    option("", COMPUTE, "no, fp16 or bf16.", show_default=OF_RECIPE),
-]
+MixedPrecision = Annotated[str | None, compute_option("no, fp16 or bf16.", show_default=OF_RECIPE)]
 Accumulation = Annotated[
     int | None,
-    option(
-        "",
-        COMPUTE,
+    compute_option(
         "Passes per step of the optimiser; the recipe's batch is shared among them.",
         metavar="N",
         min=1,
@@ -59,41 +48,28 @@ Accumulation = Annotated[
 ]
 GradientCheckpointing = Annotated[
     bool | None,
-    option(
-        "",
-        COMPUTE,
+    compute_option(
         "Compute activations again instead of keeping them: less memory, more time.",
         show_default=OF_RECIPE,
     ),
 ]
 DataWorkers = Annotated[
     int | None,
-    option(
-        "--data-workers",
-        COMPUTE,
+    compute_option(
         "Processes that prepare examples, for each that trains.",
         metavar="N",
         min=0,
         show_default=OF_RECIPE,
     ),
 ]
-Gpus = Annotated[
-    int,
-    option("", COMPUTE, "GPUs that a dry run counts with.", metavar="N", min=1),
-]
+Gpus = Annotated[int, compute_option("GPUs that a dry run counts with.", metavar="N", min=1)]
 Rate = Annotated[
-    float,
-    option("", COMPUTE, "TFLOP/s that a dry run takes each GPU to sustain.", min=0.1, max=10000),
+    float, compute_option("TFLOP/s that a dry run takes each GPU to sustain.", min=0.1, max=10000)
 ]
 SamplesEvery = Annotated[
     int | None,
-    option(
-        "",
-        REPORTING,
-        "Write sample pictures every N steps; 0 never.",
-        metavar="N",
-        min=0,
-        show_default=OF_RECIPE,
+    reporting_option(
+        "Write sample pictures every N steps; 0 never.", metavar="N", min=0, show_default=OF_RECIPE
     ),
 ]
-TensorBoard = Annotated[bool, option("", REPORTING, "Write TensorBoard's events, too.")]
+TensorBoard = Annotated[bool, reporting_option("Write TensorBoard's events, too.")]

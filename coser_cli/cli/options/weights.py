@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from coser_cli.cli.options.completion import complete_license, complete_set
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.declare import options_of
 
-SHOW = "What to do instead"
-CONSENT = "Licences and trust"
-FILES = "Files and folders"
-NETWORK = "Network"
+action_option = options_of("What to do instead")
+consent_option = options_of("Licences and trust")
+folder_option = options_of("Files and folders")
+network_option = options_of("Network")
 
 
 Sets = Annotated[
@@ -25,21 +25,20 @@ Sets = Annotated[
         show_default=False,
     ),
 ]
-ListAll = Annotated[bool, option("--list", SHOW, "Show sets, files, sizes, licences and state.")]
+ListAll = Annotated[bool, action_option("Show sets, files, sizes, licences and state.", "--list")]
 DryRun = Annotated[
-    bool, option("--dry-run", SHOW, "Show what would be fetched and what it takes; write nothing.")
+    bool, action_option("Show what would be fetched and what it takes; write nothing.", "--dry-run")
 ]
 Verify = Annotated[
-    bool, option("--verify", SHOW, "Hash again what is there; without SET, everything.")
+    bool, action_option("Hash again what is there; without SET, everything.", "--verify")
 ]
 PrintPins = Annotated[
-    bool, option("--print-pins", SHOW, "Ask every source for hash and size, by HEAD requests only.")
+    bool,
+    action_option("Ask every source for hash and size, by HEAD requests only.", "--print-pins"),
 ]
 AcceptLicense = Annotated[
     list[str] | None,
-    choose(
-        "--accept-license",
-        CONSENT,
+    consent_option(
         "Accept this licence; may be given several times.",
         metavar="ID",
         autocompletion=complete_license,
@@ -47,75 +46,62 @@ AcceptLicense = Annotated[
 ]
 TrustFirstUse = Annotated[
     bool,
-    option(
-        "--trust-first-use",
-        CONSENT,
+    consent_option(
         "Take what arrives first for a file that has no published hash, and hold it to that.",
+        "--trust-first-use",
     ),
 ]
 Yes = Annotated[
     bool,
-    option("--yes", CONSENT, "Import what --from-dir recognises by its content without asking."),
+    consent_option("Import what --from-dir recognises by its content without asking.", "--yes"),
 ]
 Strict = Annotated[
-    bool,
-    option("--strict", CONSENT, "Refuse checkpoints that hold names which no network needs."),
+    bool, consent_option("Refuse checkpoints that hold names which no network needs.", "--strict")
 ]
 Pin = Annotated[
     Path | None,
-    choose(
-        "--pin",
-        SHOW,
+    action_option(
         "Write a manifest to FILE (- for stdout) that holds to the hashes of what was installed.",
+        "--pin",
         metavar="FILE",
     ),
 ]
 ImportFile = Annotated[
     list[Path] | None,
-    choose(
-        "--import",
-        FILES,
+    folder_option(
         "Take this file instead of fetching it; goes with --as, both may be repeated.",
+        "--import",
         metavar="FILE",
     ),
 ]
 ImportAs = Annotated[
     list[str] | None,
-    choose("--as", FILES, "What the file of --import is, by its id.", metavar="ID"),
+    folder_option("What the file of --import is, by its id.", "--as", metavar="ID"),
 ]
 FromDir = Annotated[
     Path | None,
-    choose(
-        "--from-dir",
-        FILES,
+    folder_option(
         "Import all files in DIR that are known by name or hash, or recognised by their content.",
         metavar="DIR",
     ),
 ]
 Dest = Annotated[
-    Path | None,
-    choose("--dest", FILES, "Weights folder to use instead of the usual one.", metavar="DIR"),
+    Path | None, folder_option("Weights folder to use instead of the usual one.", metavar="DIR")
 ]
 KeepOriginals = Annotated[
-    bool, option("--keep-originals", FILES, "Keep published files once they have been converted.")
+    bool, folder_option("Keep published files once they have been converted.", "--keep-originals")
 ]
 StoredDtype = Annotated[
     Literal["float32", "float16"],
-    option("--dtype", FILES, "Store installed models with this number type; float16 is half."),
+    folder_option("Store installed models with this number type; float16 is half."),
 ]
 ManifestFile = Annotated[
-    Path | None,
-    choose("--manifest", FILES, "Use this manifest instead of coser's own.", metavar="FILE"),
+    Path | None, folder_option("Use this manifest instead of coser's own.", metavar="FILE")
 ]
 Mirror = Annotated[
     str | None,
-    choose(
-        "--mirror",
-        NETWORK,
-        "Ask this host instead of huggingface.co; gets no token.",
-        metavar="URL",
-    ),
+    network_option("Ask this host instead of huggingface.co; gets no token.", metavar="URL"),
 ]
 Offline = Annotated[
-    bool, option("--offline", NETWORK, "Make no request (also: COSER_OFFLINE or HF_HUB_OFFLINE).")
+    bool, network_option("Make no request (also: COSER_OFFLINE or HF_HUB_OFFLINE).", "--offline")
 ]

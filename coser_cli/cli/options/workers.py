@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from coser_cli.cli.options.common import MODEL
-from coser_cli.cli.options.declare import choose, option
+from coser_cli.cli.options.common import model_option
 from coser_cli.errors import UsageError
 
 MAX_BATCH = 256
@@ -18,9 +17,7 @@ class Workers:
 
     batch_size: Annotated[
         str,
-        option(
-            "--batch-size",
-            MODEL,
+        model_option(
             "Make as many small pictures of one size at once; auto goes by device and memory "
             "(one on a CPU, where more are no faster).",
             metavar="auto|N",
@@ -29,9 +26,7 @@ class Workers:
     ] = "auto"
     devices: Annotated[
         str | None,
-        choose(
-            "--devices",
-            MODEL,
+        model_option(
             "Share the pictures out among these devices, as in cuda:0,cuda:1; instead of --device.",
             metavar="NAME,NAME",
             envvar="COSER_DEVICES",
@@ -39,9 +34,7 @@ class Workers:
     ] = None
     cluster: Annotated[
         str | None,
-        choose(
-            "--cluster",
-            MODEL,
+        model_option(
             "Share the pictures out among the GPUs (or CPUs) of a Ray cluster; auto is the "
             "one that this machine belongs to, or else this machine.",
             metavar="auto|ray://HOST:PORT",
@@ -51,11 +44,10 @@ class Workers:
 
     warm: Annotated[
         bool | None,
-        choose(
-            "--warm/--no-warm",
-            MODEL,
+        model_option(
             "Let a server that keeps the model loaded do the work, and start one if none runs "
             "(see coser serve); by default one that runs already is used.",
+            "--warm/--no-warm",
             envvar="COSER_WARM",
         ),
     ] = None

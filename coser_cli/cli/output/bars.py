@@ -54,7 +54,6 @@ class Bars:
         self._is_counted = False
 
     def picture(self, name: str) -> None:
-        """Work on a picture begins."""
         self._gauge.begin()
         self._begun += 1
         self._name, self._picture_began, self._of_picture = name, self._clock(), 0.0
@@ -101,7 +100,6 @@ class Bars:
                 self._draw(row, shown)
 
     def close(self) -> None:
-        """No more bars."""
         self._rows.clear()
         self._erase()
 
@@ -175,7 +173,6 @@ class TransferBar:
         yield
 
     def close(self) -> None:
-        """No more bar."""
         if self._drawn is not None:
             self._drawn.stop()
             self._drawn = None

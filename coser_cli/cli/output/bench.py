@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -12,60 +12,30 @@ from coser_cli.cli.output.columns import Cells, plain_columns
 if TYPE_CHECKING:
     from coser_cli.bench.ceiling import Ceiling
     from coser_cli.bench.clock import Timing
-    from coser_cli.bench.speed import Finding, NetworkCost, Setup
+    from coser_cli.bench.speed import Measurement, Setup
     from coser_cli.bench.stages import Stage
     from coser_cli.bench.tiles import TiledStep
     from coser_cli.cli.output.reporter import Reporter
 
 
-def report(reporter: Reporter, findings: Iterable[Finding], *, as_json: bool) -> None:
-    """Print each finding as a line of JSON, or all of one kind as a table."""
-    writer = _Writer()
+def report(reporter: Reporter, measurements: Iterable[Measurement], *, as_json: bool) -> None:
+    """Print each measurement as a line of JSON, or all of one kind as a table."""
     if as_json:
-        for each in findings:
-            reporter.record(*writer.record(each))
+        for each in measurements:
+            kind, to_record = _RECORDS[_kind(each)]
+            reporter.record(kind, to_record(each))
         return
-    for index, (_, group) in enumerate(groupby(findings, key=_kind)):
-        reporter.output(("\n" if index else "") + writer.table(list(group)))
+    for index, (kind, group) in enumerate(groupby(measurements, key=_kind)):
+        if kind == "Setup":
+            text = "\n".join(_setup_lines(next(group)))
+        else:
+            header, cells = _TABLES[kind]
+            text = plain_columns([header, *map(cells, group)])
+        reporter.output(("\n" if index else "") + text)
 
 
-def _kind(finding: Finding) -> str:
-    return type(finding).__name__
-
-
-class _Writer:
-    """Findings as records and as tables; fractions are of the ceiling that came before."""
-
-    def __init__(self) -> None:
-        self._ceiling: float | None = None
-
-    def record(self, finding: Finding) -> tuple[str, dict[str, Any]]:
-        """Kind and values of a line of `--json`; its keys are a contract with scripts."""
-        self._note(finding)
-        kind, to_record = _RECORDS[_kind(finding)]
-        record = to_record(finding)
-        if kind == "stage":
-            rate, ceiling = record["flops_per_second"], self._ceiling
-            record["ceiling_fraction"] = rate / ceiling if rate and ceiling else None
-        return kind, record
-
-    def table(self, findings: Sequence[Any]) -> str:
-        """Findings of one kind as lines of text."""
-        self._note(findings[0])
-        if _kind(findings[0]) == "Setup":
-            return "\n".join(_setup_lines(findings[0]))
-        header, cells = _TABLES[_kind(findings[0])]
-        if _kind(findings[0]) == "Stage":
-            header, cells = (*header, "of ceiling"), self._stage_cells
-        return plain_columns([header, *(cells(each) for each in findings)])
-
-    def _note(self, finding: Any) -> None:
-        if _kind(finding) == "Ceiling":
-            self._ceiling = finding.rate
-
-    def _stage_cells(self, stage: Stage) -> Cells:
-        rate, ceiling = stage.rate, self._ceiling
-        return *_stage_cells(stage), _percent(rate / ceiling) if rate and ceiling else ""
+def _kind(measurement: Any) -> str:
+    return type(measurement).__name__
 
 
 def _timing(timing: Timing | None, prefix: str = "") -> dict[str, Any]:
@@ -87,10 +57,6 @@ def _setup_record(setup: Setup) -> dict[str, Any]:
     }
 
 
-def _ceiling_record(ceiling: Ceiling) -> dict[str, Any]:
-    return {"flops_per_second": ceiling.rate, "side": ceiling.side}
-
-
 def _stage_record(stage: Stage) -> dict[str, Any]:
     return {
         "name": stage.name,
@@ -102,6 +68,7 @@ def _stage_record(stage: Stage) -> dict[str, Any]:
         "steps": stage.steps,
         **_timing(stage.step_seconds, "step_"),
         "step_flops": stage.step_flops,
+        "ceiling_fraction": stage.ceiling_fraction,
     }
 
 
@@ -120,14 +87,14 @@ def _tiled_record(step: TiledStep) -> dict[str, Any]:
 
 _RECORDS: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "Setup": ("setup", _setup_record),
-    "Ceiling": ("ceiling", _ceiling_record),
+    "Ceiling": ("ceiling", lambda each: {"flops_per_second": each.rate, "side": each.side}),
     "Stage": ("stage", _stage_record),
     "NetworkCost": ("network", asdict),
     "TiledStep": ("tiled", _tiled_record),
 }
 
 
-def _setup_lines(setup: Setup) -> list[str]:
+def _setup_lines(setup: Any) -> list[str]:
     environment, settings = setup.environment, setup.settings
     packages = ", ".join(
         f"{name} {version or '-'}" for name, version in environment.packages.items()
@@ -161,11 +128,8 @@ def _stage_cells(stage: Stage) -> Cells:
         "" if stage.peak is None else f"{stage.peak / 2**30:.2f}",
         "" if stage.flops is None else f"{stage.flops / 1e9:,.1f}",
         "" if not stage.rate else _tera(stage.rate),
+        "" if stage.ceiling_fraction is None else f"{100 * stage.ceiling_fraction:.1f} %",
     )
-
-
-def _network_cells(network: NetworkCost) -> Cells:
-    return network.name, f"{network.flops / 1e9:,.1f}"
 
 
 def _tiled_cells(step: TiledStep) -> Cells:
@@ -183,10 +147,13 @@ def _tiled_cells(step: TiledStep) -> Cells:
 _TABLES: dict[str, tuple[Cells, Callable[[Any], Cells]]] = {
     "Ceiling": (("ceiling", "size", "TFLOP/s"), _ceiling_cells),
     "Stage": (
-        ("stage", "seconds", "least", "steps", "per step", "peak GiB", "GFLOP", "TFLOP/s"),
+        (
+            *("stage", "seconds", "least", "steps", "per step", "peak GiB", "GFLOP", "TFLOP/s"),
+            "of ceiling",
+        ),
         _stage_cells,
     ),
-    "NetworkCost": (("network", "GFLOP"), _network_cells),
+    "NetworkCost": (("network", "GFLOP"), lambda each: (each.name, f"{each.flops / 1e9:,.1f}")),
     "TiledStep": (
         ("tiles", "tiles", "at once", "step", "per tile", "untiled", "factor"),
         _tiled_cells,
@@ -200,7 +167,3 @@ def _seconds(value: float) -> str:
 
 def _tera(rate: float) -> str:
     return f"{rate / 1e12:.4f}" if rate < 1e12 else f"{rate / 1e12:.1f}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

@@ -58,7 +58,6 @@ class Report:
         self.reporter.begin_part(done, total, f"by {method}", words)
 
     def add(self, scores: MethodScores) -> None:
-        """A method of the present set is measured."""
         self.reporter.close_bars()
         self.sections[-1].scores.append(scores)
         if self.as_json:
@@ -66,7 +65,6 @@ class Report:
         self._write_scores()
 
     def end(self) -> None:
-        """The present set is complete."""
         from coser_cli.evaluation.comparison import differences
 
         section = self.sections[-1]

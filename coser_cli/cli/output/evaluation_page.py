@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coser_cli.cli.output.evaluation_tables import (
     Section,
@@ -15,9 +16,8 @@ from coser_cli.cli.output.evaluation_tables import (
 from coser_cli.evaluation.box_plots import box_plot
 from coser_cli.evaluation.details import details
 from coser_cli.evaluation.pairs import read_pixels
-from coser_cli.imageio.preview import Preview
-from coser_cli.pages.evaluation import Case, Plot, Table, evaluation_page
-from coser_cli.size import Size
+from coser_cli.imageio.preview import data_uri
+from coser_cli.pages.template import page
 from coser_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -43,33 +43,42 @@ def page_of(sections: Sequence[Section], metrics: Sequence[Metric], notes: Seque
     tables = chain.from_iterable(_tables(section, metrics) for section in sections)
     plots = chain.from_iterable(_plots(section, metrics) for section in sections)
     cases = chain.from_iterable(_cases(section, metrics) for section in sections)
-    return evaluation_page(f"Evaluation of {sets}", facts, list(tables), list(plots), list(cases))
+    return page(
+        "evaluation",
+        title=f"Evaluation of {sets}",
+        facts=facts,
+        tables=tables,
+        plots=plots,
+        cases=cases,
+        data_uri=data_uri,
+    )
 
 
 def _better(metric: Metric) -> str:
     return "more" if metric.better == 1 else "less"
 
 
-def _tables(section: Section, metrics: Sequence[Metric]) -> Iterator[Table]:
+def _tables(section: Section, metrics: Sequence[Metric]) -> Iterator[dict[str, Any]]:
     name = section.measurement.pictures.name
     head, *rows = scores_table(section.scores, metrics)
-    yield Table(name, ("method", *head[1:]), tuple(rows), INTERVALS)
+    yield {"title": name, "heads": ("method", *head[1:]), "rows": rows, "soft": INTERVALS}
     if section.differences:
         head, *rows = differences_table(section.differences)
         title = f"{name}: differences from {section.differences[0].against}"
-        yield Table(title, ("method", *head[1:]), tuple(rows))
+        yield {"title": title, "heads": ("method", *head[1:]), "rows": rows, "soft": ""}
 
 
-def _plots(section: Section, metrics: Sequence[Metric]) -> Iterator[Plot]:
+def _plots(section: Section, metrics: Sequence[Metric]) -> Iterator[dict[str, str]]:
     name = section.measurement.pictures.name
     for metric in metrics:
         if metric.kind != "set":
             scores = {each.method: each.column(metric.name) for each in section.scores}
             title = f"{name}: {metric.name} ({_better(metric)} is better)"
-            yield Plot(box_plot(scores, title), f"Box plot of {title}")
+            svg = base64.b64encode(box_plot(scores, title)).decode("ascii")
+            yield {"words": f"Box plot of {title}", "uri": f"data:image/svg+xml;base64,{svg}"}
 
 
-def _cases(section: Section, metrics: Sequence[Metric]) -> Iterator[Case]:
+def _cases(section: Section, metrics: Sequence[Metric]) -> Iterator[dict[str, Any]]:
     """For each method the pictures with the largest differences in the first metric."""
     first = next((metric for metric in metrics if metric.kind != "set"), None)
     for difference in section.differences:
@@ -78,7 +87,7 @@ def _cases(section: Section, metrics: Sequence[Metric]) -> Iterator[Case]:
                 yield _case(section, difference, picture, change)
 
 
-def _case(section: Section, difference: Difference, picture: str, change: float) -> Case:
+def _case(section: Section, difference: Difference, picture: str, change: float) -> dict[str, Any]:
     measurement = section.measurement
     methods = {each.method: each for each in section.scores}
     names = (difference.method, difference.against)
@@ -95,6 +104,6 @@ def _case(section: Section, difference: Difference, picture: str, change: float)
         labels.append("true picture")
     verdict = "better" if difference.metric.better * change > 0 else "worse"
     facts = f"{difference.metric.name} {number(change, '+')}: {verdict} than {difference.against}"
-    previews = (Preview(each, Size.of_wh(each.size)) for each in details(pixels, len(names)))
-    images = tuple(zip(labels, previews, strict=True))
-    return Case(f"{measurement.pictures.name}, {picture}: {difference.method}", facts, images)
+    title = f"{measurement.pictures.name}, {picture}: {difference.method}"
+    images = zip(labels, details(pixels, len(names)), strict=True)
+    return {"title": title, "facts": facts, "images": images}

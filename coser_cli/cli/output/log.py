@@ -41,5 +41,4 @@ class RunLog:
                 write_line(f"coser: cannot write {shown(self._path)}: {reason}", err=True)
 
     def close(self) -> None:
-        """No more lines."""
         os.close(self._file)

@@ -15,7 +15,7 @@ from coser_cli.cli.output.json_lines import (
 )
 from coser_cli.cli.output.reporter import Reporter
 from coser_cli.cli.output.streams import write_line
-from coser_cli.cli.output.table import Row, rich_table, row_of
+from coser_cli.cli.output.table import rich_table
 from coser_cli.errors import CoserError, shown
 from coser_cli.version import __version__
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coser_cli.batch.dry_run import Plan
-    from coser_cli.batch.jobs import Job
     from coser_cli.batch.results import Result, Tally
     from coser_cli.cli.output.log import RunLog
 
 
 class PictureReporter(Reporter):
-    """Says what becomes of each picture. Without `results` stdout gets no paths, since a picture
+    """Reports each picture. Without `results` stdout gets no paths, since a picture
     goes there.
     """
 
@@ -38,7 +37,7 @@ class PictureReporter(Reporter):
     ) -> None:
         super().__init__(as_json=as_json, quiet=quiet, log=log)
         self._results = results
-        self._rows: list[Row] = []
+        self._reported: list[Result] = []
         self._expected: Mapping[str, float] | None = None
         self._total = self._started = self._ended = 0
         self._tally: Tally | None = None
@@ -59,36 +58,24 @@ class PictureReporter(Reporter):
         """What a run does; the listener of `batch.workers.run`."""
         match event:
             case Started(job):
-                self.start(job)
-            case Advanced(stage, done, total):
-                self.progress(stage, done, total)
+                self._started += 1
+                self.log("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
+                if isinstance(self.bars, Bars):
+                    self.bars.picture(job.source.name)
+            case Advanced("pictures", done, _) if isinstance(self.bars, Bars):
+                self.bars.count(done)  # by other processes
+            case Advanced(stage, done, total) if isinstance(self.bars, Bars):
+                self.bars.stage(stage, done, total)
             case Note(text):
                 self.message(text)
             case Hint(text):
                 self.hint(text)
 
-    def start(self, job: Job) -> None:
-        """A job begins."""
-        self._started += 1
-        self.log("INFO", f"starts {shown(job.source)} ({self._started} of {self._total})")
-        if isinstance(self.bars, Bars):
-            self.bars.picture(job.source.name)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """A stage is `done` of `total` steps far; of "pictures", that many have ended elsewhere."""
-        if not isinstance(self.bars, Bars):
-            return
-        if stage == "pictures":
-            self.bars.count(done)
-        else:
-            self.bars.stage(stage, done, total)
-
     def result(self, result: Result) -> None:
-        """One job has ended."""
         if isinstance(self.bars, Bars):
             self.bars.ended(result.job.source.name, worked=result.status in ("done", "failed"))
         self._ended += 1
-        self._rows.append(row_of(result))
+        self._reported.append(result)
         self.log("INFO", _log_line(result))
         if result.error is not None:
             self.error(result.error)
@@ -112,7 +99,6 @@ class PictureReporter(Reporter):
                     self.output(str(path))
 
     def plan(self, plan: Plan) -> None:
-        """What a job would be."""
         if self.as_json:
             self.record("plan", plan_record(plan))
         else:
@@ -125,14 +111,12 @@ class PictureReporter(Reporter):
             self.record("problem", {"error": error_record(error)})
 
     def planned(self, tally: Tally) -> None:
-        """All plans have been reported."""
         if self.as_json:
             self.summary(_status(tally), tally.exit_code)
         elif self._total > 1:
             self.message(f"{tally.done} can be done, {tally.failed} cannot; nothing was written")
 
     def end(self, tally: Tally) -> None:
-        """All jobs have ended."""
         self.close_bars()
         self.log("INFO", f"ends: {_counts(tally)}; exit code {int(tally.exit_code)}")
         if self.as_json:
@@ -142,21 +126,19 @@ class PictureReporter(Reporter):
             self.message(_counts(tally))
 
     def counts(self) -> dict[str, int]:
-        """Of the jobs; all 0 before they are known."""
         return picture_counts(self._total, self._tally)
 
     def interruption(self) -> str:
-        """How many jobs are done."""
         done = self._tally.done + self._tally.skipped if self._tally else 0
         return f"stopped after {done} of {self._total}; run the same command again to continue"
 
     def _table(self) -> None:
         """What became of each picture; on a terminal only, as elsewhere each has had its line."""
-        if not self.live or not self._rows:
+        if not self.live or not self._reported:
             return
         from rich.console import Console
 
-        Console(stderr=True, highlight=False).print(rich_table(self._rows))
+        Console(stderr=True, highlight=False).print(rich_table(self._reported))
 
 
 def _scores(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""What `coser bench quality` has comparison, as JSON Lines or as a table that Markdown takes."""
+"""What `coser bench quality` has measured, as JSON Lines or as a table that Markdown takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from coser_cli.cli.output.json_lines import print_record
 
 if TYPE_CHECKING:
-    from coser_cli.evaluation.noise import Comparison, Level, Standing, Value
+    from coser_cli.evaluation.noise import Comparison, SettingResult, Value
     from coser_cli.evaluation.settings_grid import Grid
     from coser_cli.settings import Settings
 
@@ -26,14 +26,29 @@ DIGITS = {"st_lpips": 4, "psnr_y": 2}
 def report(comparison: Comparison, pictures: int, *, as_json: bool) -> None:
     """Print every setting, the baseline's noise, and the best setting."""
     if as_json:
-        print_record("noise", _noise_record(comparison, pictures))
-        for each in comparison.standings:
+        levels = {
+            name: {
+                "mean": level.mean,
+                "deviation": level.deviation,
+                "seeds": level.seeds,
+                "limit": level.limit(),
+            }
+            for name, level in comparison.levels.items()
+        }
+        noise = {
+            "pictures": pictures,
+            "missing": comparison.missing,
+            "settings": asdict(comparison.baseline),
+            "levels": levels,
+        }
+        print_record("noise", noise)
+        for each in comparison.results:
             print_record("setting", _record(each))
         print_record("best", {} if comparison.best is None else _record(comparison.best))
         return
     rows = [
         _cells(each, is_baseline=each.settings == comparison.baseline)
-        for each in comparison.standings
+        for each in comparison.results
     ]
     typer.echo(_markdown(HEADER, rows))
     typer.echo("\n" + "\n".join(_noise_lines(comparison, pictures)))
@@ -64,7 +79,7 @@ def _guided(settings: Settings) -> str:
     return f"{first:g}-{last:g}"
 
 
-def _cells(row: Standing, *, is_baseline: bool) -> list[str]:
+def _cells(row: SettingResult, *, is_baseline: bool) -> list[str]:
     settings, count = row.settings, row.evaluations
     how = ["none", "", "", ""]
     if settings.strength:
@@ -123,26 +138,7 @@ def _noise_lines(comparison: Comparison, pictures: int) -> list[str]:
     return lines
 
 
-def _noise_record(comparison: Comparison, pictures: int) -> dict[str, Any]:
-    levels = {name: _level_record(level) for name, level in comparison.levels.items()}
-    return {
-        "pictures": pictures,
-        "missing": comparison.missing,
-        "settings": asdict(comparison.baseline),
-        "levels": levels,
-    }
-
-
-def _level_record(level: Level) -> dict[str, Any]:
-    return {
-        "mean": level.mean,
-        "deviation": level.deviation,
-        "seeds": level.seeds,
-        "limit": level.limit(),
-    }
-
-
-def _record(row: Standing) -> dict[str, Any]:
+def _record(row: SettingResult) -> dict[str, Any]:
     return {
         "settings": asdict(row.settings),
         "seeds": row.seeds,

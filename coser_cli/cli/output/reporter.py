@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Says what a command does; a context manager round its work.
+    """Messages, progress and records of a command; a context manager around its work.
 
     `quiet` leaves errors and, with `as_json`, JSON Lines. These end with a summary, also where the
     command fails. Bars are drawn on a terminal only. `log` gets every message, and is closed at the
@@ -64,26 +64,22 @@ class Reporter:
             self._write(text, err=True)
 
     def hint(self, text: str) -> None:
-        """A line for someone who sits and waits: on a terminal only."""
+        """A line for a user who waits: on a terminal only."""
         if self.live:
             self._write(text, err=True)
 
     def error(self, error: CoserError) -> None:
-        """An error that does not end the command."""
         self.log("ERROR", str(error))
         self._write(f"coser: {error}", err=True)
 
     def output(self, text: str) -> None:
-        """Text on stdout."""
         self._write(text)
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
-        """One JSON object on stdout."""
         with self._room():
             print_record(kind, values)
 
     def log(self, level: Level, text: str) -> None:
-        """A line of the log alone."""
         if self._log is not None:
             self._log.line(level, text)
 
@@ -125,11 +121,9 @@ class Reporter:
 
     @property
     def seconds(self) -> float:
-        """Since the command began."""
         return round(time.monotonic() - self._began, 3)
 
     def counts(self) -> dict[str, int]:
-        """What the summary counts."""
         return {}
 
     def interrupted(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from coser_cli.errors import shown
@@ -18,54 +17,34 @@ MAX_ROWS = 50
 HEADINGS = ("picture", "status", "size", "seconds", "")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One picture."""
-
-    picture: str
-    status: str
-    size: str = ""
-    seconds: str = ""
-    remark: str = ""
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Texts in the order of `HEADINGS`."""
-        return self.picture, self.status, self.size, self.seconds, self.remark
+def listed(results: Sequence[Result]) -> tuple[list[Result], int]:
+    """The results to show, and how many are left out."""
+    if len(results) <= MAX_ROWS:
+        return list(results), 0
+    notable = [r for r in results if r.status not in ("done", "skipped") or r.error or r.notes]
+    shown_results = notable[:MAX_ROWS]
+    return shown_results, len(results) - len(shown_results)
 
 
-def row_of(result: Result) -> Row:
-    """The row of a result; its remark is the error, or how many notes there were."""
-    notes = len(result.notes)
-    remark = "" if not notes else "1 note" if notes == 1 else f"{notes} notes"
-    return Row(
-        shown(result.job.source),
-        result.status.replace("_", " "),
-        str(result.target_size or ""),
-        f"{result.seconds:.1f}" if result.status in ("done", "failed") else "",
-        remark if result.error is None else result.error.message,
-    )
-
-
-def listed(rows: Sequence[Row]) -> tuple[list[Row], int]:
-    """The rows to show, and how many are left out."""
-    if len(rows) <= MAX_ROWS:
-        return list(rows), 0
-    notable = [row for row in rows if row.status not in ("done", "skipped") or row.remark]
-    listed_rows = notable[:MAX_ROWS]
-    return listed_rows, len(rows) - len(listed_rows)
-
-
-def rich_table(rows: Sequence[Row]) -> Table:
-    """The table for a terminal."""
+def rich_table(results: Sequence[Result]) -> Table:
+    """The table for a terminal; its last column is the error, or how many notes there were."""
     from rich.markup import escape
     from rich.table import Table
 
-    listed_rows, left_out = listed(rows)
+    shown_results, left_out = listed(results)
     table = Table(box=None, pad_edge=False, caption=f"and {left_out} more" if left_out else None)
     for heading in HEADINGS:
         right = heading in ("size", "seconds")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
-    for row in listed_rows:
-        table.add_row(*(escape(text) for text in row.cells))
+    for result in shown_results:
+        notes = len(result.notes)
+        remark = "" if not notes else "1 note" if notes == 1 else f"{notes} notes"
+        cells = (
+            shown(result.job.source),
+            result.status.replace("_", " "),
+            str(result.target_size or ""),
+            f"{result.seconds:.1f}" if result.status in ("done", "failed") else "",
+            remark if result.error is None else result.error.message,
+        )
+        table.add_row(*map(escape, cells))
     return table

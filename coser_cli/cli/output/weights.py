@@ -41,7 +41,6 @@ class WeightsReporter(Reporter):
         super().__exit__(_kind, error, _trace)
 
     def outcome(self, ended: Outcome) -> None:
-        """A file or model has ended well or badly."""
         self._total += 1
         is_quiet = ended.status in QUIET_STATES
         if ended.error is not None:
@@ -102,15 +101,12 @@ class WeightsReporter(Reporter):
 
     @property
     def has_done_anything(self) -> bool:
-        """Whether anything has ended well or badly."""
         return self._done + self._failed > 0
 
     def counts(self) -> dict[str, int]:
-        """Of files and models."""
         return {"total": self._total, "done": self._done, "failed": self._failed}
 
     def interruption(self) -> str:
-        """That nothing is lost."""
         return "interrupted; the same command goes on where it was"
 
 

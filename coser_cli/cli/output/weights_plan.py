@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,49 +21,31 @@ if TYPE_CHECKING:
     from coser_cli.weights.install.plan import Plan
 
 
-class Storage(Protocol):
-    """How weights are to be stored."""
-
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def keep_originals(self) -> bool: ...
-
-
 def announce(
     reporter: WeightsReporter,
     inventory: Inventory,
     plan: Plan,
     imports: Mapping[str, Path],
-    storage: Storage,
     *,
+    dtype: str,
+    keep_originals: bool,
     with_licenses: bool,
 ) -> None:
     """Three lines: what will be done, how much that is, under which licences."""
-    from coser_cli.weights.install.plan import (
-        conversion_bytes,
-        copied_bytes,
-        download_bytes,
-        free_bytes,
-        with_models_of,
-    )
+    from coser_cli.weights.install.plan import download_bytes, free_bytes
 
-    imported = {name: path for name, path in imports.items() if path.is_file()}
-    plan = with_models_of(inventory, plan, imported)
+    plan, coming, conversion, copies = _amounts(inventory, plan, imports, dtype, keep_originals)
     models = [variant.name for variant in plan.variants]
     steps = {"import": list(imports), "fetch": plan.fetch, "install": models}
     todo = "; ".join(f"{step} {', '.join(names)}" for step, names in steps.items() if names)
     if not todo:
         reporter.message(f"there is nothing to do: everything is in {shown(inventory.root)}")
         return
-    coming = {name: path.stat().st_size for name, path in imported.items()}
-    disk = conversion_bytes(inventory, plan, storage.dtype, coming=coming)
-    disk += copied_bytes(inventory, imported, keep=storage.keep_originals)
     fetched = download_bytes(inventory, plan.fetch)
     sizes = [f"{size_text(sum(coming.values()))} to import"] if coming else []
     sizes += [f"{amount_text(fetched)} to fetch"] if plan.fetch else []
     if not fetched.unknown:
-        sizes.append(f"{size_text(fetched.bytes + disk)} on disk meanwhile")
+        sizes.append(f"{size_text(fetched.bytes + conversion + copies)} on disk meanwhile")
     names = [*plan.fetch, *imports]
     licenses = inventory.manifest.licenses_of(names)
     reporter.message(f"to do: {todo} in {shown(inventory.root)}")
@@ -76,29 +58,47 @@ def announce(
         reporter.message("\n".join(license_lines(licenses)))
 
 
+def _amounts(
+    inventory: Inventory,
+    plan: Plan,
+    imports: Mapping[str, Path],
+    dtype: str,
+    keep_originals: bool,
+) -> tuple[Plan, dict[str, int], int, int]:
+    """The plan with the models that imported files complete; bytes of these files by id, those of
+    the conversion, and of copies.
+    """
+    from coser_cli.weights.install.plan import conversion_bytes, copied_bytes, with_models_of
+
+    files = {name: path for name, path in imports.items() if path.is_file()}
+    plan = with_models_of(inventory, plan, files)
+    coming = {name: path.stat().st_size for name, path in files.items()}
+    conversion = conversion_bytes(inventory, plan, dtype, coming=coming)
+    return plan, coming, conversion, copied_bytes(inventory, files, keep=keep_originals)
+
+
 def show_plan(
     reporter: WeightsReporter,
     inventory: Inventory,
     plan: Plan,
-    imports: Mapping[str, int],
+    imports: Mapping[str, Path],
     *,
-    needed: int,
-    conversion: int,
-    free: int,
+    dtype: str,
+    keep_originals: bool,
 ) -> None:
-    """`--dry-run`: what would be imported (ids and bytes), fetched and installed, and what that
-    takes.
-    """
-    from coser_cli.weights.install.plan import download_bytes
+    """`--dry-run`: what would be imported, fetched and installed, and what that takes."""
+    from coser_cli.weights.install.plan import download_bytes, free_bytes
 
+    plan, coming, conversion, copies = _amounts(inventory, plan, imports, dtype, keep_originals)
     amount = download_bytes(inventory, plan.fetch)
+    needed, free = amount.bytes + conversion + copies, free_bytes(inventory.root)
     licenses = inventory.manifest.licenses_of(plan.fetch)
     if reporter.as_json:
         reporter.record(
             "plan",
             {
                 "present": list(plan.there),
-                "import": list(imports),
+                "import": list(coming),
                 "fetch": list(plan.fetch),
                 "install": [variant.name for variant in plan.variants],
                 "download_bytes": amount.bytes,
@@ -111,9 +111,9 @@ def show_plan(
         )
         return
     for name in plan.there:
-        if name not in imports:
+        if name not in coming:
             typer.echo(f"there: {name}")
-    for name, size in imports.items():
+    for name, size in coming.items():
         typer.echo(f"would import: {name}, {size_text(size)}")
     for name in plan.fetch:
         typer.echo(f"would fetch: {name}, {amount_text(download_bytes(inventory, [name]))}")

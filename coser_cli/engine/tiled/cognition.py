@@ -30,7 +30,7 @@ class TileCognition:
         self._whole = whole
         self._look = look
         self._places = {box: index for index, box in enumerate(grid.boxes())}
-        self._seen: set[Box] = set()
+        self._computed: set[Box] = set()
         self._width = whole.embedding[0].numel()
         self._store: Map = scratch.canvas((1, len(self._places), self._width))
 
@@ -44,9 +44,9 @@ class TileCognition:
     def _embedding(self, box: Box) -> Tensor:
         place = self._places[box]
         row = Box(place, 0, place + 1, self._width)
-        if box not in self._seen:
+        if box not in self._computed:
             self._store.write(row, self._look(box).reshape(1, 1, 1, -1).float().cpu())
-            self._seen.add(box)
+            self._computed.add(box)
         return self._store.read(row).reshape(self._whole.embedding.shape)
 
 

@@ -16,6 +16,7 @@ from coser_cli.engine.compute.pre_restorer import PreRestorer
 from coser_cli.models.srresnet import RECONSTRUCT_REACH, SRResNet
 from coser_cli.size import Size, srresnet_passes
 from coser_cli.tiling.canvas import Canvas, Map, Readable, Scratch, Shape
+from coser_cli.tiling.derived import Combined
 from coser_cli.tiling.grid import Box, cores
 from coser_cli.tiling.resample import Kernel, Resampler, resample_with
 from coser_cli.tiling.sweep import OnTile
@@ -56,11 +57,11 @@ def enlarge(
     count = _Count(tiles + len(cores(size, RESIZE_TILE)), on_tile)
     enlarged = pre_restored = _apply(network, pixels, scratch, count)
     for _ in range(passes - 1):
-        larger = _apply(network, _Clamped(enlarged), scratch, count)
+        larger = _apply(network, _clamped(enlarged), scratch, count)
         if enlarged is not pre_restored:
             enlarged.close()
         enlarged = larger
-    _resize(_Clamped(enlarged), size, "antialiased", padded, count)
+    _resize(_clamped(enlarged), size, "antialiased", padded, count)
     if enlarged is not pre_restored:
         enlarged.close()
     pad(padded, size)
@@ -86,7 +87,7 @@ def scratch_bytes(size: Size, scale: float, each: int = 4) -> int:
 
 def reach(network: SRResNet) -> int:
     """How many input pixels around its own place an output depends on."""
-    return RECONSTRUCT_REACH + _extract_reach(network)
+    return RECONSTRUCT_REACH + 2 * network.config.num_block + 1
 
 
 def pad(padded: Map, size: Size) -> None:
@@ -120,18 +121,9 @@ class _Count:
             self._on_tile(self._done, self._total)
 
 
-class _Clamped:
+def _clamped(source: Readable) -> Readable:
     """A map in [0, 1]."""
-
-    def __init__(self, source: Readable) -> None:
-        self._source = source
-
-    @property
-    def shape(self) -> Shape:
-        return self._source.shape
-
-    def read(self, box: Box) -> Tensor:
-        return self._source.read(box).clamp(0, 1)
+    return Combined(lambda values: values.clamp(0, 1), source)
 
 
 class _Continued:
@@ -145,10 +137,10 @@ class _Continued:
 
     def place(self, box: Box) -> Box:
         """Where a box of the source lies."""
-        return Box(*(each + self._edge for each in (box.top, box.left, box.bottom, box.right)))
+        return box.moved(self._edge, self._edge)
 
     def read(self, box: Box) -> Tensor:
-        within = Box(*(each - self._edge for each in (box.top, box.left, box.bottom, box.right)))
+        within = box.moved(-self._edge, -self._edge)
         size = Size.of(self._source)
         known = within.inside(size)
         beyond = (
@@ -203,7 +195,3 @@ def _resize(source: Readable, size: Size, kernel: Kernel, target: Map, count: _C
         values = source.read(core) if same else resample_with(source, rows, columns, core)
         target.write(core, values.clamp(0, 1))
         count.one_more()
-
-
-def _extract_reach(network: SRResNet) -> int:
-    return 2 * network.config.num_block + 1

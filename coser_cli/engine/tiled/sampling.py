@@ -60,7 +60,7 @@ def jitter(seed: int, step: int, stride: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class TiledWalk:
+class TiledSampler:
     """How latents are sampled in tiles.
 
     `grid(step)` says where the tiles of a step lie; `batch` of them are predicted in one call.
@@ -74,7 +74,7 @@ class TiledWalk:
     device: str | torch.device = "cpu"
 
     def __call__(self, predict: PredictTiles, state: Map, on_tiles: OnTiles | None = None) -> None:
-        """Walk `state` `(C, h, w)`, latents noised to the sampler's start, in place, to the end."""
+        """Sample `state` `(C, h, w)`, latents noised to the sampler's start, in place."""
         _, height, _ = state.shape
         bands = [_Band(self, state, top, min(top + BAND, height)) for top in range(0, height, BAND)]
         grids = [self.grid(step) for step in range(len(self.sampler.timesteps))]
@@ -90,7 +90,7 @@ class TiledWalk:
                 for box, values in zip(tiles, predictions, strict=True):
                     blend.add(box, values.float().cpu())
                 done += len(tiles)
-                final = height if tiles[-1] is boxes[-1] else _next_top(grid, tiles[-1])
+                final = grid.settled(tiles[-1])
                 while waiting and waiting[0].bottom <= final:
                     band = waiting.pop(0)
                     band.step(step, blend.take(band.bottom))
@@ -101,10 +101,10 @@ class TiledWalk:
 class _Band:
     """Rows of the state that step together, with the sampler's memory of them."""
 
-    def __init__(self, walk: TiledWalk, state: Map, top: int, bottom: int) -> None:
-        self._noise = walk.noise
+    def __init__(self, tiled: TiledSampler, state: Map, top: int, bottom: int) -> None:
+        self._noise = tiled.noise
         self._state = state
-        self._stepper = Stepper(walk.sampler)
+        self._stepper = Stepper(tiled.sampler)
         self._box = Box(top, 0, bottom, state.shape[2])
         state.write(self._box, self._stepper.begin(state.read(self._box)))
 
@@ -123,10 +123,3 @@ class _Band:
         state = self._state.read(self._box).clone()
         stepped = self._stepper.step(step, output, state, lambda i: self._noise(i, rows))
         self._state.write(self._box, stepped)
-
-
-def _next_top(grid: Grid, box: Box) -> int:
-    """The first row that tiles after `box` still reach."""
-    if box.left != grid.lefts[-1]:
-        return box.top
-    return grid.tops[grid.tops.index(box.top) + 1]

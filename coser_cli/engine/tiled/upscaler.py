@@ -34,12 +34,12 @@ from coser_cli.engine.tiled.reference import (
     noise_of_candidate,
 )
 from coser_cli.engine.tiled.results import Large, LargeLowRes
-from coser_cli.engine.tiled.sampling import PredictTiles, TiledWalk, begin, jitter
+from coser_cli.engine.tiled.sampling import PredictTiles, TiledSampler, begin, jitter
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import ResolvedSettings, Settings, TileSpec
 from coser_cli.size import Size, size_to_work_at, working_scale
 from coser_cli.tiling.canvas import Map, Readable, Scratch, TensorMap
-from coser_cli.tiling.derived import Mixed, reduced
+from coser_cli.tiling.derived import Combined, reduced
 from coser_cli.tiling.grid import Grid, make_grid
 from coser_cli.tiling.resample import resample_whole
 
@@ -215,7 +215,7 @@ class TiledUpscaler:
 
         grid = partial(self._grid, low_res.latents, settings.seed)
         draw = partial(noise_of_candidate, settings.seed, 0)
-        return self._walk(how, low_res, draw, predict, grid)
+        return self._sample(how, low_res, draw, predict, grid)
 
     def decode(
         self, latents: Readable | None, low_res: LargeLowRes, settings: ResolvedSettings
@@ -237,7 +237,7 @@ class TiledUpscaler:
             plain: Readable = low_res.padded
             if config.plain_result == "decoded":
                 plain = self._vae.decode(low_res.latents, low_res.padded, settings.fidelity)
-            picture = Mixed(plain, picture, settings.strength)
+            picture = Combined(partial(torch.lerp, weight=settings.strength), plain, picture)
         return picture
 
     def decode_reference(self, latents: Readable, low_res: LargeLowRes) -> Readable:
@@ -289,11 +289,11 @@ class TiledUpscaler:
 
         different = settings.references if how.noised else 1
         draws = [partial(noise_of_candidate, settings.seed, k) for k in range(different)]
-        walks = (self._walk(how, low_res, draw, predict, grid) for draw in draws)
-        imagined = [self._round_trip(latents, low_res) for latents in walks]
+        sampled = (self._sample(how, low_res, draw, predict, grid) for draw in draws)
+        imagined = [self._round_trip(latents, low_res) for latents in sampled]
         return imagined * (settings.references // different)
 
-    def _walk(
+    def _sample(
         self,
         how: Pass,
         low_res: LargeLowRes,
@@ -306,8 +306,8 @@ class TiledUpscaler:
         start_noise = partial(draw, state, "start", 0) if how.noised else None
         begin(state, low_res.latents, self.model.config.schedule, how.sampler.start, start_noise)
         noise_of, batch = partial(draw, state, how.stream), self._prediction.batch
-        walk = TiledWalk(how.sampler, noise_of, grid, batch, device=self.runtime.device)
-        walk(self._prediction.of(predict), state, partial(self._on_progress, how.stream))
+        tiled = TiledSampler(how.sampler, noise_of, grid, batch, device=self.runtime.device)
+        tiled(self._prediction.of(predict), state, partial(self._on_progress, how.stream))
         return state
 
     def _grid(self, latents: Map, seed: int | None, step: int) -> Grid:

@@ -6,8 +6,9 @@ each have their own message before any reader sees them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ from torch import Tensor
 from coser_cli.errors import WeightsError, shown
 from coser_cli.weights.checkpoints.pickles import load_pickle, refuse_bare_pickle
 from coser_cli.weights.file_kinds import AGAIN, require_format
+from coser_cli.weights.manifest import FORMATS
 
-PICKLES = ("lightning-ckpt", "torch-bin")
-FORMATS = ("safetensors", *PICKLES, "diffusers")
 DIFFUSERS_PARTS = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
@@ -33,8 +33,9 @@ _SUFFIXES = (".safetensors", ".fp16.safetensors")
 class Origin:
     """A checkpoint on disk: a file, or with `format` "diffusers" a folder.
 
-    `format`: one of `FORMATS`. `safe_globals`: whole dotted names that a pickle may hold beside
-    tensors. `sha256` where it is known; it goes into the lock file, else the file is hashed for it.
+    `format`: one of `manifest.FORMATS`. `safe_globals`: whole dotted names that a pickle may hold
+    beside tensors. `sha256` where it is known; it goes into the lock file, else the file is hashed
+    for it.
     `file_id` is what the manifest calls it, for messages.
     """
 
@@ -45,73 +46,26 @@ class Origin:
     file_id: str = ""
 
 
-class TensorMap(Mapping[str, Tensor]):
-    """Tensors of a checkpoint by their published names; `others` are names of what is no tensor."""
+class LazyTensors(Mapping[str, Tensor]):
+    """Tensors by name, each read when it is asked for; `others` are names of what is no tensor."""
 
-    others: tuple[str, ...] = ()
-
-
-class _SafetensorsFile(TensorMap):
-    """Tensors of a safetensors file, each a view of the mapped file."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = safe_open(path, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(
-                f"{shown(path)} is damaged: not a whole safetensors file ({error})", AGAIN
-            ) from error
-        self._names = dict.fromkeys(self._file.keys())
+    def __init__(
+        self, readers: Mapping[str, Callable[[], Tensor]], others: tuple[str, ...] = ()
+    ) -> None:
+        self._readers = readers
+        self.others = others
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._names:
-            raise KeyError(name)
-        tensor: Tensor = self._file.get_tensor(name)
-        return tensor
+        return self._readers[name]()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._readers)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._readers)
 
 
-class _State(TensorMap):
-    """Tensors of a pickle, mapped by torch."""
-
-    def __init__(self, values: Mapping[Any, Any]) -> None:
-        items = {str(name): value for name, value in values.items()}
-        self._tensors = {n: v.detach() for n, v in items.items() if isinstance(v, Tensor)}
-        self.others = tuple(name for name in items if name not in self._tensors)
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-
-class _Joined(TensorMap):
-    """Several mappings as one, each name with its mapping's before it and a dot between."""
-
-    def __init__(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-        self._parts = parts
-
-    def __getitem__(self, name: str) -> Tensor:
-        part, _, rest = name.partition(".")
-        return self._parts[part][rest]
-
-    def __iter__(self) -> Iterator[str]:
-        return (f"{part}.{name}" for part, names in self._parts.items() for name in names)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts.values()))
-
-
-def open_checkpoint(origin: Origin) -> TensorMap:
+def open_checkpoint(origin: Origin) -> LazyTensors:
     """Tensors of a checkpoint by their published names; of a diffusers folder with `unet.`, `vae.`
     or `text_encoder.` before them.
 
@@ -125,7 +79,7 @@ def open_checkpoint(origin: Origin) -> TensorMap:
         return _open_diffusers(origin.path)
     kind = require_format(origin.path, origin.format)
     if kind == "safetensors":
-        return _SafetensorsFile(origin.path)
+        return _open_safetensors(origin.path)
     if kind == "pickle":
         refuse_bare_pickle(origin.path)
     return _state(load_pickle(origin.path, origin.safe_globals, origin.file_id), origin)
@@ -139,16 +93,28 @@ def files_of(origin: Origin) -> list[Path]:
     return [file for file in paths if file is not None]
 
 
-def _state(payload: Any, origin: Origin) -> TensorMap:
-    """The tensors in what a pickle holds; what lies beside their dictionary (optimiser, callbacks)
-    is left where it is."""
+def _open_safetensors(path: Path) -> LazyTensors:
+    """Each tensor a view of the mapped file."""
+    try:
+        file = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{shown(path)} is damaged: not a whole safetensors file ({error})", AGAIN
+        ) from error
+    return LazyTensors({name: partial(file.get_tensor, name) for name in file.keys()})  # noqa: SIM118
+
+
+def _state(payload: Any, origin: Origin) -> LazyTensors:
+    """The tensors, mapped by torch, in what a pickle holds; what lies beside their dictionary
+    (optimiser, callbacks) is left where it is."""
     state = payload
     if isinstance(payload, dict) and isinstance(payload.get("state_dict"), dict):
         state = payload["state_dict"]
-    tensors = _State(state if isinstance(state, dict) else {})
-    if not tensors:
+    items = {str(name): value for name, value in state.items()} if isinstance(state, dict) else {}
+    readers = {name: value.detach for name, value in items.items() if isinstance(value, Tensor)}
+    if not readers:
         raise WeightsError(f"{shown(origin.path)} holds no weights under names")
-    return tensors
+    return LazyTensors(readers, tuple(name for name in items if name not in readers))
 
 
 def _diffusers_file(folder: Path, part: str) -> Path | None:
@@ -156,16 +122,15 @@ def _diffusers_file(folder: Path, part: str) -> Path | None:
     return next((folder / part / name for name in names if (folder / part / name).is_file()), None)
 
 
-def _open_diffusers(folder: Path) -> TensorMap:
-    files = {part: _diffusers_file(folder, part) for part in DIFFUSERS_PARTS}
-    parts = {
-        part: open_checkpoint(Origin(file, "safetensors"))
-        for part, file in files.items()
-        if file is not None
-    }
-    if not parts:
+def _open_diffusers(folder: Path) -> LazyTensors:
+    readers: dict[str, Callable[[], Tensor]] = {}
+    for part in DIFFUSERS_PARTS:
+        if (file := _diffusers_file(folder, part)) is not None:
+            tensors = open_checkpoint(Origin(file, "safetensors"))
+            readers |= {f"{part}.{name}": partial(tensors.__getitem__, name) for name in tensors}
+    if not readers:
         raise WeightsError(
             f"{shown(folder)} is not a model in diffusers' format: no safetensors file in "
             f"{', '.join(f'{part}/' for part in DIFFUSERS_PARTS)}"
         )
-    return _Joined(parts)
+    return LazyTensors(readers)

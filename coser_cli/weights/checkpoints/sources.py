@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from coser_cli.config import VARIANTS, ModelConfig
 from coser_cli.errors import WeightsError, shown
 from coser_cli.weights.checkpoints.names import Names, as_linear, first_few, translate
-from coser_cli.weights.checkpoints.open import Origin, TensorMap, open_checkpoint
+from coser_cli.weights.checkpoints.open import LazyTensors, Origin, open_checkpoint
 from coser_cli.weights.checkpoints.recognise import Kind, recognise
 from coser_cli.weights.manifest import Variant
 
@@ -91,7 +91,7 @@ class Checkpoint:
 
     origin: Origin
     kind: str
-    tensors: TensorMap
+    tensors: LazyTensors
     names: Names
     unknown: frozenset[str] = frozenset()
 
@@ -194,25 +194,18 @@ def missing_networks(sources: Mapping[str, Checkpoint], groups: Iterable[str]) -
     )
 
 
-class PartTensors(Mapping[str, Tensor]):
+def part_tensors(part: str, picks: Mapping[str, Checkpoint]) -> LazyTensors:
     """Tensors of one part under our names, each taken from its source when asked for; names that
     the sources do not have are left out.
     """
+    readers = {}
+    for name, source in picks.items():
+        published = source.names.get(f"{part}/{name}")
+        if published is not None:
+            readers[name] = partial(_read, name, source.tensors, published)
+    return LazyTensors(readers)
 
-    def __init__(self, part: str, picks: Mapping[str, Checkpoint]) -> None:
-        self._from = {
-            name: (source.tensors, source.names[f"{part}/{name}"])
-            for name, source in picks.items()
-            if f"{part}/{name}" in source.names
-        }
 
-    def __getitem__(self, name: str) -> Tensor:
-        tensors, published = self._from[name]
-        pieces = [tensors[old] for old in published]
-        return as_linear(name, pieces[0] if len(pieces) == 1 else torch.cat(pieces))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._from)
-
-    def __len__(self) -> int:
-        return len(self._from)
+def _read(name: str, tensors: Mapping[str, Tensor], published: Iterable[str]) -> Tensor:
+    pieces = [tensors[old] for old in published]
+    return as_linear(name, pieces[0] if len(pieces) == 1 else torch.cat(pieces))

@@ -21,17 +21,17 @@ from coser_cli.config import ModelConfig
 from coser_cli.errors import WeightsError, reason_of, shown
 from coser_cli.models.build import make_network, skeleton
 from coser_cli.weights.checkpoints.names import first_few, published_name
-from coser_cli.weights.checkpoints.open import Origin, files_of
+from coser_cli.weights.checkpoints.open import LazyTensors, Origin, files_of
 from coser_cli.weights.checkpoints.sources import (
     GROUPS,
     HOLDS,
     Checkpoint,
-    PartTensors,
     chosen,
     config_of,
     group_of,
     missing_networks,
     open_sources,
+    part_tensors,
     required,
     role_of,
 )
@@ -62,7 +62,7 @@ class _Part:
     """One network of the model to be: its tensors and the configuration beside them."""
 
     name: str
-    tensors: PartTensors
+    tensors: LazyTensors
     config: dict[str, Any]
 
     def size(self, dtype: torch.dtype) -> int:
@@ -261,7 +261,7 @@ def _fitting_parts(
     faults: dict[Path, list[str]] = {}
     for name, network in networks.items():
         picks = {key: by_group[group_of(f"{name}/{key}")] for key in network.shapes}
-        tensors = PartTensors(name, picks)
+        tensors = part_tensors(name, picks)
         for key, shape in network.shapes.items():
             fault = _fault(tensors, key, shape)
             if fault:
@@ -278,7 +278,7 @@ def _fitting_parts(
     return parts
 
 
-def _fault(tensors: PartTensors, key: str, shape: tuple[int, ...]) -> str:
+def _fault(tensors: LazyTensors, key: str, shape: tuple[int, ...]) -> str:
     """What is wrong with one tensor, or nothing."""
     if key not in tensors:
         return "is missing"

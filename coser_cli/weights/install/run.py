@@ -136,10 +136,8 @@ class Installer:
         if not path.exists():
             path = next((p for p in self._folders_of(name)), path)
         record = inventory.records.files.get(name)
-        size, sha256, url = (
-            (record.size, record.sha256, record.url) if record else (None, None, None)
-        )
-        return Outcome("file", name, status, path, size, sha256, url)
+        facts = (record.size, record.sha256, record.url) if record else ()
+        return Outcome("file", name, status, path, *facts)
 
     def _folders_of(self, name: str) -> Iterator[Path]:
         """Folders of installed models that the file is part of."""
@@ -153,14 +151,14 @@ class Installer:
         for variant in plan.complete:
             yield self._model(variant, "present")
         for variant in plan.variants:
-            for outcome in self._install_chosen(variant):
+            for outcome in self._install(variant, fetch=True):
                 yield outcome
                 if outcome.kind == "model" and outcome.status in ("incomplete", "failed"):
                     self._unfinished.append(variant)
         notes = []
         for variant in self._inventory.manifest.variants.values():
             if variant not in chosen and self._has_new_files_for(variant, touched):
-                possible = self._install_if_possible(variant)
+                [possible] = self._install(variant, fetch=False)
                 if possible.status == "incomplete":
                     notes.append(possible)
                 else:
@@ -183,8 +181,10 @@ class Installer:
         """Whether a chosen variant that could not be installed yet needs this file again."""
         return any(name in (*each.files, *each.fallback, each.base) for each in self._unfinished)
 
-    def _install_chosen(self, variant: Variant) -> Iterator[Outcome]:
-        """Install, fetching what turns out to be missing."""
+    def _install(self, variant: Variant, *, fetch: bool) -> Iterator[Outcome]:
+        """Install a variant from what is there, and what is missing is fetched before, if wanted;
+        the last outcome is the model's.
+        """
         from coser_cli.weights.install import steps
 
         try:
@@ -194,7 +194,7 @@ class Installer:
             ready = steps.gather(self._inventory, variant, strict=self._strict)
             while ready.missing:
                 missing = self._inventory.single(ready.missing)
-                if not self._failed.isdisjoint(missing):  # which has been reported
+                if not fetch or not self._failed.isdisjoint(missing):  # which has been reported
                     yield self._model(variant, "incomplete", ready.missing)
                     return
                 if self._offline:
@@ -212,20 +212,6 @@ class Installer:
             yield self._installed(variant, ready)
         except WeightsError as error:
             yield self._model(variant, "failed", error=error)
-
-    def _install_if_possible(self, variant: Variant) -> Outcome:
-        """Install from what is there; nothing is fetched."""
-        from coser_cli.weights.install import steps
-
-        try:
-            if can_extend(self._inventory, variant):
-                return self._extended(variant)
-            ready = steps.gather(self._inventory, variant, strict=self._strict)
-            if ready.missing:
-                return self._model(variant, "incomplete", ready.missing)
-            return self._installed(variant, ready)
-        except WeightsError as error:
-            return self._model(variant, "failed", error=error)
 
     def _installed(self, variant: Variant, ready: Inputs) -> Outcome:
         from coser_cli.weights.install.model import install_model

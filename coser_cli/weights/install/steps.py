@@ -11,12 +11,7 @@ from dataclasses import dataclass
 
 from coser_cli.weights.checkpoints.open import Origin
 from coser_cli.weights.install.inventory import Inventory
-from coser_cli.weights.install.model import (
-    OnProgress,
-    OnWarning,
-    add_parts,
-    missing_files,
-)
+from coser_cli.weights.install.model import OnProgress, OnWarning, add_parts, missing_files
 from coser_cli.weights.manifest import Variant
 
 
@@ -35,13 +30,11 @@ def gather(inventory: Inventory, variant: Variant, *, strict: bool) -> Inputs:
     Raises WeightsError if a file at hand cannot be opened or is not what its id says.
     """
     own = [*variant.files, *([variant.base] if variant.base else [])]
-    used = {name: substitute for name in own if (substitute := inventory.substitute(name))}
+    used = _substitutes(inventory, own)
     while True:
         origins = {name: _origin(inventory, substitute) for name, substitute in used.items()}
         more = missing_files(variant, origins, strict=strict)
-        more_used = {
-            name: substitute for name in more if (substitute := inventory.substitute(name))
-        }
+        more_used = _substitutes(inventory, more)
         used |= more_used
         missing = tuple(name for name in more if name not in more_used)
         if missing or not more_used:
@@ -58,7 +51,7 @@ def extend(
 ) -> tuple[str, ...]:
     """Add optional files at hand to an installed model that has the others; returns their ids."""
     new = [name for name in variant.optional if not inventory.is_in(name, variant)]
-    used = {name: substitute for name in new if (substitute := inventory.substitute(name))}
+    used = _substitutes(inventory, new)
     if not used:
         return ()
     origins = {name: _origin(inventory, substitute) for name, substitute in used.items()}
@@ -77,6 +70,11 @@ def drop_originals(inventory: Inventory, names: Iterable[str]) -> None:
                 if folder == inventory.root:
                     break
                 folder.rmdir()
+
+
+def _substitutes(inventory: Inventory, names: Iterable[str]) -> dict[str, str]:
+    """Files at hand that serve for these, by what they serve for."""
+    return {name: file for name in names if (file := inventory.substitute(name))}
 
 
 def _origin(inventory: Inventory, name: str) -> Origin:

@@ -10,16 +10,14 @@ from coser_cli.engine.compute.memory import needed_memory
 from coser_cli.engine.compute.pre_restorer import HALO, PreRestorer
 from coser_cli.engine.preparation import prepare
 from coser_cli.engine.tiled.enlarging import enlarge, pre_restore, scratch_bytes
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.size import Size, srresnet_passes
 from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
 from coser_cli.weights.load import load_model
 from coser_cli.weights.pre_restorer import load_pre_restorer
 from tests.pre_restorers import compact, save
-from tests.toy_upscaler import save_toy
+from tests.toy_upscaler import in_tiles, save_toy, whole
 
 CPU = torch.device("cpu")
 
@@ -49,10 +47,6 @@ def small_tiles(monkeypatch):
 
 def noise(*shape):
     return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def whole(readable):
-    return readable.read(Box(0, 0, *readable.shape[1:]))
 
 
 @torch.inference_mode()
@@ -126,10 +120,8 @@ def test_diffusion_starts_from_its_picture(file, loaded, toy):
     torch.testing.assert_close(low_res.latents, latents, rtol=0, atol=1e-5)
     whole_result = own.upscale(pixels, choice).pixels
     assert not torch.allclose(whole_result, plain.upscale(pixels, choice).pixels, atol=1e-2)
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(own.runtime, TileSpec(tile_size=512), scratch)
-        large = tiled.upscale(TensorMap(pixels), choice)
-        torch.testing.assert_close(whole(large.pixels), whole_result, rtol=0, atol=2e-4)
+    large = in_tiles(own, pixels, choice, TileSpec(tile_size=512))
+    torch.testing.assert_close(large.pixels.tensor, whole_result, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("how", [{"low_memory": True}, {"offload": "sequential"}])

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from coser_cli.engine.tiled.reference import ReducedReference, frame_size
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.settings import Settings, TileSpec
 from coser_cli.size import Size
-from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
+from tests.toy_upscaler import in_tiles
 
 SPEC = TileSpec(tile_size=32, overlap=16)
 SETTINGS = Settings(scale=4, steps=2, strength=0.5, reference_strength=0.7)
@@ -23,12 +22,10 @@ def photo(height: int, width: int) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(9))
 
 
-def in_tiles(upscaler, pixels, settings, spec=SPEC):
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, vae=Tiling(128))
-        large = tiled.upscale(TensorMap(pixels), settings, want_reference=True)
-        maps = large.pixels, *large.references
-        return [each.read(Box(0, 0, *each.shape[1:])) for each in maps]
+def enlarged(upscaler, pixels, settings):
+    """The result in tiles, and the references."""
+    large = in_tiles(upscaler, pixels, settings, SPEC, vae=Tiling(128), want_reference=True)
+    return [each.tensor for each in (large.pixels, *large.references)]
 
 
 @pytest.mark.parametrize(
@@ -48,15 +45,15 @@ def test_the_frame_is_reduced_to_the_native_size(size, expected):
 def test_a_frame_that_is_not_reduced_has_the_reference_that_it_has_untiled(upscaler):
     pixels = photo(12, 15)  # 48 × 60 pixels in tiles of 32, and a native size of 512
     expected = upscaler.upscale(pixels, SETTINGS, want_reference=True).reference
-    _, found = in_tiles(upscaler, pixels, SETTINGS)
+    _, found = enlarged(upscaler, pixels, SETTINGS)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
 
 
 def test_a_reduced_reference_is_that_of_the_reduced_picture(make_toy):
     upscaler, pixels = make_toy(native_size=32).upscaler, photo(16, 24)
-    reference = in_tiles(upscaler, pixels, SETTINGS)[1]
+    reference = enlarged(upscaler, pixels, SETTINGS)[1]
     assert reference.shape == (1, 3, 64, 96)
-    other = in_tiles(upscaler, pixels, replace(SETTINGS, seed=1))[1]
+    other = enlarged(upscaler, pixels, replace(SETTINGS, seed=1))[1]
     assert (reference - other).abs().max() > 1e-3
     smooth = reference - torch.nn.functional.interpolate(
         torch.nn.functional.interpolate(reference, (32, 48), mode="bicubic", antialias=True),
@@ -70,7 +67,7 @@ def test_a_reduced_reference_is_that_of_the_reduced_picture(make_toy):
 @pytest.mark.parametrize("size", [(16, 24), (3, 60), (40, 9)])
 def test_results_of_any_shape(make_toy, settings, size):
     upscaler = make_toy(native_size=16).upscaler
-    pixels, *references = in_tiles(upscaler, photo(*size), settings)
+    pixels, *references = enlarged(upscaler, photo(*size), settings)
     assert pixels.isfinite().all()
     assert all(each.shape == pixels.shape for each in references)
     assert len(references) == settings.references

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coser_cli.config import ScheduleConfig
-from coser_cli.engine.tiled.sampling import TiledWalk
+from coser_cli.engine.tiled.sampling import TiledSampler
 from coser_cli.sampling.loop import sample
 from coser_cli.sampling.noise import noise_rows, seeded_noise
 from coser_cli.sampling.schedulers import SAMPLERS, make_scheduler
@@ -26,11 +26,11 @@ def pointwise(latents, timestep):
 
 
 def tiled(state, sampler, grid, predict=None, seed=3, **fields):
-    """The latents after a walk in tiles."""
+    """The latents after sampling in tiles."""
     channels, _, width = state.shape
     noise = lambda step, rows: noise_rows(seed, "restore", step, channels, rows, width)  # noqa: E731
     predict = predict or (lambda latents, tiles, timestep: pointwise(latents, timestep))
-    TiledWalk(sampler, noise, grid, **fields)(predict, state)
+    TiledSampler(sampler, noise, grid, **fields)(predict, state)
     return state.read(Box(0, 0, *state.shape[1:]))
 
 
@@ -91,7 +91,7 @@ def test_progress_counts_the_tiles_of_all_steps():
     told, grid = [], make_grid(Size(20, 20), 16, 8)
     sampler = make_scheduler("ddim", SCHEDULE, 3)
     noise = lambda step, rows: torch.zeros(1, 4, len(rows), 20)  # noqa: E731
-    walk = TiledWalk(sampler, noise, lambda step: grid, batch=3)
-    walk(lambda x, tiles, t: x, TensorMap(torch.randn(1, 4, 20, 20)), lambda *a: told.append(a))
+    tiled = TiledSampler(sampler, noise, lambda step: grid, batch=3)
+    tiled(lambda x, tiles, t: x, TensorMap(torch.randn(1, 4, 20, 20)), lambda *a: told.append(a))
     assert told[-1] == (12, 12)
     assert [done for done, _ in told] == [3, 4, 7, 8, 11, 12]

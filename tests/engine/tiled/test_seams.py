@@ -9,11 +9,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from coser_cli.engine.tiled.upscaler import TiledUpscaler
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box, starts
+from coser_cli.tiling.grid import starts
+from tests.toy_upscaler import in_tiles
 
 SIDE, TILE = 96, 128
 SETTINGS = Settings(scale=4, steps=3, strength=0.5, reference_mode="none")
@@ -55,11 +54,8 @@ def seams(upscaler: Upscaler, pixels: torch.Tensor, overlap: int) -> tuple[float
     """The seam energy of a result in tiles, 1 where it is that of the result without tiles, and
     the mean difference of the two in levels of 255.
     """
-    lines, side = lines_of(overlap), SIDE * 4
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, TileSpec(TILE, overlap), scratch)
-        large = tiled.upscale(TensorMap(pixels), SETTINGS).pixels
-        result = large.read(Box(0, 0, side, side))
+    lines = lines_of(overlap)
+    result = in_tiles(upscaler, pixels, SETTINGS, TileSpec(TILE, overlap)).pixels.tensor
     whole = upscaler.upscale(pixels, SETTINGS).pixels
     change = (result - whole).abs().mean().item() * 255
     return seam_energy(result, lines) / seam_energy(whole, lines), change

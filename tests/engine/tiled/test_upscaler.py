@@ -14,8 +14,8 @@ from coser_cli.engine.tiled.vae import Tiling
 from coser_cli.engine.upscaler import Upscaler
 from coser_cli.errors import DeviceError, UsageError
 from coser_cli.settings import Settings, TileSpec
-from coser_cli.tiling.canvas import Scratch, TensorMap
-from coser_cli.tiling.grid import Box
+from coser_cli.tiling.canvas import Scratch
+from tests.toy_upscaler import in_tiles
 
 SPEC = TileSpec(tile_size=64, overlap=32)
 PLAIN = Settings(scale=4, steps=2, strength=0.5)
@@ -25,18 +25,11 @@ def picture(height: int, width: int) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height * width))
 
 
-def whole(large) -> torch.Tensor:
-    return large.read(Box(0, 0, *large.shape[1:]))
-
-
-def enlarged(upscaler: Upscaler, pixels, settings, spec=SPEC, references=(), **fields):
+def enlarged(upscaler: Upscaler, pixels, settings, spec=SPEC, **how):
     """The result in tiles, as a tensor, and the pictures of the references."""
-    fields.setdefault("vae", Tiling(256))  # its tiles have tests of their own
-    with Scratch() as scratch:
-        tiled = TiledUpscaler(upscaler.runtime, spec, scratch, **fields)
-        maps = [TensorMap(each) for each in references]
-        found = tiled.upscale(TensorMap(pixels), settings, want_reference=True, references=maps)
-        return whole(found.pixels), [whole(each) for each in found.references], found
+    how.setdefault("vae", Tiling(256))  # its tiles have tests of their own
+    large = in_tiles(upscaler, pixels, settings, spec, want_reference=True, **how)
+    return large.pixels.tensor, [each.tensor for each in large.references], large
 
 
 @pytest.fixture(scope="module")

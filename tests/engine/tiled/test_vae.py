@@ -19,7 +19,6 @@ from coser_cli.config import (
     SD21,
     AutoencoderConfig,
     CFWConfig,
-    LightAutoencoderConfig,
     ModelConfig,
 )
 from coser_cli.engine.tiled.vae import TiledPass, Tiling, decoding, encoding
@@ -30,7 +29,8 @@ from coser_cli.tiling.canvas import Scratch, TensorMap
 from coser_cli.tiling.grid import Box
 from coser_cli.tiling.plan import schedule
 from coser_cli.weights.load import load_model
-from tests.toy_upscaler import TOY, toy_part
+from tests.toy import LIGHT_AUTOENCODER, TOY
+from tests.toy_upscaler import toy_part
 
 TOLERANCE = 1e-4
 """Of pixels in [0, 1], float32."""
@@ -72,22 +72,7 @@ def toy(config: ModelConfig, dtype: torch.dtype = torch.float32, cfw: bool = Tru
 MODELS = {name: toy(config) for name, config in CONFIGS.items()}
 DOUBLES = {name: toy(config, torch.float64) for name, config in CONFIGS.items()}
 
-LIGHT = toy(
-    replace(
-        TOY,
-        autoencoder=AutoencoderConfig(
-            patch_size=4,
-            block_out_channels=(8,),
-            layers_per_block=1,
-            latent_channels=6,
-            norm_num_groups=0,
-            mid_block_attention=False,
-            light=LightAutoencoderConfig(width=8, up_width=4),
-        ),
-    ),
-    torch.float64,
-    cfw=False,
-)
+LIGHT = toy(replace(TOY, autoencoder=LIGHT_AUTOENCODER), torch.float64, cfw=False)
 
 
 def run(tiled: TiledPass, **tensors: torch.Tensor) -> torch.Tensor:

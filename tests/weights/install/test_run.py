@@ -9,11 +9,11 @@ from PIL import Image
 from safetensors.torch import save
 
 from coser_cli import config as numbers
-from coser_cli.cli.app import main
 from coser_cli.weights.manifest import load_manifest
 from coser_cli.weights.store import WEIGHTS_FILE, has_part, read_model_config, read_part
-from tests.cli.test_download_weights import Ran, tree
+from tests.cli.test_download_weights import tree
 from tests.file_host import answer, safetensors, serve, sha256
+from tests.ran import run_here
 from tests.weights.conftest import TOY
 from tests.weights.published import (
     CALLBACK,
@@ -111,13 +111,7 @@ def coser(host, monkeypatch, capsys, tmp_path, dest):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COSER_WEIGHTS_DIR", str(dest))
 
-    def run(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return Ran(code, captured.out, captured.err)
-
-    return run
+    return lambda *words: run_here(capsys, *words)
 
 
 @pytest.fixture

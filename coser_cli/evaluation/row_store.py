@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass
-class Ledger:
+class RowStore:
     """The rows of one subject; in `file`, where one is given, also across runs.
 
     Rows of other subjects in the file are left alone. Settings are compared as a whole, so that

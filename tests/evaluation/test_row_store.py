@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from coser_cli.errors import UsageError
-from coser_cli.evaluation.ledger import Ledger, Row, Subject
+from coser_cli.evaluation.row_store import Row, RowStore, Subject
 from coser_cli.evaluation.settings_grid import Evaluations
 from coser_cli.settings import Settings
 
@@ -32,47 +32,47 @@ def file(tmp_path):
 
 def test_rows_come_back_as_they_were(config, row, file):
     other = replace(row, settings=replace(row.settings, seed=9))
-    ledger = Ledger(SUBJECT, config, file)
-    ledger.add(row)
-    ledger.add(other)
-    found = Ledger(SUBJECT, config, file).rows
+    store = RowStore(SUBJECT, config, file)
+    store.add(row)
+    store.add(other)
+    found = RowStore(SUBJECT, config, file).rows
     assert found == {row.settings: row, other.settings: other}
 
 
 @pytest.mark.parametrize("field", ["model", "weights", "pictures", "device", "dtype"])
 def test_rows_of_other_subjects_are_left_alone(config, row, file, field):
-    Ledger(SUBJECT, config, file).add(row)
+    RowStore(SUBJECT, config, file).add(row)
     before = file.read_bytes()
-    other = Ledger(replace(SUBJECT, **{field: "other"}), config, file)
+    other = RowStore(replace(SUBJECT, **{field: "other"}), config, file)
     assert other.rows == {}
     other.add(row)
     assert file.read_bytes().startswith(before)
-    assert Ledger(SUBJECT, config, file).rows == {row.settings: row}
+    assert RowStore(SUBJECT, config, file).rows == {row.settings: row}
 
 
 @pytest.mark.parametrize("length", [1, 40])
 def test_a_line_that_was_cut_off_is_measured_again(config, row, file, length):
-    Ledger(SUBJECT, config, file).add(row)
+    RowStore(SUBJECT, config, file).add(row)
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:length])
-    ledger = Ledger(SUBJECT, config, file)
-    assert ledger.rows == {row.settings: row}
+    store = RowStore(SUBJECT, config, file)
+    assert store.rows == {row.settings: row}
     second = replace(row, settings=replace(row.settings, seed=1))
-    ledger.add(second)
+    store.add(second)
     assert file.read_bytes().startswith(whole + whole[:length] + b"\n")
     assert json.loads(file.read_text().splitlines()[2])["settings"]["seed"] == 1
-    assert Ledger(SUBJECT, config, file).rows == {row.settings: row, second.settings: second}
+    assert RowStore(SUBJECT, config, file).rows == {row.settings: row, second.settings: second}
 
 
 def test_settings_that_did_not_exist_yet_have_their_defaults(config, row, file):
-    Ledger(SUBJECT, config, file).add(row)
+    RowStore(SUBJECT, config, file).add(row)
     record = json.loads(file.read_text())
     del record["settings"]["preset"]
     file.write_text(json.dumps(record) + "\n")
-    assert Ledger(SUBJECT, config, file).rows == {row.settings: row}
+    assert RowStore(SUBJECT, config, file).rows == {row.settings: row}
     record["settings"]["magic"] = 1  # of a later version: another setting
     file.write_text(json.dumps(record) + "\n")
-    assert Ledger(SUBJECT, config, file).rows == {}
+    assert RowStore(SUBJECT, config, file).rows == {}
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_settings_that_did_not_exist_yet_have_their_defaults(config, row, file):
 def test_other_files_are_refused(config, file, text, message):
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=message):
-        Ledger(SUBJECT, config, file)
+        RowStore(SUBJECT, config, file)
 
 
 def test_a_file_that_cannot_be_written(config, row, tmp_path):
-    ledger = Ledger(SUBJECT, config, tmp_path / "none" / "rows.jsonl")
+    store = RowStore(SUBJECT, config, tmp_path / "none" / "rows.jsonl")
     with pytest.raises(UsageError, match=r"cannot write .*no such file"):
-        ledger.add(row)
+        store.add(row)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from coser_cli.batch.lengths import require_short
 from coser_cli.errors import (
@@ -18,11 +17,6 @@ from coser_cli.errors import (
     shown,
 )
 from coser_cli.size import Size
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from coser_cli.imageio.photo import FloatArray
 
 
 @contextmanager
@@ -42,14 +36,6 @@ def naming(source: Path) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise DeviceError(f"cannot enlarge {shown(source)}: out of memory", REMEDY) from error
-
-
-def arrays(pixels: Tensor) -> list[FloatArray]:
-    """`(N, 3, H, W)` tensor → N float32 arrays `(3, H, W)`; `InputError` where it is not finite."""
-    values: FloatArray = pixels.detach().float().cpu().numpy()
-    if not bool((values == values).all()):
-        raise InputError("the network's result is not a number somewhere", "use --dtype float32")
-    return list(values)
 
 
 def require_writable(paths: Sequence[Path], size: Size) -> None:

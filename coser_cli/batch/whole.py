@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coser_cli.batch.checks import arrays
 from coser_cli.batch.output import Outputs, PictureInMemory
 from coser_cli.batch.results import Result
+from coser_cli.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from coser_cli.batch.picture import LoadedJob
     from coser_cli.engine.images import Upscaled
+    from coser_cli.imageio.photo import FloatArray
 
 
 def upscale_whole(loaded: LoadedJob) -> Outputs:
@@ -88,4 +89,8 @@ def _outputs(loaded: LoadedJob, upscaled: Upscaled) -> Outputs:
 
 
 def _pictures(pixels: Tensor) -> list[PictureInMemory]:
-    return [PictureInMemory(each) for each in arrays(pixels)]
+    """One per picture of `(N, 3, H, W)`. Raises `InputError` where a value is not a number."""
+    values: FloatArray = pixels.detach().float().cpu().numpy()
+    if not bool((values == values).all()):
+        raise InputError("the network's result is not a number somewhere", "use --dtype float32")
+    return [PictureInMemory(each) for each in values]

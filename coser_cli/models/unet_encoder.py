@@ -117,7 +117,7 @@ class UNetEncoder(nn.Module):
         return PreparedTime(tuple(resnet.time_shift(embedding) for resnet in self.resnets()))
 
     def prepare_times(self, timesteps: Sequence[int], like: Tensor) -> Mapping[int, PreparedTime]:
-        """`prepare_time` for each of the timesteps, by one call. Once per walk."""
+        """`prepare_time` for each of the timesteps, by one call. Once per pass."""
         prepared = self.prepare_time(torch.tensor(timesteps), like)
         return {timestep: prepared.at(index) for index, timestep in enumerate(timesteps)}
 

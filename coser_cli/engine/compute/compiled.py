@@ -52,7 +52,7 @@ class Compiled:
         self._mode = "reduce-overhead" if device.type == "cuda" else None
         self._compile = compile_step
         self._calls: dict[tuple[Step, int], Call] = {}
-        self._given_up = False
+        self._failed = False
 
     @property
     def in_use(self) -> bool:
@@ -60,7 +60,7 @@ class Compiled:
         return bool(self._calls)
 
     def __call__(self, step: Step, network: Any, inputs: Any) -> Any:
-        if not self._given_up:
+        if not self._failed:
             try:
                 return self._run(step, network, inputs)
             except Exception as error:  # of dynamo, inductor, a compiler, a driver
@@ -84,7 +84,7 @@ class Compiled:
 
     def _give_up(self, reason: str) -> None:
         """Run uncompiled from now on."""
-        self._given_up = True
+        self._failed = True
         self._calls.clear()
         free_cache(self._device)
         logger.warning(f"compiling was given up: {reason}; steps are computed without it")

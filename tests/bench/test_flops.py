@@ -88,4 +88,4 @@ def test_the_full_model_costs_what_its_structure_says():
         assert counted[name] == pytest.approx(gflop, abs=1), name
     assert counted["controlnet"] == pytest.approx(231 - 2.5, abs=1)
     assert counted["decode"] == pytest.approx(2515, abs=1)
-    assert network_flops(MINI, 64, 64)["unet"] < 1e10
+    assert network_flops(MINI, 64, 64)["unet"] < 5e10

@@ -131,13 +131,13 @@ def test_ctrl_c_in_tiles(coser, photo, stage, format_):
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from coser_cli.cli.app import main\n"
         "from coser_cli.cli.output.pictures import PictureReporter\n"
-        "told = PictureReporter.progress\n"
-        "def progress(self, stage, done, total):\n"
-        "    if stage == sys.argv[1] and self._started == 2:\n"
+        "report = PictureReporter.report\n"
+        "def reporting(self, event):\n"
+        "    if getattr(event, 'stage', '') == sys.argv[1] and self._started == 2:\n"
         "        print('here', file=sys.stderr, flush=True)\n"
         "        time.sleep(60)\n"
-        "    told(self, stage, done, total)\n"
-        "PictureReporter.progress = progress\n"
+        "    report(self, event)\n"
+        "PictureReporter.report = reporting\n"
         "sys.exit(main(sys.argv[2:]))\n"
     )
     process = subprocess.Popen(

@@ -91,6 +91,8 @@ def originals(tmp_path_factory):
     for name in (
         "photo.jpg",
         "huge.jpg",
+        "old_scan.jpg",
+        "sharp_photo.jpg",
         "photos/a.jpg",
         "photos/b c.jpg",
         "photos/trip/d.png",

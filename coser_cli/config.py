@@ -246,11 +246,13 @@ class ModelConfig:
     pass_memory: int | None = None
 
     def pre_restored(self) -> ModelConfig:
-        """The same with a network of the user: all starts from its picture, strength 0 gives it."""
+        """The same with a network of the user: all starts from its picture, strength 0 gives it.
+        That is the default where latents are bicubic all the same: the step does not see it.
+        """
         own = replace(self, low_res_source="srresnet", plain_result="low_res")
         if self.latents_of != "bicubic":
             return own
-        return replace(own, defaults=replace(self.defaults, strength=0.0))  # unseen by the step
+        return replace(own, defaults=replace(self.defaults, strength=0.0))
 
     def preset(self, name: str) -> Defaults:
         """The defaults under that name; "balanced" are `defaults`, as is what the model lacks."""

@@ -57,9 +57,10 @@ class PictureWeights:
     and to the HR picture. `perceptual` and `adversarial` compare with the teacher's picture, or
     with the HR picture where there is none. `border`: pixels at each side that do not count.
 
-    `teacher_share`: pairs (damage, share), damage ascending: `truth` then compares with a blend of
-    the HR picture and this share of the teacher's, interpolated between the pairs (`damage`). A
-    blind teacher smooths pictures that nothing has damaged, so there the truth counts more.
+    `teacher_share`: pairs (damage, share in [0, 1]), damage ascending: `truth` then compares with a
+    blend of the HR picture and this share of the teacher's, if there is one, interpolated between
+    the pairs (`damage`). A blind teacher smooths pictures that nothing has damaged, so there the
+    truth counts more.
     """
 
     teacher: float = 0.0

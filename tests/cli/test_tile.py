@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from coser_cli.cli.options.tiling import parse_bytes
+from coser_cli.config import MINI, SD21
 from coser_cli.engine.compute import runtime
 from coser_cli.errors import Exit, UsageError
 
@@ -115,6 +116,11 @@ def test_dry_run_tells_and_writes_nothing(coser, photo):
     assert "no such file" in none["error"]["message"]
     assert summary["exit_code"] == Exit.FAILED
     assert sorted(os.listdir()) == ["a.png", "b.png", "b_4x.png"]
+
+
+def test_help_says_how_far_tiles_overlap(coser):
+    words = " ".join(coser("tile", "--help-all").out.split())
+    assert f"by default, {MINI.tile_overlap} with mini and {SD21.tile_overlap} with sd21" in words
 
 
 def test_dry_run_in_words(coser, photo):
